@@ -1,0 +1,1 @@
+"""Bulk inference on AWS: the Lambda bundle. Handlers in `handlers/`, AWS calls in `aws/`, pure logic beside them."""

@@ -1,0 +1,83 @@
+"""Where everything of a run lies: keys in the input and output bucket.
+
+No `=`, `:`, `+`, space or `//` ever appears in a key, because Bedrock's S3 URI pattern refuses them
+(CreateModelInvocationJob, member s3Uri).
+"""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Places:
+    """Keys of one run of one tenant. A *piece* is a shard file as cut; its name is `<cut>-<n>` or a merged number."""
+
+    tenant: str
+    run: str
+
+    @property
+    def root(self) -> str:
+        return f"{self.tenant}/runs/{self.run}/"
+
+    # Input bucket.
+    @property
+    def spec(self) -> str:
+        """The resolved run (request, model, settings): written once by plan_run, read by every other function."""
+        return f"{self.root}plan/run.json"
+
+    @property
+    def cuts(self) -> str:
+        """JSONL, one cut per line: the items of the map Cut Corpus."""
+        return f"{self.root}plan/cuts.jsonl"
+
+    @property
+    def jobs(self) -> str:
+        """JSONL, one batch shard per line: the items of the map Submit Shards."""
+        return f"{self.root}plan/jobs.jsonl"
+
+    def shard(self, piece: str) -> str:
+        """A JSONL file of `{"recordId", "modelInput"}` lines, sized for one batch job."""
+        return f"{self.root}shards/{piece}.jsonl"
+
+    def index(self, piece: str) -> str:
+        """JSONL, one pointer per record of a batch shard, in the shard's order."""
+        return f"{self.root}index/{piece}.jsonl"
+
+    @property
+    def sync_prefix(self) -> str:
+        return f"{self.root}sync/"
+
+    def sync_index(self, piece: str) -> str:
+        """Index of a piece that goes the sync way: the items of the map Infer Batches."""
+        return f"{self.sync_prefix}{piece}.jsonl"
+
+    # Output bucket.
+    def job_output(self, shard: str, attempt: int) -> str:
+        """Prefix (with its slash) under which Bedrock writes `<jobId>/`."""
+        return f"{self.root}jobs/{shard}-a{attempt}/"
+
+    def results(self, part: str) -> str:
+        return f"{self.results_prefix}part-{part}.jsonl"
+
+    @property
+    def results_prefix(self) -> str:
+        return f"{self.root}results/"
+
+    def failures(self, part: str) -> str:
+        return f"{self.failures_prefix}part-{part}.jsonl"
+
+    @property
+    def failures_prefix(self) -> str:
+        return f"{self.root}failures/"
+
+    @property
+    def map_runs_prefix(self) -> str:
+        """Prefix of ResultWriter, without a closing slash: Step Functions adds `/<mapRunId>/`."""
+        return f"{self.root}map-runs"
+
+    @property
+    def manifest(self) -> str:
+        return f"{self.root}manifest.json"
+
+    @property
+    def report(self) -> str:
+        return f"{self.root}report.html"
