@@ -1,0 +1,279 @@
+"""The resolved run (`plan/run.json`) and the module's settings (`config/settings.json`): what they hold, as JSON.
+
+Field names are snake_case here and camelCase in JSON. Reading tolerates keys that it does not know, so that a function
+of an older bundle can still read a document of a newer one.
+"""
+
+import types
+from collections.abc import Mapping
+from dataclasses import MISSING, dataclass, field, fields, is_dataclass
+from typing import Any, Self, TypeAlias, Union, get_args, get_origin, get_type_hints
+
+Json: TypeAlias = Any
+"""A value as `json.loads` gives it."""
+
+
+class Document:
+    """A dataclass that reads and writes itself as a JSON object."""
+
+    def to_json(self) -> dict[str, Json]:
+        return _to_json(self)  # type: ignore[no-any-return]
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Json]) -> Self:
+        """Raises ValueError that names the path of a value that is missing or of another type."""
+        return _from_json(cls, value, "")  # type: ignore[no-any-return]
+
+
+@dataclass(frozen=True)
+class QuotaOverrides(Document):
+    """Quota values that an operator knows better than Service Quotas does; None means: look it up."""
+
+    min_records_per_job: int | None = None
+    max_records_per_job: int | None = None
+    max_records_per_file: int | None = None
+    max_file_bytes: int | None = None
+    max_job_bytes: int | None = None
+    max_jobs_in_flight: int | None = None
+
+
+@dataclass(frozen=True)
+class ModelSettings(Document):
+    """One model that this module may use."""
+
+    invoke_id: str
+    """What is sent as modelId: a model id, or the id or ARN of an inference profile."""
+    quota_label: str | None = None
+    """Name of the model in the batch quotas of Service Quotas, such as `Claude Haiku 4.5`."""
+    on_demand_quota_label: str | None = None
+    """Name of the model in the on-demand quotas, such as `Anthropic Claude Haiku 4.5`."""
+    api: str | None = None
+    """`converse` or `invoke_model`; None: what the model's family prefers."""
+    batch: bool | None = None
+    """Whether the model takes batch jobs; None: what is known of its family."""
+    tokens_per_minute: int | None = None
+    overrides: QuotaOverrides = field(default_factory=QuotaOverrides)
+
+
+@dataclass(frozen=True)
+class TenantSettings(Document):
+    batch_role_arn: str
+
+
+@dataclass(frozen=True)
+class Defaults(Document):
+    """What a run request may leave out."""
+
+    mode: str = "auto"
+    cut_bytes: int = 268_435_456
+    job_concurrency: int | None = None
+    infer_concurrency: int | None = None
+    items_per_batch: int = 100
+    tolerated_failure_percentage: float = 10
+    canary_records: int = 5
+    job_timeout_hours: int = 24
+    max_attempts: int = 3
+    claim_ttl_days: int = 90
+
+
+@dataclass(frozen=True)
+class Settings(Document):
+    """The module's settings, written by Terraform."""
+
+    name: str
+    models: dict[str, ModelSettings]
+    tenants: dict[str, TenantSettings]
+    defaults: Defaults = field(default_factory=Defaults)
+    output_kms_key_arn: str | None = None
+
+
+@dataclass(frozen=True)
+class Source(Document):
+    """Where the corpus lies: one object (`key`) or all objects below `prefix`."""
+
+    bucket: str
+    key: str | None = None
+    prefix: str | None = None
+    id_field: str | None = None
+    """Field of a plain object that is its recordId; None: `recordId`, then `id`, else a hash of the line."""
+    sequence_field: str | None = None
+
+
+@dataclass(frozen=True)
+class Model(Document):
+    id: str
+    """The id under which the module's user knows the model."""
+    invoke_id: str
+    """What is sent to Bedrock as modelId."""
+    family: str
+    """Key of the family table in models.py: shape of native bodies, quota names."""
+    api: str
+    """`converse` or `invoke_model`, for both modes."""
+    batch: bool
+    batch_role_arn: str
+
+
+@dataclass(frozen=True)
+class Prompt(Document):
+    template: str | None = None
+    system: str | None = None
+    inference: dict[str, Json] = field(default_factory=dict)
+    """Converse's inferenceConfig: maxTokens, temperature, topP, stopSequences."""
+
+
+@dataclass(frozen=True)
+class Quota(Document):
+    value: int
+    source: str
+    """`override`, `service-quotas` or `default` (a stated fallback: AWS did not say)."""
+
+
+@dataclass(frozen=True)
+class Quotas(Document):
+    """Quotas of one model in this account; bytes have their safety margin taken off already."""
+
+    min_records_per_job: Quota
+    max_records_per_job: Quota
+    max_records_per_file: Quota
+    max_file_bytes: Quota
+    max_job_bytes: Quota
+    max_jobs_in_flight: Quota
+    tokens_per_minute: Quota | None = None
+
+
+@dataclass(frozen=True)
+class Limits(Document):
+    """Limits of this run, inside the quotas."""
+
+    min_records_per_shard: int
+    max_records_per_shard: int
+    max_bytes_per_shard: int
+    max_line_bytes: int
+    cut_bytes: int
+    canary_records: int
+    max_attempts: int
+    job_timeout_hours: int
+    claim_ttl_days: int
+
+
+@dataclass(frozen=True)
+class RunSettings(Document):
+    """Numbers that the state machines read by `…Path` fields."""
+
+    cut_concurrency: int
+    job_concurrency: int
+    infer_concurrency: int
+    items_per_batch: int
+    bytes_per_batch: int
+    tolerated_failure_percentage: float
+    job_timeout_seconds: int
+    inference_timeout_seconds: int
+
+
+@dataclass(frozen=True)
+class Cuts(Document):
+    """The cut plan: its JSONL file in the input bucket, its lines, the bytes of corpus they cover."""
+
+    key: str
+    count: int
+    bytes: int
+
+
+@dataclass(frozen=True)
+class Estimate(Document):
+    """What the corpus is thought to hold, from a sample of its first lines; zeros when it is empty."""
+
+    records: int = 0
+    input_tokens: int = 0
+    max_output_tokens: int = 0
+    sampled_records: int = 0
+    notes: list[str] = field(default_factory=list)
+    """Why mode and concurrency are as they are, one sentence each."""
+
+
+@dataclass(frozen=True)
+class RunSpec(Document):
+    """Everything that the functions of one run need to know about it. Written once, by plan_run."""
+
+    run: str
+    tenant: str
+    scope: str
+    """Namespace in which a recordId lands once: the run's own id unless the request names a dataset."""
+    execution_arn: str
+    mode: str
+    """`batch` or `sync`: resolved, never `auto`."""
+    priority: str
+    source: Source
+    model: Model
+    prompt: Prompt
+    quotas: Quotas
+    limits: Limits
+    settings: RunSettings
+    cuts: Cuts
+    estimate: Estimate
+    created_at: str
+    """ISO 8601, UTC."""
+    request_digest: str
+    """SHA-256 (hex) of the request: a second start of the same run must carry the same one."""
+    output_kms_key_arn: str | None = None
+
+
+def _camel(name: str) -> str:
+    head, *rest = name.split("_")
+    return head + "".join(part.capitalize() for part in rest)
+
+
+def _to_json(value: Any) -> Json:
+    if is_dataclass(value) and not isinstance(value, type):
+        return {_camel(f.name): _to_json(getattr(value, f.name)) for f in fields(value)}
+    if isinstance(value, Mapping):
+        return {key: _to_json(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_to_json(item) for item in value]
+    return value
+
+
+def _from_json(kind: Any, value: Json, path: str) -> Any:
+    origin = get_origin(kind)
+    if origin in (Union, types.UnionType):
+        if value is None:
+            return None
+        (inner,) = (option for option in get_args(kind) if option is not type(None))
+        return _from_json(inner, value, path)
+    if origin is dict:
+        item = get_args(kind)[1]
+        return {key: _from_json(item, entry, f"{path}.{key}") for key, entry in _expect(value, dict, path).items()}
+    if origin is list:
+        item = get_args(kind)[0]
+        return [_from_json(item, entry, f"{path}[{n}]") for n, entry in enumerate(_expect(value, list, path))]
+    if is_dataclass(kind):
+        return _dataclass_from_json(kind, _expect(value, dict, path), path)
+    if kind is Any:
+        return value
+    if kind is float:
+        return _expect(value, (int, float), path)
+    if kind is int and isinstance(value, float) and value.is_integer():
+        # Terraform's jsonencode and Step Functions may both turn 24 into 24.0.
+        return int(value)
+    return _expect(value, kind, path)
+
+
+def _dataclass_from_json(kind: Any, value: Mapping[str, Json], path: str) -> Any:
+    hints = get_type_hints(kind)
+    known: dict[str, Any] = {}
+    for f in fields(kind):
+        name = _camel(f.name)
+        optional = type(None) in get_args(hints[f.name])
+        # A null where null is no value of the field means: not given.
+        if value.get(name) is not None or (optional and name in value):
+            known[f.name] = _from_json(hints[f.name], value[name], f"{path}.{name}")
+        elif not optional and f.default is MISSING and f.default_factory is MISSING:
+            raise ValueError(f"{path}.{name}".lstrip(".") + ": missing")
+    return kind(**known)
+
+
+def _expect(value: Json, kind: Any, path: str) -> Any:
+    if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
+        wanted = getattr(kind, "__name__", "number")
+        raise ValueError(f"{path.lstrip('.') or 'document'}: expected {wanted}, found {type(value).__name__}")
+    return value
