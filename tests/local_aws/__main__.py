@@ -1,0 +1,3 @@
+from tests.local_aws import launcher
+
+launcher.main()
