@@ -1,0 +1,190 @@
+"""`make demo`: the main job of this module, on an AWS that runs on this machine. No account, no costs.
+
+Starts the local AWS, applies this folder with Terraform, sends 1,969 passages of State of the Union addresses through
+Bedrock batch jobs and 150 of them through on-demand calls, with poison in both corpora, and shows what came of it.
+KEEP=1 leaves all of it running.
+"""
+
+import json
+import os
+import signal
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from examples.local.stack import ROOT, Progress, Stack, StackError
+from tests.local_aws import LocalAws
+
+CORPUS = Path(__file__).parent / "corpus" / "state-of-the-union.jsonl"
+MODEL = "us.anthropic.claude-haiku-4-5-20251001-v1:0"
+SYNC_RECORDS = 150
+
+PROMPT = {
+    "system": "You are an archivist. Answer with one JSON object: summary, labels.",
+    "template": "Summarise this passage of {{president}}'s address of {{year}}.\n\n{{text}}",
+    "inference": {"maxTokens": 300, "temperature": 0},
+}
+
+# Records that the model refuses: a batch job completes all the same, with an error line for each.
+POISON = [
+    "1790-george-washington-003", "1835-andrew-jackson-050", "1862-abraham-lincoln-020",
+    "1907-theodore-roosevelt-100", "1961-dwight-d-eisenhower-040", "1997-william-j-clinton-010",
+]  # fmt: skip
+
+# Lines that no model should ever see.
+BAD_LINES = [
+    b'{"id": "broken-json", "year": 1790, "president": "Nobody", "text": "the quote never ends\n',
+    b'["a list", "not an object"]\n',
+    b'{"id": "no-text", "year": 1790, "president": "Nobody"}\n',
+]
+
+ROWS = ("read", "accepted", "landed", "failed", "rejected", "duplicate", "pending", "inputTokens", "outputTokens", "seconds")
+
+
+def say(text: str = "") -> None:
+    print(text, flush=True)
+
+
+def corpora() -> dict[str, bytes]:
+    """The two corpora by their key in the input bucket. Both hold bad lines and one recordId twice."""
+    lines = CORPUS.read_bytes().splitlines(keepends=True)
+    whole = [*lines[:700], *BAD_LINES, *lines[700:], lines[10]]
+    part = [*lines[:SYNC_RECORDS], *BAD_LINES, lines[10]]
+    return {
+        "default/corpus/speeches/state-of-the-union.jsonl": b"".join(whole),
+        "default/corpus/speeches-part/state-of-the-union.jsonl": b"".join(part),
+    }
+
+
+def requests() -> dict[str, dict[str, Any]]:
+    """One run request per mode: the input of the pipeline's execution, by run id."""
+    return {
+        "speeches-batch": {
+            "run": {"mode": "batch"},
+            "source": {"prefix": "default/corpus/speeches/", "id_field": "id"},
+            "model": {"id": MODEL},
+            "prompt": PROMPT,
+            "limits": {"max_records_per_shard": 500},
+        },
+        "speeches-sync": {
+            "run": {"mode": "sync"},
+            "source": {"prefix": "default/corpus/speeches-part/", "id_field": "id"},
+            "model": {"id": MODEL},
+            "prompt": PROMPT,
+            "limits": {"items_per_batch": 25},
+        },
+    }
+
+
+def fault_plan() -> dict[str, Any]:
+    """What goes wrong on purpose (tests/local_aws/README.md): six records that the model always refuses."""
+    return {
+        "rules": [
+            {
+                "target": "record",
+                "match": {"recordId": POISON},
+                "do": "error",
+                "code": 400,
+                "message": "The model refused this record.",
+            }
+        ]
+    }
+
+
+def show_run(stack: Stack, run: str, request: dict[str, Any], started: float) -> dict[str, Any]:
+    """Start a run, print its progress whenever it changes, return its manifest."""
+    last = ""
+
+    def watch(progress: Progress) -> None:
+        nonlocal last
+        if str(progress) != last:
+            last = str(progress)
+            say(f"  [{time.monotonic() - started:5.1f} s] {run}: {last}")
+
+    execution = stack.wait(stack.start(run, request), timeout=240, watch=watch)
+    manifest = stack.manifest(run)
+    if execution["status"] != "SUCCEEDED" or manifest is None:
+        raise StackError(f"run {run} {execution['status']}: {execution.get('error')}: {execution.get('cause')}")
+    return manifest
+
+
+def table(manifests: dict[str, dict[str, Any]]) -> str:
+    """One column per run, one row per count."""
+    runs = list(manifests)
+    width = max(len(run) for run in runs) + 2
+    out = ["  " + "".ljust(14) + "".join(run.rjust(width) for run in runs)]
+    for row in ROWS:
+        values = [str(manifest_value(manifests[run], row)) for run in runs]
+        out.append("  " + row.ljust(14) + "".join(value.rjust(width) for value in values))
+    return "\n".join(out)
+
+
+def manifest_value(manifest: dict[str, Any], row: str) -> Any:
+    for part in (manifest["counts"], manifest["tokens"], manifest):
+        if row in part:
+            return part[row]
+    return "-"
+
+
+def show_results(stack: Stack, manifests: dict[str, dict[str, Any]]) -> None:
+    say("\nThree results:")
+    for number, line in enumerate(stack.lines("speeches-batch", "results")):
+        if number in (0, 700, 1400):
+            say(f"  {line['recordId']}: {line['text'][:150]}")
+    say("\nWhat did not go through, and why:")
+    for line in sorted(stack.lines("speeches-sync", "failures"), key=lambda line: str(line["errorClass"])):
+        say(f"  {line['errorClass']:14} {line.get('recordId') or '(no id)'}: {line['errorMessage'][:110]}")
+    say("\nWhere things lie:")
+    for run in manifests:
+        base = f"s3://{stack.outputs['output_bucket']}/default/runs/{run}"
+        say(f"  {base}/manifest.json, report.html, results/, failures/")
+
+
+def keep_running(stack: Stack) -> None:
+    """Print how to go on, wait for Ctrl-C."""
+    exports = " ".join(f"{name}={value}" for name, value in stack.aws.environ.items() if name.startswith("AWS_"))
+    say(f"""
+The local AWS goes on until Ctrl-C. In another shell:
+
+  export {exports}
+  aws s3 ls --recursive s3://{stack.outputs["output_bucket"]}/default/runs/
+  aws stepfunctions list-executions --state-machine-arn {stack.outputs["pipeline_arn"]}
+  aws stepfunctions start-execution --state-machine-arn {stack.outputs["pipeline_arn"]} \\
+    --name my-first-run --input '{json.dumps(requests()["speeches-sync"])}'
+  aws sqs receive-message --queue-url {stack.outputs["reprocess_dead_letter_queue_url"]}
+
+No aws command? pip install awscli, or boto3 with the same variables.""")
+    try:
+        signal.pause()
+    except KeyboardInterrupt:
+        say("\nStopping.")
+
+
+def main() -> int:
+    keep = os.environ.get("KEEP") == "1"
+    started = time.monotonic()
+    say("Starting the local AWS ...")
+    with LocalAws(knobs={"seconds_validating": 1, "seconds_scheduled": 1, "time_scale": 0.1}, faults=fault_plan()) as aws:
+        say(f"  {aws.endpoint}, IAM enforced")
+        say("terraform apply (examples/local: the module as you would use it) ...")
+        stack = Stack(aws, ROOT / ".build" / "demo").apply()
+        say(f"  applied after {time.monotonic() - started:.0f} s; state machine {stack.outputs['pipeline_arn']}")
+        for key, body in corpora().items():
+            stack.upload(key, body)
+        say("Running 1,969 passages in batch mode, then 150 in sync mode; six of them are poison ...")
+        manifests = {run: show_run(stack, run, request, started) for run, request in requests().items()}
+        say()
+        say(table(manifests))
+        show_results(stack, manifests)
+        say(f"\nDone in {time.monotonic() - started:.0f} s.")
+        if keep:
+            keep_running(stack)
+    return 0
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(main())
+    except StackError as error:
+        sys.exit(f"demo failed: {error}")

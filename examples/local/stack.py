@@ -1,0 +1,177 @@
+"""The module applied by Terraform to a local AWS, and what its users do with it: upload, start, watch, read."""
+
+import json
+import os
+import subprocess
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from botocore.exceptions import ClientError
+
+from tests.local_aws import LocalAws
+
+ROOT = Path(__file__).resolve().parents[2]
+TERRAFORM = ROOT / "tests" / "terraform.sh"
+EXAMPLE = ROOT / "examples" / "local"
+
+
+class StackError(Exception):
+    """Terraform failed; the text holds the end of what it printed."""
+
+
+@dataclass
+class Progress:
+    """What one look at a run shows: its stage, and per stage how far it is."""
+
+    stage: str
+    parts: list[str] = field(default_factory=list)
+
+    def __str__(self) -> str:
+        return " · ".join([self.stage, *self.parts])
+
+
+class Stack:
+    """One `terraform apply` of examples/local (or another folder) against `aws`.
+
+    `workdir` holds Terraform's state and logs; a state found there belongs to a local AWS that is gone, so it is
+    removed first.
+    """
+
+    def __init__(
+        self, aws: LocalAws, workdir: Path, variables: dict[str, Any] | None = None, folder: Path = EXAMPLE
+    ) -> None:
+        self.aws = aws
+        self.workdir = workdir
+        self.folder = folder
+        self.outputs: dict[str, Any] = {}
+        workdir.mkdir(parents=True, exist_ok=True)
+        for old in workdir.glob("terraform.tfstate*"):
+            old.unlink()
+        self._variables = workdir / "demo.auto.tfvars.json"
+        self._variables.write_text(json.dumps(variables or {}), encoding="utf-8")
+
+    def terraform(self, *arguments: str) -> str:
+        """Run Terraform in the folder; return what it printed. Raises StackError with the end of its output."""
+        log = self.workdir / f"terraform-{arguments[0]}.log"
+        environment = {**os.environ, **self.aws.environ, "TF_DATA_DIR": str(ROOT / ".build" / "terraform" / self.folder.name)}
+        done = subprocess.run(
+            [str(TERRAFORM), f"-chdir={self.folder}", *arguments],
+            env={**environment, "TF_IN_AUTOMATION": "1"},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            check=False,
+        )
+        log.write_text(done.stdout, encoding="utf-8")
+        # `plan -detailed-exitcode` answers 2 for "there are differences".
+        if done.returncode not in (0, 2 if "-detailed-exitcode" in arguments else 0):
+            raise StackError(f"terraform {arguments[0]} failed (all of it: {log}):\n{done.stdout[-3000:]}")
+        return done.stdout
+
+    @property
+    def _state(self) -> str:
+        return f"-state={self.workdir / 'terraform.tfstate'}"
+
+    def apply(self) -> "Stack":
+        """`terraform init` and `apply`; `outputs` then holds the module's outputs."""
+        self.terraform("init", "-input=false", "-no-color")
+        self.terraform(
+            "apply", "-auto-approve", "-input=false", "-no-color", "-parallelism=30",
+            self._state, f"-var-file={self._variables}",
+        )  # fmt: skip
+        shown = json.loads(self.terraform("output", "-json", self._state))
+        self.outputs = {name: output["value"] for name, output in shown.items()}
+        return self
+
+    def second_plan(self) -> str:
+        """What Terraform would still change after the apply, as it prints it."""
+        return self.terraform(
+            "plan", "-input=false", "-no-color", "-detailed-exitcode", "-lock=false",
+            self._state, f"-var-file={self._variables}",
+        )  # fmt: skip
+
+    def upload(self, key: str, body: bytes) -> None:
+        self.aws.client("s3").put_object(Bucket=self.outputs["input_bucket"], Key=key, Body=body)
+
+    def start(self, run: str, request: dict[str, Any]) -> str:
+        """Start a run: the execution's name is the run's id. Returns the execution's ARN."""
+        answer = self.aws.client("stepfunctions").start_execution(
+            stateMachineArn=self.outputs["pipeline_arn"], name=run, input=json.dumps(request)
+        )
+        return str(answer["executionArn"])
+
+    def describe(self, execution_arn: str) -> dict[str, Any]:
+        return dict(self.aws.client("stepfunctions").describe_execution(executionArn=execution_arn))
+
+    def wait(
+        self, execution_arn: str, timeout: float = 300, watch: Callable[[Progress], None] | None = None
+    ) -> dict[str, Any]:
+        """Wait until the execution ends; `watch` is called with every look at it. Raises TimeoutError (seconds)."""
+        deadline = time.monotonic() + timeout
+        while True:
+            execution = self.describe(execution_arn)
+            if watch:
+                watch(self.progress(execution_arn))
+            if execution["status"] != "RUNNING":
+                return execution
+            if time.monotonic() > deadline:
+                raise TimeoutError(f"{execution_arn} still runs after {timeout} s: {self.progress(execution_arn)}")
+            time.sleep(1)
+
+    def progress(self, execution_arn: str) -> Progress:
+        """The state that the pipeline is in, with counts of its Map Runs and Bedrock jobs."""
+        run = execution_arn.rsplit(":", 1)[1]
+        states = self.aws.client("stepfunctions")
+        history = states.get_execution_history(executionArn=execution_arn, reverseOrder=True, maxResults=100)
+        entered = [e["stateEnteredEventDetails"]["name"] for e in history["events"] if "stateEnteredEventDetails" in e]
+        progress = Progress(entered[0] if entered else "starting")
+        executions = [execution_arn]
+        for output in ("shard_and_submit_arn", "fan_out_arn"):
+            listed = states.list_executions(stateMachineArn=self.outputs[output])["executions"]
+            executions += [e["executionArn"] for e in listed if e["name"].startswith(f"{run}-")]
+        for arn in executions:
+            for map_run in states.list_map_runs(executionArn=arn)["mapRuns"]:
+                counts = states.describe_map_run(mapRunArn=map_run["mapRunArn"])["itemCounts"]
+                label = map_run["mapRunArn"].split("/")[1].split(":")[0]
+                progress.parts.append(f"{label} {counts['succeeded'] + counts['failed']}/{counts['total']}")
+        jobs = Counter(job["status"] for job in self.jobs(run))
+        if jobs:
+            progress.parts.append("jobs " + ", ".join(f"{n} {status}" for status, n in sorted(jobs.items())))
+        return progress
+
+    def jobs(self, run: str) -> list[dict[str, Any]]:
+        """The run's Bedrock batch jobs (of the newest 1,000): those that read from its shards."""
+        listed = self.aws.client("bedrock").list_model_invocation_jobs(maxResults=1000)["invocationJobSummaries"]
+        return [
+            dict(job) for job in listed if f"/runs/{run}/" in job["inputDataConfig"]["s3InputDataConfig"]["s3Uri"]
+        ]
+
+    def keys(self, bucket: str, prefix: str) -> list[str]:
+        pages = self.aws.client("s3").get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix)
+        return [entry["Key"] for page in pages for entry in page.get("Contents", [])]
+
+    def lines(self, run: str, part: str, tenant: str = "default") -> Iterator[dict[str, Any]]:
+        """The lines of `results` or `failures` of a run."""
+        bucket = self.outputs["output_bucket"]
+        for key in self.keys(bucket, f"{tenant}/runs/{run}/{part}/"):
+            body = self.aws.client("s3").get_object(Bucket=bucket, Key=key)["Body"].read()
+            for line in body.split(b"\n"):
+                if line:
+                    yield json.loads(line)
+
+    def manifest(self, run: str, tenant: str = "default") -> dict[str, Any] | None:
+        """The run's manifest, or None while there is none."""
+        try:
+            body = self.aws.client("s3").get_object(
+                Bucket=self.outputs["output_bucket"], Key=f"{tenant}/runs/{run}/manifest.json"
+            )["Body"]
+        except ClientError as error:
+            if error.response["Error"]["Code"] != "NoSuchKey":
+                raise
+            return None
+        return dict(json.loads(body.read()))
