@@ -52,8 +52,12 @@ class Places:
 
     # Output bucket.
     def job_output(self, shard: str, attempt: int) -> str:
-        """Prefix (with its slash) under which Bedrock writes `<jobId>/`."""
-        return f"{self.root}jobs/{shard}-a{attempt}/"
+        """Prefix (with its slash) under which Bedrock writes `<jobId>/`.
+
+        Not below `root`: Bedrock's output repeats every prompt, and a lifecycle rule, which knows only prefixes, must
+        be able to expire it without the results; the batch role can then write here and nowhere else.
+        """
+        return f"{self.tenant}/jobs/{self.run}/{shard}-a{attempt}/"
 
     def results(self, part: str) -> str:
         return f"{self.results_prefix}part-{part}.jsonl"
