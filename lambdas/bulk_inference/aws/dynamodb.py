@@ -1,0 +1,286 @@
+"""Amazon DynamoDB: the runs table (a few thousand small items) and the ledger (one item per claimed record).
+
+Overload that outlasts the SDK's own retries becomes ThrottledError, which the state machines retry. Everything else
+that DynamoDB refuses propagates under its own name (AccessDeniedException names the action and the table).
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from decimal import Decimal
+from functools import cache
+from typing import TYPE_CHECKING, Any, Final
+
+import boto3
+from boto3.dynamodb.types import TypeDeserializer, TypeSerializer
+from botocore.config import Config
+from botocore.exceptions import ClientError, HTTPClientError
+from botocore.exceptions import ConnectionError as NoConnectionError
+
+from bulk_inference.claims import Claim, Insertion
+from bulk_inference.errors import ThrottledError
+from bulk_inference.runs import Item
+
+if TYPE_CHECKING:
+    from mypy_boto3_dynamodb import DynamoDBClient
+
+_OVERLOADED: Final = frozenset(
+    {
+        "ProvisionedThroughputExceededException",
+        "ProvisionedThroughputExceeded",
+        "ThrottlingException",
+        "ThrottlingError",
+        "RequestLimitExceeded",
+        "InternalServerError",
+        "ServiceUnavailable",
+        "TransactionConflict",
+    }
+)
+"""Errors of a request, and the codes of a single statement (BatchStatementError, member Code)."""
+
+_LOOKUP_TRIES: Final = 8
+
+
+@cache
+def connect() -> "DynamoDBClient":
+    """The process's client: made at the first call, kept for the next invocations."""
+    return boto3.client(
+        "dynamodb",
+        config=Config(retries={"mode": "standard", "max_attempts": 8}, tcp_keepalive=True, max_pool_connections=50),
+    )
+
+
+class RunsTable:
+    """Items of the runs table; runs.py names the keys. Every read is strongly consistent."""
+
+    def __init__(self, name: str, client: "DynamoDBClient") -> None:
+        self.name = name
+        self._client = client
+
+    def get(self, pk: str, sk: str) -> Item | None:
+        with _explained(self.name):
+            answer = self._client.get_item(TableName=self.name, Key=_encode({"pk": pk, "sk": sk}), ConsistentRead=True)
+        return _decode(answer["Item"]) if "Item" in answer else None
+
+    def put(self, item: Item) -> None:
+        """Writes the item whatever was there. Items hold `pk` and `sk`; None is stored as null."""
+        with _explained(self.name):
+            self._client.put_item(TableName=self.name, Item=_encode(item))
+
+    def put_new(self, item: Item) -> Item | None:
+        """Writes the item unless its key is taken; returns the item that was there, or None if it was written."""
+        return self._put_if(item, "attribute_not_exists(pk)", {})
+
+    def put_if(self, item: Item, attribute: str, expected: str | int | None) -> bool:
+        """Writes the item if `attribute` of the stored one equals `expected`; None expects that there is no item."""
+        if expected is None:
+            return self._put_if(item, "attribute_not_exists(pk)", {}) is None
+        return self._put_if(item, "#attribute = :expected", {"#attribute": attribute}, {":expected": expected}) is None
+
+    def update(self, pk: str, sk: str, values: Mapping[str, Any], *, defaults: Mapping[str, Any] | None = None) -> Item:
+        """Sets `values`, and each of `defaults` the item lacks; returns the whole item, made new if there was none."""
+        defaults = defaults or {}
+        names = {f"#{n}": name for n, name in enumerate([*values, *defaults])}
+        marks = {name: mark[1:] for mark, name in names.items()}
+        assignments = [f"#{marks[name]} = :{marks[name]}" for name in values]
+        assignments += [f"#{marks[name]} = if_not_exists(#{marks[name]}, :{marks[name]})" for name in defaults]
+        with _explained(self.name):
+            answer = self._client.update_item(
+                TableName=self.name,
+                Key=_encode({"pk": pk, "sk": sk}),
+                UpdateExpression=f"SET {', '.join(assignments)}",
+                ExpressionAttributeNames=names,
+                ExpressionAttributeValues=_encode({f":{marks[k]}": v for k, v in {**values, **defaults}.items()}),
+                ReturnValues="ALL_NEW",
+            )
+        return _decode(answer["Attributes"])
+
+    def delete(self, pk: str, sk: str) -> None:
+        with _explained(self.name):
+            self._client.delete_item(TableName=self.name, Key=_encode({"pk": pk, "sk": sk}))
+
+    def delete_if(self, pk: str, sk: str, attribute: str, expected: str) -> bool:
+        """Deletes the item if `attribute` equals `expected`; False if it does not, or there is no item."""
+        try:
+            with _explained(self.name):
+                self._client.delete_item(
+                    TableName=self.name,
+                    Key=_encode({"pk": pk, "sk": sk}),
+                    ConditionExpression="#attribute = :expected",
+                    ExpressionAttributeNames={"#attribute": attribute},
+                    ExpressionAttributeValues=_encode({":expected": expected}),
+                )
+        except ClientError as error:
+            if _code(error) == "ConditionalCheckFailedException":
+                return False
+            raise
+        return True
+
+    def query(self, pk: str, sk_prefix: str = "") -> Iterator[Item]:
+        """Items of one partition whose sort key starts with `sk_prefix`, in its order, page by page."""
+        condition, names, values = "#pk = :pk", {"#pk": "pk"}, {":pk": pk}
+        if sk_prefix:
+            condition, names["#sk"], values[":sk"] = f"{condition} AND begins_with(#sk, :sk)", "sk", sk_prefix
+        pages = self._client.get_paginator("query").paginate(
+            TableName=self.name,
+            KeyConditionExpression=condition,
+            ExpressionAttributeNames=names,
+            ExpressionAttributeValues=_encode(values),
+            ConsistentRead=True,
+        )
+        with _explained(self.name):
+            for page in pages:
+                for item in page["Items"]:
+                    yield _decode(item)
+
+    def _put_if(
+        self,
+        item: Item,
+        condition: str,
+        names: dict[str, str],
+        values: dict[str, Any] | None = None,
+    ) -> Item | None:
+        extra: dict[str, Any] = {"ExpressionAttributeNames": names} if names else {}
+        if values:
+            extra["ExpressionAttributeValues"] = _encode(values)
+        try:
+            with _explained(self.name):
+                self._client.put_item(
+                    TableName=self.name,
+                    Item=_encode(item),
+                    ConditionExpression=condition,
+                    ReturnValuesOnConditionCheckFailure="ALL_OLD",
+                    **extra,
+                )
+        except ClientError as error:
+            if _code(error) == "ConditionalCheckFailedException":
+                # The old item is a member of the modelled error beside Error, absent when there was none.
+                response: Mapping[str, Any] = error.response
+                return _decode(response.get("Item", {}))
+            raise
+        return None
+
+
+class Ledger:
+    """Claims of records (claims.ClaimStore). Key `pk`, attributes owner, run, expires_at."""
+
+    def __init__(self, name: str, client: "DynamoDBClient") -> None:
+        self.name = name
+        self._client = client
+
+    def insert(self, claims: Sequence[Claim]) -> list[Insertion]:
+        """Conditional inserts, at most 25, in one request: a PartiQL INSERT fails with DuplicateItem on a taken key.
+
+        Statements succeed or fail each for itself
+        (https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/ql-reference.multiplestatements.batching.html).
+        """
+        statement = f"INSERT INTO \"{self.name}\" VALUE {{'pk': ?, 'owner': ?, 'run': ?, 'expires_at': ?}}"
+        with _explained(self.name):
+            answer = self._client.batch_execute_statement(
+                Statements=[
+                    {
+                        "Statement": statement,
+                        "Parameters": [
+                            {"S": one.key},
+                            {"S": one.owner},
+                            {"S": one.run},
+                            {"N": str(one.expires_at)},
+                        ],
+                    }
+                    for one in claims
+                ]
+            )
+        return [self._outcome(response.get("Error")) for response in answer["Responses"]]
+
+    def find(self, keys: Sequence[str]) -> dict[str, Claim]:
+        """The claims that exist, strongly consistent, at most 100 keys in one call."""
+        found: dict[str, Claim] = {}
+        waiting: Any = {self.name: {"Keys": [_encode({"pk": key}) for key in dict.fromkeys(keys)]}}
+        waiting[self.name]["ConsistentRead"] = True
+        for _ in range(_LOOKUP_TRIES):
+            with _explained(self.name):
+                answer = self._client.batch_get_item(RequestItems=waiting)
+            for raw in answer["Responses"].get(self.name, []):
+                item = _decode(raw)
+                found[item["pk"]] = Claim(item["pk"], item["owner"], item["run"], int(item["expires_at"]))
+            waiting = answer.get("UnprocessedKeys")
+            if not waiting:
+                return found
+        raise ThrottledError(f"DynamoDB left keys of a lookup in {self.name} unprocessed {_LOOKUP_TRIES} times")
+
+    def take_over(self, claim: Claim, now: int) -> bool:
+        """Writes the claim if its key is free or what is there has expired by `now` (epoch seconds)."""
+        try:
+            with _explained(self.name):
+                self._client.put_item(
+                    TableName=self.name,
+                    Item=_encode(
+                        {"pk": claim.key, "owner": claim.owner, "run": claim.run, "expires_at": claim.expires_at}
+                    ),
+                    ConditionExpression="attribute_not_exists(pk) OR expires_at <= :now",
+                    ExpressionAttributeValues=_encode({":now": now}),
+                )
+        except ClientError as error:
+            if _code(error) == "ConditionalCheckFailedException":
+                return False
+            raise
+        return True
+
+    def _outcome(self, error: Any) -> Insertion:
+        if error is None:
+            return Insertion.WRITTEN
+        code = error.get("Code", "")
+        if code == "DuplicateItem":
+            return Insertion.EXISTS
+        if code in _OVERLOADED:
+            return Insertion.THROTTLED
+        raise ClientError(
+            {"Error": {"Code": code, "Message": f"claim in table {self.name}: {error.get('Message', '')}"}},
+            "BatchExecuteStatement",
+        )
+
+
+@contextmanager
+def _explained(table: str) -> Iterator[None]:
+    try:
+        yield
+    except ClientError as error:
+        if _code(error) in _OVERLOADED:
+            raise ThrottledError(f"DynamoDB refused work on {table} for now: {error}") from error
+        raise
+    except (HTTPClientError, NoConnectionError) as error:
+        raise ThrottledError(f"DynamoDB did not answer for {table}: {error}") from error
+
+
+def _code(error: ClientError) -> str:
+    return str(error.response.get("Error", {}).get("Code", ""))
+
+
+def _encode(item: Mapping[str, Any]) -> dict[str, Any]:
+    serialize = TypeSerializer().serialize
+    return {key: serialize(_storable(value)) for key, value in item.items()}
+
+
+def _decode(item: Mapping[str, Any]) -> Item:
+    deserialize = TypeDeserializer().deserialize
+    return {key: _plain(deserialize(value)) for key, value in item.items()}
+
+
+def _storable(value: Any) -> Any:
+    # boto3's serializer refuses floats, as a binary fraction is no decimal; str gives the shortest that reads back.
+    if isinstance(value, float):
+        return Decimal(str(value))
+    if isinstance(value, Mapping):
+        return {key: _storable(entry) for key, entry in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_storable(entry) for entry in value]
+    return value
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Decimal):
+        return int(value) if value == value.to_integral_value() else float(value)
+    if isinstance(value, dict):
+        return {key: _plain(entry) for key, entry in value.items()}
+    if isinstance(value, (list, set)):
+        return [_plain(entry) for entry in value]
+    return value

@@ -1,0 +1,60 @@
+"""Keys of the runs table: what is known of runs, cuts, shards, jobs and units of work.
+
+| pk | sk | written by |
+| --- | --- | --- |
+| `RUN#{run}` | `META` | plan_run; finish_run and stop_run set its status |
+| `RUN#{run}` | `CUT#{cut}` | cut_shards: counts of one cut |
+| `RUN#{run}` | `SHARD#{shard}` | seal_shards: counts of one shard or sync piece |
+| `RUN#{run}` | `JOB#{shard}-a{attempt}` | submit_job: name and ARN of one attempt's job |
+| `RUN#{run}` | `UNIT#{unit}` | collect_results, infer_batch: outcome of one unit of work |
+| `RUN#{run}` | `LATE#{unit}#{hash}` | reprocess_records: outcome of one failed record |
+| `JOB#{jobName}` | `JOB` | submit_job: task token and whereabouts, found by the job's event |
+| `OPEN` | `JOB#{jobName}` | submit_job; deleted when the token is answered |
+| `QUOTA#{model}` | `QUOTA` | plan_run: quotas, cached for a day |
+
+TTL attribute of every item: `expires_at`, epoch seconds.
+"""
+
+from typing import Any, Final, TypeAlias
+
+Item: TypeAlias = dict[str, Any]
+"""One item as plain Python values (str, int, float, bool, None, list, dict), keys `pk` and `sk` included."""
+
+META: Final = "META"
+CUTS: Final = "CUT#"
+SHARDS: Final = "SHARD#"
+JOBS: Final = "JOB#"
+UNITS: Final = "UNIT#"
+LATES: Final = "LATE#"
+JOB: Final = "JOB"
+OPEN: Final = "OPEN"
+QUOTA: Final = "QUOTA"
+
+
+def run_pk(run: str) -> str:
+    return f"RUN#{run}"
+
+
+def cut_sk(cut: str) -> str:
+    return f"{CUTS}{cut}"
+
+
+def shard_sk(shard: str) -> str:
+    return f"{SHARDS}{shard}"
+
+
+def unit_sk(unit: str) -> str:
+    return f"{UNITS}{unit}"
+
+
+def late_sk(unit: str, record: str) -> str:
+    return f"{LATES}{unit}#{record}"
+
+
+def job_key(job_name: str) -> str:
+    """Partition key of a job's own item, and sort key of its item below OPEN."""
+    return f"{JOBS}{job_name}"
+
+
+def quota_pk(model: str) -> str:
+    return f"QUOTA#{model}"
