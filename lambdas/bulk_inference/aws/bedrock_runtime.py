@@ -1,0 +1,205 @@
+"""Amazon Bedrock runtime: one on-demand inference by Converse or InvokeModel, its outcome as data.
+
+A request body is the same JSON that a batch job's `modelInput` holds. Refusals are outcomes, not exceptions, because
+one record's failure is that record's alone.
+"""
+
+import base64
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from typing import TYPE_CHECKING, Any, Final
+
+import boto3
+from botocore.config import Config
+from botocore.exceptions import (
+    BotoCoreError,
+    ClientError,
+    ConnectTimeoutError,
+    HTTPClientError,
+    ParamValidationError,
+    ReadTimeoutError,
+)
+from botocore.exceptions import ConnectionError as NoConnectionError
+
+if TYPE_CHECKING:
+    from mypy_boto3_bedrock_runtime import BedrockRuntimeClient
+
+READ_TIMEOUT_SECONDS: Final = 300
+"""Long generations take minutes; the SDK's default of 60 s would cut them off and pay for them twice."""
+
+THROTTLED: Final = "throttled"
+MODEL_TIMEOUT: Final = "model_timeout"
+MODEL_ERROR: Final = "model_error"
+UNAVAILABLE: Final = "unavailable"
+INVALID_REQUEST: Final = "invalid_request"
+ACCESS_DENIED: Final = "access_denied"
+MODEL_NOT_FOUND: Final = "model_not_found"
+
+RETRYABLE: Final = frozenset({THROTTLED, MODEL_TIMEOUT, MODEL_ERROR, UNAVAILABLE})
+"""Error classes that another try may cure."""
+
+# Errors of Converse and InvokeModel as the API reference lists them.
+_CLASSES: Final = {
+    "ThrottlingException": THROTTLED,
+    "TooManyRequestsException": THROTTLED,
+    "ServiceQuotaExceededException": THROTTLED,
+    "ModelNotReadyException": UNAVAILABLE,
+    "ModelTimeoutException": MODEL_TIMEOUT,
+    "ModelErrorException": MODEL_ERROR,
+    "ServiceUnavailableException": UNAVAILABLE,
+    "InternalServerException": UNAVAILABLE,
+    "ValidationException": INVALID_REQUEST,
+    "AccessDeniedException": ACCESS_DENIED,
+    "ResourceNotFoundException": MODEL_NOT_FOUND,
+}
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """Either `output` (the response body as JSON, as a batch job's `modelOutput` would hold it) or an error."""
+
+    output: dict[str, Any] | None = None
+    error_class: str | None = None
+    error_code: str | None = None
+    error_message: str | None = None
+    """The service's words. They may quote the request: store them beside the record, never log or queue them."""
+    input_tokens: int = 0
+    output_tokens: int = 0
+
+    @property
+    def retryable(self) -> bool:
+        return self.error_class in RETRYABLE
+
+
+@cache
+def connect(max_connections: int = 32, sdk_attempts: int = 2) -> "BedrockRuntimeClient":
+    """The process's client. `sdk_attempts` counts all tries of one call: waiting out throttles is the caller's part.
+
+    Keep-alive, because NAT gateways and interface endpoints drop connections that are silent for 350 s.
+    """
+    return boto3.client(
+        "bedrock-runtime",
+        config=Config(
+            read_timeout=READ_TIMEOUT_SECONDS,
+            connect_timeout=10,
+            tcp_keepalive=True,
+            max_pool_connections=max_connections,
+            retries={"mode": "standard", "total_max_attempts": sdk_attempts},
+        ),
+    )
+
+
+class Runtime:
+    """Thread-safe, as its client is."""
+
+    def __init__(self, client: "BedrockRuntimeClient") -> None:
+        self._client = client
+        self._converse_shape = client.meta.service_model.operation_model("Converse").input_shape
+
+    def infer(self, model_id: str, api: str, body: Mapping[str, Any]) -> Outcome:
+        """One inference. `api` is `converse` or `invoke_model`; `body` the record's modelInput. Never raises for what
+        the service or the network answers."""
+        try:
+            if api == "converse":
+                return self._converse(model_id, body)
+            return self._invoke(model_id, body)
+        except ParamValidationError as error:
+            return Outcome(
+                error_class=INVALID_REQUEST, error_code="ParamValidationError", error_message=_without_values(error)
+            )
+        except ClientError as error:
+            return _refusal(error)
+        except (ReadTimeoutError, ConnectTimeoutError) as error:
+            return Outcome(error_class=MODEL_TIMEOUT, error_code=type(error).__name__, error_message=str(error))
+        except (HTTPClientError, NoConnectionError) as error:
+            return Outcome(error_class=UNAVAILABLE, error_code=type(error).__name__, error_message=str(error))
+        except BotoCoreError as error:
+            return Outcome(error_class=INVALID_REQUEST, error_code=type(error).__name__, error_message=str(error))
+
+    def _converse(self, model_id: str, body: Mapping[str, Any]) -> Outcome:
+        members = _members(self._converse_shape, {key: value for key, value in body.items() if key != "modelId"})
+        answer: dict[str, Any] = dict(self._client.converse(modelId=model_id, **members))
+        answer.pop("ResponseMetadata", None)
+        usage = answer.get("usage") or {}
+        return Outcome(
+            output=_plain(answer),
+            input_tokens=usage.get("inputTokens") or 0,
+            output_tokens=usage.get("outputTokens") or 0,
+        )
+
+    def _invoke(self, model_id: str, body: Mapping[str, Any]) -> Outcome:
+        answer = self._client.invoke_model(
+            modelId=model_id,
+            body=json.dumps(body, ensure_ascii=False).encode(),
+            contentType="application/json",
+            accept="application/json",
+        )
+        text = answer["body"].read()
+        headers = answer["ResponseMetadata"]["HTTPHeaders"]
+        try:
+            output = json.loads(text)
+        except ValueError:
+            output = None
+        if not isinstance(output, dict):
+            return Outcome(
+                error_class=MODEL_ERROR, error_code="NotJson", error_message="the model's answer is not a JSON object"
+            )
+        return Outcome(
+            output=output,
+            input_tokens=_count(headers.get("x-amzn-bedrock-input-token-count")),
+            output_tokens=_count(headers.get("x-amzn-bedrock-output-token-count")),
+        )
+
+
+def _refusal(error: ClientError) -> Outcome:
+    detail = error.response.get("Error", {})
+    code = detail.get("Code", "")
+    status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
+    by_status = THROTTLED if status == 429 else UNAVAILABLE if status >= 500 else INVALID_REQUEST
+    return Outcome(
+        error_class=_CLASSES.get(code, by_status), error_code=code, error_message=detail.get("Message") or str(error)
+    )
+
+
+def _members(shape: Any, value: Any) -> Any:
+    """A JSON body as the SDK takes it: base64 text becomes bytes where the API has a blob, nulls are left out."""
+    if shape.type_name == "structure" and isinstance(value, Mapping) and not getattr(shape, "is_document_type", False):
+        return {
+            key: _members(shape.members[key], item) if key in shape.members else item
+            for key, item in value.items()
+            if item is not None
+        }
+    if shape.type_name == "list" and isinstance(value, list):
+        return [_members(shape.member, item) for item in value]
+    if shape.type_name == "map" and isinstance(value, Mapping):
+        return {key: _members(shape.value, item) for key, item in value.items()}
+    if shape.type_name == "blob" and isinstance(value, str):
+        try:
+            return base64.b64decode(value, validate=True)
+        except ValueError:
+            # No base64: botocore takes the text's own bytes, and the service judges them.
+            return value
+    return value
+
+
+def _plain(value: Any) -> Any:
+    """A response as JSON: blobs in base64, as the API's JSON itself has them."""
+    if isinstance(value, Mapping):
+        return {key: _plain(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_plain(item) for item in value]
+    if isinstance(value, bytes):
+        return base64.b64encode(value).decode()
+    return value
+
+
+def _without_values(error: ParamValidationError) -> str:
+    """botocore quotes the offending value, which is prompt text; the parameter's name says enough."""
+    return re.sub(r", value: .*?(?=\n(?:Invalid|Missing|Unknown) |\Z)", "", str(error), flags=re.DOTALL)
+
+
+def _count(header: str | None) -> int:
+    return int(header) if header and header.isdigit() else 0
