@@ -77,19 +77,18 @@ def requests() -> dict[str, dict[str, Any]]:
     }
 
 
-def fault_plan() -> dict[str, Any]:
+def fault_plan() -> list[dict[str, Any]]:
     """What goes wrong on purpose (tests/local_aws/README.md): six records that the model always refuses."""
-    return {
-        "rules": [
-            {
-                "target": "record",
-                "match": {"recordId": POISON},
-                "do": "error",
-                "code": 400,
-                "message": "The model refused this record.",
-            }
-        ]
-    }
+    return [
+        {
+            "name": "poison",
+            "target": "record",
+            "match": {"recordId": POISON},
+            "do": "error",
+            "errorCode": 400,
+            "errorMessage": "The model refused this record.",
+        }
+    ]
 
 
 def show_run(stack: Stack, run: str, request: dict[str, Any], started: float) -> dict[str, Any]:

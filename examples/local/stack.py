@@ -123,6 +123,15 @@ class Stack:
                 raise TimeoutError(f"{execution_arn} still runs after {timeout} s: {self.progress(execution_arn)}")
             time.sleep(1)
 
+    @staticmethod
+    def until(true: Callable[[], bool], what: str, timeout: float = 90) -> None:
+        """Look every half second until `true()`; raises TimeoutError naming `what`."""
+        deadline = time.monotonic() + timeout
+        while not true():
+            if time.monotonic() > deadline:
+                raise TimeoutError(f"still waiting for {what} after {timeout} s")
+            time.sleep(0.5)
+
     def progress(self, execution_arn: str) -> Progress:
         """The state that the pipeline is in, with counts of its Map Runs and Bedrock jobs."""
         run = execution_arn.rsplit(":", 1)[1]

@@ -1,0 +1,75 @@
+"""The module applied once to a local AWS; every test of this folder runs its own runs on it."""
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from examples.local.stack import ROOT, Stack
+from tests.local_aws import LocalAws
+
+MODEL = "us.anthropic.claude-haiku-4-5-20251001-v1:0"
+QUICK = {"seconds_validating": 0.5, "seconds_scheduled": 0.5, "time_scale": 0.05}
+
+
+@pytest.fixture(scope="session")
+def stack() -> Iterator[Stack]:
+    with LocalAws(knobs=QUICK) as aws:
+        yield Stack(aws, ROOT / ".build" / "end_to_end", {"reconcile_schedule": "rate(1 minute)"}).apply()
+
+
+@pytest.fixture(autouse=True)
+def no_faults_left(stack: Stack) -> Iterator[None]:
+    yield
+    stack.aws.local("DELETE", "/_local/faults")
+
+
+def tickets(count: int, start: int = 0) -> list[dict[str, Any]]:
+    """Plain records to be rendered: `{"id": "t-00000", "text": …}`."""
+    return [
+        {"id": f"t-{n:05d}", "text": f"Ticket {n}: the pump in hall {n % 7} is loud. It began on day {n}."}
+        for n in range(start, start + count)
+    ]
+
+
+def jsonl(records: list[dict[str, Any]]) -> bytes:
+    return b"".join(json.dumps(record).encode() + b"\n" for record in records)
+
+
+def request(source: str, mode: str, **sections: dict[str, Any]) -> dict[str, Any]:
+    """A run request over everything below `default/corpus/<source>/`; sections are merged in."""
+    merged: dict[str, dict[str, Any]] = {
+        "run": {"mode": mode},
+        "source": {"prefix": f"default/corpus/{source}/", "id_field": "id"},
+        "model": {"id": MODEL},
+        "prompt": {"template": "What is this ticket about?\n\n{{text}}", "inference": {"maxTokens": 100}},
+    }
+    for name, section in sections.items():
+        merged[name] = {**merged.get(name, {}), **section}
+    return merged
+
+
+def run(stack: Stack, name: str, body: dict[str, Any], timeout: float = 120) -> dict[str, Any]:
+    """Start a run that must succeed; return its manifest."""
+    execution = stack.wait(stack.start(name, body), timeout=timeout)
+    assert execution["status"] == "SUCCEEDED", f"{execution.get('error')}: {execution.get('cause')}"
+    manifest = stack.manifest(name)
+    assert manifest is not None
+    return manifest
+
+
+def assert_conserves(manifest: dict[str, Any]) -> None:
+    """The sums of docs/architecture.md, from the manifest alone."""
+    counts = manifest["counts"]
+    assert counts["read"] == counts["accepted"] + counts["rejected"] + counts["duplicate"], counts
+    assert counts["accepted"] == counts["landed"] + counts["failed"] + counts["pending"], counts
+
+
+def tree(stack: Stack, run_id: str) -> dict[str, str]:
+    """Every object of a run in the output bucket with its ETag."""
+    pages = stack.aws.client("s3").get_paginator("list_objects_v2").paginate(
+        Bucket=stack.outputs["output_bucket"], Prefix=f"default/runs/{run_id}/"
+    )
+    return {entry["Key"]: entry["ETag"] for page in pages for entry in page.get("Contents", [])}
+

@@ -1,0 +1,74 @@
+"""Bad input: an error that says what is wrong and where, and nothing else harmed."""
+
+import json
+from typing import Any
+
+import pytest
+
+from examples.local.stack import Stack
+from tests.end_to_end.conftest import assert_conserves, jsonl, request, run, tickets
+
+GOOD = jsonl(tickets(12))
+BAD_LINES: dict[str, tuple[bytes, str, str]] = {
+    # error class: line, what its message must name, recordId in the failure line
+    "not_json": (b'{"id": "b-1", "text": "no end\n', "line", ""),
+    "not_object": (b"[1, 2]\n", "object", ""),
+    "missing_field": (b'{"id": "b-3"}\n', "text", "b-3"),
+    "illegal_record_id": (b'{"id": {"a": 1}, "text": "x"}\n', "id", ""),
+    "duplicate": (b'{"id": "t-00003", "text": "again"}\n', "t-00003", "t-00003"),
+    "too_large": (b'{"id": "b-6", "text": "' + b"x" * 9_000_000 + b'"}\n', "bytes", ""),
+}
+
+
+def test_each_bad_line_is_named_and_its_neighbours_land(stack: Stack) -> None:
+    body = GOOD + b"".join(line for line, _, _ in BAD_LINES.values()) + jsonl(tickets(12, start=12))
+    stack.upload("default/corpus/bad-lines/mixed.jsonl", body)
+    manifest = run(stack, "bad-lines", request("bad-lines", "sync"))
+    assert_conserves(manifest)
+    assert manifest["counts"]["landed"] == 24
+    assert manifest["counts"]["duplicate"] == 1
+    assert manifest["counts"]["rejected"] == len(BAD_LINES) - 1
+    failures = {line["errorClass"]: line for line in stack.lines("bad-lines", "failures")}
+    assert set(failures) == set(BAD_LINES)
+    for error_class, (line, names, record_id) in BAD_LINES.items():
+        failure = failures[error_class]
+        assert names in failure["errorMessage"], failure
+        assert failure.get("recordId") in (record_id, None) or record_id == "", failure
+        source = failure["source"]
+        assert body[source["offset"] : source["offset"] + source["length"]].rstrip(b"\n") == line.rstrip(b"\n")
+
+
+REFUSED: dict[str, tuple[dict[str, Any], list[str]]] = {
+    "unknown-key": (request("x", "sync", source={"prefx": "a"}), ["source.prefx"]),
+    "unknown-section": ({**request("x", "sync"), "promt": {}}, ["promt"]),
+    "unknown-model": (request("x", "sync", model={"id": "acme.brain-9"}), ["model.id", "acme.brain-9"]),
+    "no-source": ({"model": request("x", "sync")["model"]}, ["source"]),
+    "wrong-type": (request("x", "sync", limits={"items_per_batch": "ten"}), ["limits.items_per_batch"]),
+    "two-mistakes": (request("x", "never", limits={"job_timeout_hours": 3}), ["run.mode", "limits.job_timeout_hours"]),
+    "no-bucket": (request("x", "sync", source={"bucket": "nobody-has-this-bucket"}), ["nobody-has-this-bucket"]),
+}
+
+
+@pytest.mark.parametrize("case", sorted(REFUSED))
+def test_a_wrong_request_is_refused_by_field_and_rule(stack: Stack, case: str) -> None:
+    body, names = REFUSED[case]
+    execution = stack.wait(stack.start(f"refused-{case}", body), timeout=60)
+    assert execution["status"] == "FAILED"
+    assert execution["error"] == "InvalidRequestError"
+    for name in names:
+        assert name in execution["cause"]
+    assert not stack.jobs(f"refused-{case}")
+
+
+def test_a_canary_that_fails_stops_the_run_before_any_job(stack: Stack) -> None:
+    """A prompt that the model refuses costs a few calls, not a corpus."""
+    stack.aws.local(
+        "PUT",
+        "/_local/faults",
+        [{"target": "record", "match": {"mode": "sync"}, "do": "error", "errorCode": 400, "errorMessage": "no such parameter"}],
+    )
+    stack.upload("default/corpus/canary/tickets.jsonl", jsonl(tickets(150)))
+    execution = stack.wait(stack.start("canary", request("canary", "batch")), timeout=60)
+    assert (execution["status"], execution["error"]) == ("FAILED", "CanaryFailedError")
+    assert "no such parameter" in json.dumps(execution["cause"])
+    assert not stack.jobs("canary")

@@ -1,0 +1,54 @@
+"""IAM is enforced: each function lives on its own role, and a permission taken away is missed by name."""
+
+import json
+from typing import Any
+
+import pytest
+
+from examples.local.stack import Stack
+from tests.end_to_end.conftest import jsonl, request, run, tickets
+
+CASES = {
+    # function whose role loses an action: the action, and the mode that needs it
+    "submit-job": ("bedrock:CreateModelInvocationJob", "batch"),
+    "infer-batch": ("bedrock:InvokeModel", "sync"),
+    "cut-shards": ("s3:PutObject", "sync"),
+}
+
+
+@pytest.mark.parametrize("function", sorted(CASES))
+def test_a_missing_permission_is_named(stack: Stack, function: str) -> None:
+    action, mode = CASES[function]
+    iam = stack.aws.client("iam")
+    role = stack.outputs["function_role_names"][function.replace("-", "_")]
+    names = iam.list_role_policies(RoleName=role)["PolicyNames"]
+    policies = {name: iam.get_role_policy(RoleName=role, PolicyName=name)["PolicyDocument"] for name in names}
+    stack.upload(f"default/corpus/denied-{function}/tickets.jsonl", jsonl(tickets(120)))
+    body = request(f"denied-{function}", mode, limits={"canary_records": 0})
+    try:
+        for name, policy in policies.items():
+            iam.put_role_policy(RoleName=role, PolicyName=name, PolicyDocument=json.dumps(without(policy, action)))
+        arn = stack.start(f"denied-{function}", body)
+        execution = stack.wait(arn, timeout=120)
+    finally:
+        for name, policy in policies.items():
+            iam.put_role_policy(RoleName=role, PolicyName=name, PolicyDocument=json.dumps(policy))
+    told = json.dumps(execution.get("cause")) + json.dumps([failure for failure in lines_of(stack, f"denied-{function}")])
+    assert action in told
+    assert "is not authorized to perform" in told
+    again = run(stack, f"allowed-{function}", body)
+    assert again["counts"]["landed"] == 120
+
+
+def without(policy: dict[str, Any], action: str) -> dict[str, Any]:
+    statements = []
+    for statement in policy["Statement"]:
+        actions = statement["Action"] if isinstance(statement["Action"], list) else [statement["Action"]]
+        kept = [each for each in actions if each != action]
+        if kept:
+            statements.append({**statement, "Action": kept})
+    return {**policy, "Statement": statements}
+
+
+def lines_of(stack: Stack, run_id: str) -> list[dict[str, Any]]:
+    return list(stack.lines(run_id, "failures"))
