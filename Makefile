@@ -1,0 +1,70 @@
+# Every target installs what it needs into the work tree (.venv, node_modules, .build) and nowhere else.
+
+PYTHON ?= python3
+VENV := .venv/bin
+BIN := $(VENV)/python
+NPM := $(shell command -v npm 2>/dev/null)
+UV_VERSION := 0.13.9
+
+.DEFAULT_GOAL := help
+.PHONY: help demo local-aws test lint format package check-package lock clean terraform
+.DELETE_ON_ERROR:
+
+help: ## show this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+demo: .venv/.ready terraform ## apply the module to a local AWS and run a real corpus through it (KEEP=1 leaves it running)
+	@KEEP="$(KEEP)" $(BIN) -m examples.local.demo
+
+local-aws: .venv/.ready ## start a local AWS and print how to point a shell at it (ARGS="--help" shows its options)
+	@$(BIN) -m tests.local_aws $(ARGS)
+
+test: .venv/.ready terraform check-package ## run every suite (SUITES="unit emulator" chooses; ARGS go to pytest)
+	@$(BIN) -m tests.suites $(SUITES) $(if $(ARGS),-- $(ARGS))
+
+lint: .venv/.ready terraform $(if $(NPM),node_modules/.ready) ## check code, state machines and HCL
+	$(VENV)/ruff check
+	$(VENV)/ruff format --check
+	$(VENV)/mypy
+	$(BIN) -m tests.lint
+
+format: .venv/.ready terraform ## let ruff and Terraform rewrite the sources
+	$(VENV)/ruff check --fix
+	$(VENV)/ruff format
+	tests/terraform.sh fmt -recursive
+
+package: .venv/.ready ## rebuild lambdas/dist from the sources and the lock file
+	@$(BIN) lambdas/build.py
+
+check-package: .venv/.ready ## prove that lambdas/dist equals the sources
+	@$(BIN) lambdas/build.py --check
+
+lock: .venv/.ready ## resolve requirements/*.in again into the hash-locked *.txt
+	@echo "Resolving requirements with uv $(UV_VERSION), kept in .build/uv."
+	@test -x .build/uv/bin/uv || { $(BIN) -m venv .build/uv && .build/uv/bin/python -m pip install --quiet uv==$(UV_VERSION); }
+	@cd requirements && for name in bundle dev; do \
+		../.build/uv/bin/uv pip compile --quiet --universal --python-version 3.11.5 --generate-hashes \
+			--default-index https://pypi.org/simple --custom-compile-command "make lock" $(ARGS) $$name.in -o $$name.txt || exit 1; \
+	done
+
+clean: ## remove everything that the other targets put here
+	rm -rf .venv node_modules .build .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+	find . -name .terraform -type d -prune -exec rm -rf {} +
+	find . -name .terraform.lock.hcl -type f -delete
+
+terraform:
+	@tests/terraform.sh version > /dev/null
+
+.venv/.ready: requirements/dev.txt
+	@command -v $(PYTHON) > /dev/null || { echo "$(PYTHON) is missing: install Python 3.11, 3.12 or 3.13 (https://www.python.org/downloads/), or name one: make PYTHON=/path/to/python3."; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11, 5) <= sys.version_info[:3] < (3, 14))' || { echo "$$($(PYTHON) --version) does not fit: this needs Python 3.11.5 up to 3.13; name one: make PYTHON=python3.13."; exit 1; }
+	@echo "Installing requirements/dev.txt into .venv (about a minute, once)."
+	@$(PYTHON) -m venv --clear .venv
+	@$(BIN) -m pip install --quiet --disable-pip-version-check --require-hashes --requirement requirements/dev.txt
+	@touch $@
+
+node_modules/.ready: package-lock.json
+	@echo "Installing package-lock.json into node_modules."
+	@npm ci --ignore-scripts --no-audit --no-fund --loglevel=error
+	@touch $@
