@@ -78,7 +78,13 @@ class LocalAws:
             command += ["--knob", f"{name}={json.dumps(value)}"]
         environ = {**os.environ, "PYTHONPATH": str(ROOT)}
         self._process = subprocess.Popen(
-            command, cwd=ROOT, env=environ, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=self._log, text=True
+            command,
+            cwd=ROOT,
+            env=environ,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=self._log,
+            text=True,
         )
         try:
             self._ready = self._read_ready_line(self._process)
@@ -102,6 +108,8 @@ class LocalAws:
         if process.stdout is not None:
             process.stdout.close()
         self._log.close()
+        if process.returncode == 0:
+            self.log_path.unlink(missing_ok=True)
 
     @property
     def endpoint(self) -> str:

@@ -20,7 +20,7 @@ AccessDenied = AccessDeniedError
 def authorize(role_arn: str, action: str, resource_arn: str, context: Mapping[str, object] | None = None) -> None:
     """Return when the role's policies allow `action` ("s3:GetObject") on `resource_arn`, else raise AccessDeniedError.
 
-    `context` holds condition keys of the request (`{"s3:prefix": "…", "iam:PassedToService": "bedrock.amazonaws.com"}`),
+    `context` holds condition keys of the request (`{"iam:PassedToService": "bedrock.amazonaws.com"}`),
     in any letter case. Identity policies, the permissions boundary and the resource's own policy are evaluated.
     """
     from ministack.core import iam_evaluator

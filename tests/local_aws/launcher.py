@@ -39,7 +39,7 @@ EXTENSIONS = (
     "tests.local_aws.knobs",
     "tests.local_aws.faults",
     "tests.local_aws.iam",
-    "tests.local_aws.lambda_errors",
+    "tests.local_aws.lambda_workers",
     "tests.local_aws.sqs",
     "tests.local_aws.metrics",
     "tests.local_aws.stepfunctions",
