@@ -1,0 +1,9 @@
+output "package" {
+  description = "Object that holds the functions' code: bucket, key, version (null: the newest) and base64 SHA-256."
+  value       = local.objects.functions
+}
+
+output "layer_arns" {
+  description = "Layers that the functions need."
+  value       = var.packages.layer_arns == null ? aws_lambda_layer_version.dependencies[*].arn : var.packages.layer_arns
+}
