@@ -46,6 +46,9 @@ class Knobs:
     job_slots_full: Literal["queue", "refuse"] = _knob(
         "queue", "a job above the slots waits as Submitted, or Create answers ServiceQuotaExceededException"
     )
+    job_name_used_error: Literal["ConflictException", "ValidationException"] = _knob(
+        "ConflictException", "what Create answers for a job name that is used already; both have been seen"
+    )
     min_records_per_job: int | None = _knob(None, "in place of the quota of every model", high=10_000_000)
     max_records_per_job: int | None = _knob(None, "in place of the quota of every model", high=10_000_000)
     max_records_per_file: int | None = _knob(None, "in place of the quota of every model", high=10_000_000)
@@ -64,6 +67,12 @@ class Knobs:
     seconds_per_minute: float = _knob(60.0, "length of the minute of the two limits above", low=0.001)
     latency_ms: float = _knob(0.0, "time an on demand answer takes")
     jitter_ms: float = _knob(0.0, "up to this much more, drawn per call")
+
+    # State machines
+    time_scale: float = _knob(1.0, "length of a second of Wait states and of intervals between retries")
+    timeout_scale: float = _knob(
+        1.0, "length of a second of TimeoutSeconds and HeartbeatSeconds of waiting tasks and of executions", low=1e-6
+    )
 
     # Everything
     poison_marker: str = _knob("[[POISON]]", "text in a prompt that makes the model refuse the record; empty = none")
