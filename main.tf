@@ -1,0 +1,115 @@
+# Where data lies: the input bucket (corpora, shards), the output bucket (results), the key of everything.
+module "storage" {
+  source = "./modules/storage"
+
+  name          = var.name
+  account       = local.account
+  tenants       = keys(var.tenants)
+  input_bucket  = var.input_bucket
+  output_bucket = var.output_bucket
+  kms_key       = var.kms_key
+  force_destroy = var.force_destroy
+  retention     = var.retention
+  tags          = var.tags
+}
+
+# What is remembered: claims of records, so that each lands once; runs, shards, jobs and their task tokens.
+module "ledger" {
+  source = "./modules/ledger"
+
+  name                   = var.name
+  kms_key_arn            = module.storage.kms_key_arn
+  deletion_protection    = var.deletion_protection
+  point_in_time_recovery = var.point_in_time_recovery
+  tags                   = var.tags
+}
+
+# The functions' code: two zips, put where Lambda can read them.
+module "bundle" {
+  source = "./modules/bundle"
+
+  name     = var.name
+  bucket   = module.storage.input_bucket
+  packages = var.packages
+  python   = var.runtime.python
+}
+
+# How the next stage is told: a bus with one event per finished run.
+module "completion" {
+  source = "./modules/completion"
+
+  name      = var.name
+  account   = local.account
+  event_bus = var.event_bus
+  tags      = var.tags
+}
+
+# Where failures go: a queue of failed records and its consumer, dead letters, events that reached nobody.
+module "failure_lane" {
+  source = "./modules/failure_lane"
+
+  name           = var.name
+  account        = local.account
+  stores         = local.stores
+  models         = local.models
+  event_bus_name = module.completion.event_bus_name
+  reprocessing   = var.reprocessing
+  runtime        = local.runtime
+  functions      = var.functions
+  tags           = var.tags
+}
+
+# Shape B, fan-out: on-demand calls over batches of records.
+module "sync_inference" {
+  source = "./modules/sync_inference"
+
+  name            = var.name
+  account         = local.account
+  stores          = local.stores
+  models          = local.models
+  reprocess_queue = module.failure_lane.reprocess_queue
+  event_bus_name  = module.completion.event_bus_name
+  runtime         = local.runtime
+  functions       = var.functions
+  tags            = var.tags
+}
+
+# Shape A, shard and submit: one Bedrock batch job per shard, awaited by task token, found again when its event is lost.
+module "batch_inference" {
+  source = "./modules/batch_inference"
+
+  name                  = var.name
+  account               = local.account
+  stores                = local.stores
+  models                = local.models
+  tenants               = var.tenants
+  infer_batch_arn       = module.sync_inference.infer_batch_arn
+  pipeline_name         = "${var.name}-pipeline"
+  reconcile_schedule    = var.reconcile_schedule
+  reprocess_queue       = module.failure_lane.reprocess_queue
+  undelivered_queue_arn = module.failure_lane.undelivered_queue.arn
+  event_bus_name        = module.completion.event_bus_name
+  runtime               = local.runtime
+  functions             = var.functions
+  tags                  = var.tags
+}
+
+# The run itself: plan, cut, seal, infer in both shapes, account for every record; stop what a broken run left.
+module "control_plane" {
+  source = "./modules/control_plane"
+
+  name                  = var.name
+  account               = local.account
+  stores                = local.stores
+  models                = local.models
+  source_buckets        = var.source_buckets
+  settings              = jsonencode(local.settings)
+  shard_and_submit_arn  = module.batch_inference.shard_and_submit_arn
+  fan_out_arn           = module.sync_inference.fan_out_arn
+  reprocess_queue       = module.failure_lane.reprocess_queue
+  undelivered_queue_arn = module.failure_lane.undelivered_queue.arn
+  event_bus_name        = module.completion.event_bus_name
+  runtime               = local.runtime
+  functions             = var.functions
+  tags                  = var.tags
+}

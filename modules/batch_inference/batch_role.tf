@@ -1,0 +1,122 @@
+# What Bedrock itself does with a tenant's files: read shards, write raw output. One role per tenant, so that a job of one
+# tenant cannot touch another's.
+# https://docs.aws.amazon.com/bedrock/latest/userguide/batch-iam-sr.html
+
+locals {
+  tenants = { for tenant, settings in var.tenants : tenant => "${var.name}-batch-${tenant}-${var.account.region}" if settings.batch_role_arn == null }
+
+  # 64 characters are what IAM allows: a longer name is cut and told apart by its hash.
+  batch_role_names = { for tenant, name in local.tenants : tenant => length(name) <= 64 ? name : "${substr(name, 0, 55)}-${substr(sha256(name), 0, 8)}" }
+
+  batch_role_arns = { for tenant, settings in var.tenants : tenant => settings.batch_role_arn != null ? settings.batch_role_arn : "arn:${var.account.partition}:iam::${var.account.id}:role${var.runtime.role_path}${local.batch_role_names[tenant]}" }
+}
+
+resource "aws_iam_role" "batch" {
+  for_each = local.batch_role_names
+
+  name                 = each.value
+  description          = "Bedrock batch jobs of tenant ${each.key} of ${var.name}"
+  path                 = var.runtime.role_path
+  permissions_boundary = var.runtime.permissions_boundary_arn
+  assume_role_policy   = data.aws_iam_policy_document.batch_trust.json
+  tags                 = var.tags
+}
+
+resource "aws_iam_role_policy" "batch" {
+  for_each = aws_iam_role.batch
+
+  name   = "permissions"
+  role   = each.value.name
+  policy = data.aws_iam_policy_document.batch[each.key].json
+}
+
+resource "aws_iam_role_policy" "batch_key" {
+  for_each = aws_iam_role.batch
+
+  name   = "key"
+  role   = each.value.name
+  policy = data.aws_iam_policy_document.use_key.json
+}
+
+data "aws_iam_policy_document" "batch_trust" {
+  statement {
+    sid     = "BedrockAssumesForJobsOfThisAccount"
+    actions = ["sts:AssumeRole"]
+
+    principals {
+      type        = "Service"
+      identifiers = ["bedrock.amazonaws.com"]
+    }
+
+    condition {
+      test     = "StringEquals"
+      variable = "aws:SourceAccount"
+      values   = [var.account.id]
+    }
+
+    # A job's id is not known before it is there.
+    condition {
+      test     = "ArnEquals"
+      variable = "aws:SourceArn"
+      values   = [local.jobs]
+    }
+  }
+}
+
+data "aws_iam_policy_document" "batch" {
+  for_each = local.batch_role_names
+
+  statement {
+    sid       = "ReadShards"
+    actions   = ["s3:GetObject"]
+    resources = ["${local.input}/${each.key}/runs/*/shards/*"]
+
+    condition {
+      test     = "StringEquals"
+      variable = "aws:ResourceAccount"
+      values   = [var.account.id]
+    }
+  }
+
+  statement {
+    sid       = "WriteRawOutput"
+    actions   = ["s3:PutObject", "s3:GetObject"]
+    resources = ["${local.output}/${each.key}/jobs/*"]
+
+    condition {
+      test     = "StringEquals"
+      variable = "aws:ResourceAccount"
+      values   = [var.account.id]
+    }
+  }
+
+  statement {
+    sid       = "ListShards"
+    actions   = ["s3:ListBucket"]
+    resources = [local.input]
+
+    condition {
+      test     = "StringLike"
+      variable = "s3:prefix"
+      values   = ["${each.key}/runs/*"]
+    }
+  }
+
+  statement {
+    sid       = "ListRawOutput"
+    actions   = ["s3:ListBucket"]
+    resources = [local.output]
+
+    condition {
+      test     = "StringLike"
+      variable = "s3:prefix"
+      values   = ["${each.key}/jobs/*"]
+    }
+  }
+
+  statement {
+    sid       = "InvokeModels"
+    actions   = ["bedrock:InvokeModel"]
+    resources = distinct(concat(var.models.direct_arns, var.models.profile_arns, var.models.destination_arns))
+  }
+}

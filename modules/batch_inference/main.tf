@@ -1,0 +1,9 @@
+# Shape A: one Bedrock batch job per shard.
+
+locals {
+  reprocess_queue             = "arn:${var.account.partition}:sqs:${var.account.region}:${var.account.id}:${var.reprocess_queue.name}"
+  shard_and_submit            = "arn:${var.account.partition}:states:${var.account.region}:${var.account.id}:stateMachine:${var.name}-shard_and_submit"
+  shard_and_submit_executions = "arn:${var.account.partition}:states:${var.account.region}:${var.account.id}:execution:${var.name}-shard_and_submit"
+  pipeline_executions         = "arn:${var.account.partition}:states:${var.account.region}:${var.account.id}:execution:${var.pipeline_name}"
+  jobs                        = "arn:${var.account.partition}:bedrock:${var.account.region}:${var.account.id}:model-invocation-job/*"
+}

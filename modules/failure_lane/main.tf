@@ -1,0 +1,7 @@
+# Two queues for records that failed, one for events that nobody could be told of.
+
+locals {
+  queue_arns      = "arn:${var.account.partition}:sqs:${var.account.region}:${var.account.id}"
+  reprocess_queue = "${local.queue_arns}:${aws_sqs_queue.reprocess.name}"
+  event_bus       = "arn:${var.account.partition}:events:${var.account.region}:${var.account.id}:event-bus/${var.event_bus_name}"
+}

@@ -1,0 +1,91 @@
+variable "name" {
+  description = "Name of the pipeline; prefix of everything made here."
+  type        = string
+}
+
+variable "account" {
+  description = "Where this is applied: partition (\"aws\"), Region and account id."
+  type = object({
+    partition = string
+    region    = string
+    id        = string
+  })
+}
+
+variable "stores" {
+  description = "Names of the buckets and tables of this pipeline, and the ARN of their key."
+  type = object({
+    input_bucket  = string
+    output_bucket = string
+    ledger_table  = string
+    runs_table    = string
+    kms_key_arn   = string
+  })
+}
+
+variable "models" {
+  description = "ARNs of the models that may be used: foundation models called directly, inference profiles, and the foundation models behind those in every Region that they route to."
+  type = object({
+    direct_arns      = list(string)
+    profile_arns     = list(string)
+    destination_arns = list(string)
+  })
+}
+
+variable "event_bus_name" {
+  description = "Bus that takes completion events."
+  type        = string
+}
+
+variable "runtime" {
+  description = "How every function is made: the object in S3 that holds the code and its base64 SHA-256, layers, Lambda runtime (\"python3.13\"), CPU, logs, traces, network (null: none) and what its role must carry."
+  type = object({
+    package = object({
+      s3_bucket         = string
+      s3_key            = string
+      s3_object_version = optional(string)
+      source_code_hash  = optional(string)
+    })
+    layer_arns               = list(string)
+    python                   = optional(string, "python3.13")
+    architecture             = optional(string, "arm64")
+    log_retention_days       = optional(number, 90)
+    log_format               = optional(string, "JSON")
+    log_level                = optional(string, "INFO")
+    log_kms_key_arn          = optional(string)
+    tracing                  = optional(bool, true)
+    permissions_boundary_arn = optional(string)
+    role_path                = optional(string, "/")
+    vpc = optional(object({
+      subnet_ids         = list(string)
+      security_group_ids = list(string)
+    }))
+  })
+}
+
+variable "functions" {
+  description = "Memory (MB), timeout (seconds) and reserved concurrency of single functions, by handler name; what is left out keeps its default."
+  type = map(object({
+    memory_mb            = optional(number)
+    timeout_seconds      = optional(number)
+    reserved_concurrency = optional(number)
+  }))
+  default = {}
+}
+
+variable "reprocessing" {
+  description = "Messages per invocation (1 to 10), parallel invocations (2 to 1000), tries of a record before it goes to the dead-letter queue, life of a message in days."
+  type = object({
+    batch_size          = optional(number, 10)
+    maximum_concurrency = optional(number, 5)
+    max_receive_count   = optional(number, 5)
+    retention_days      = optional(number, 7)
+  })
+  default = {}
+}
+
+variable "tags" {
+  description = "Tags of everything made here."
+  type        = map(string)
+  default     = {}
+}

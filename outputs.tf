@@ -1,0 +1,105 @@
+output "pipeline_arn" {
+  description = "ARN of the state machine to start: an execution is a run, its name is the run's id."
+  value       = module.control_plane.pipeline_arn
+}
+
+output "shard_and_submit_arn" {
+  description = "ARN of the state machine that sends shards through batch jobs."
+  value       = module.batch_inference.shard_and_submit_arn
+}
+
+output "fan_out_arn" {
+  description = "ARN of the state machine that sends records through on-demand calls."
+  value       = module.sync_inference.fan_out_arn
+}
+
+output "input_bucket" {
+  description = "Name of the bucket that takes corpora."
+  value       = module.storage.input_bucket
+}
+
+output "output_bucket" {
+  description = "Name of the bucket that holds results, failures, manifests and reports."
+  value       = module.storage.output_bucket
+}
+
+output "corpus_uri" {
+  description = "Where to put a corpus: the S3 URI of tenant \"default\", or of the first tenant by name when there is no \"default\"."
+  value       = "s3://${module.storage.input_bucket}/${contains(keys(var.tenants), "default") ? "default" : sort(keys(var.tenants))[0]}/corpus/"
+}
+
+output "corpus_uris" {
+  description = "Where each tenant puts its corpora: S3 URIs, by tenant."
+  value       = { for tenant in keys(var.tenants) : tenant => "s3://${module.storage.input_bucket}/${tenant}/corpus/" }
+}
+
+output "kms_key_arn" {
+  description = "ARN of the key of buckets, tables and queues."
+  value       = module.storage.kms_key_arn
+}
+
+output "ledger_table" {
+  description = "Name of the table of claimed records."
+  value       = module.ledger.ledger_table
+}
+
+output "runs_table" {
+  description = "Name of the table of runs, shards and jobs."
+  value       = module.ledger.runs_table
+}
+
+output "reprocess_queue_url" {
+  description = "URL of the queue of failed records that wait for another try."
+  value       = module.failure_lane.reprocess_queue.url
+}
+
+output "reprocess_dead_letter_queue_url" {
+  description = "URL of the queue of records that failed on every try; a redrive sends them back."
+  value       = module.failure_lane.dead_letter_queue.url
+}
+
+output "undelivered_queue_url" {
+  description = "URL of the queue of events that reached no function."
+  value       = module.failure_lane.undelivered_queue.url
+}
+
+output "event_bus_name" {
+  description = "Name of the bus that takes completion events."
+  value       = module.completion.event_bus_name
+}
+
+output "event_bus_arn" {
+  description = "ARN of the bus that takes completion events."
+  value       = module.completion.event_bus_arn
+}
+
+output "completion_event_pattern" {
+  description = "Event pattern (JSON) that matches every completion event on the bus."
+  value       = module.completion.event_pattern
+}
+
+output "function_names" {
+  description = "Names of the functions, by handler."
+  value = merge(
+    module.control_plane.functions,
+    module.batch_inference.functions,
+    module.sync_inference.functions,
+    module.failure_lane.functions,
+  )
+}
+
+output "batch_role_arns" {
+  description = "ARNs of the roles that Bedrock assumes for batch jobs, by tenant."
+  value       = module.batch_inference.batch_role_arns
+}
+
+output "policies" {
+  description = "For review: the policy (JSON) of every role, of the buckets and of the undelivered queue, as rendered at plan. Each role may also use the KMS key (kms:Decrypt, kms:GenerateDataKey)."
+  value = merge(
+    module.control_plane.policies,
+    module.batch_inference.policies,
+    module.sync_inference.policies,
+    module.failure_lane.policies,
+    { for bucket, policy in module.storage.policies : "${bucket}_bucket" => policy },
+  )
+}
