@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import asyncio
 import base64
-import functools
 import json
 import threading
 import time
@@ -238,7 +237,6 @@ def _exclusive(name: str, sha256: str) -> None:
     between their reading and their writing of the list would be lost.
     """
 
-    @functools.wraps(getattr(sqs, name))
     def locked(*arguments: Any, **named: Any) -> Any:
         with sqs._queues_lock:
             return function(*arguments, **named)
