@@ -1,0 +1,78 @@
+"""One request, evaluated: the same on demand and for a record of a batch job."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import Any
+
+from tests.local_aws import faults, knobs
+from tests.local_aws.bedrock import bodies, openai, standin
+from tests.local_aws.bedrock.bodies import Api
+from tests.local_aws.bedrock.models import Model
+from tests.local_aws.bedrock.wire import STATUS_OF, AwsError
+
+GARBLED_TEXT = "As a language model I would rather not say {"
+
+#: errorCode of a record fault → the exception that the same fault is on demand.
+EXCEPTION_OF = {
+    403: "AccessDeniedException",
+    408: "ModelTimeoutException",
+    424: "ModelErrorException",
+    429: "ThrottlingException",
+    500: "InternalServerException",
+    503: "ServiceUnavailableException",
+}
+
+
+@dataclass(frozen=True)
+class Evaluated:
+    """The response body, and the tokens it cost."""
+
+    response: dict[str, Any]
+    input_tokens: int
+    output_tokens: int
+    rule: faults.Rule | None
+
+
+def may_wait() -> bool:
+    """Whether an answer may take long, so that it must not be made on the server's event loop."""
+    return faults.active("record")
+
+
+def evaluate(api: Api, model: Model, body: dict[str, Any], mode: str, **facts: object) -> Evaluated:
+    """Answer a body. Raises AwsError: the body is refused, the model fails, or a fault rule of target `record` says so.
+
+    `mode` is `batch` or `sync`; `facts` are further facts for the fault plan (recordId, jobName).
+    """
+    prompt = bodies.read(api, model, body)
+    return answer(api, model, body, prompt, mode, **facts)
+
+
+def answer(
+    api: Api, model: Model, body: dict[str, Any], prompt: bodies.Prompt, mode: str, **facts: object
+) -> Evaluated:
+    """As `evaluate`, for a body that is read already."""
+    rule = None
+    if faults.active("record"):
+        text = f"{prompt.system}\n{prompt.text}"
+        rule = faults.strike("record", text, prompt=text, modelId=model.id, mode=mode, **facts)
+        if rule is not None and rule.do == "error":
+            code = int(rule.options["errorCode"])
+            name = EXCEPTION_OF.get(code, "ValidationException")
+            status = None if STATUS_OF[name] == code else code
+            raise AwsError(name, str(rule.options["errorMessage"]), status=status)
+        if rule is not None and rule.do == "delay":
+            time.sleep(float(rule.options["seconds"]))
+    marker = knobs.current.poison_marker
+    if not model.chats:
+        response = standin.embed(prompt, body, marker)
+        return Evaluated(response, int(response["inputTextTokenCount"]), 0, rule)
+    if rule is not None and rule.do == "garble":
+        done = standin.finish(prompt, GARBLED_TEXT)
+    elif openai.configured():
+        done = openai.complete(prompt)
+    else:
+        done = standin.complete(prompt, marker)
+    latency = 40 + done.output_tokens * 8
+    return Evaluated(bodies.write(api, model, prompt, done, latency), done.input_tokens, done.output_tokens, rule)
