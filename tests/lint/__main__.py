@@ -1,0 +1,60 @@
+"""Runs every rule over the repository and prints each finding: `python -m tests.lint`. Status 1 if there is one."""
+
+import sys
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from tests.lint import graph, integrations, machines, maps, names, sources, tasks, tools
+from tests.lint.findings import Finding
+
+ROOT = Path(__file__).resolve().parents[2]
+WORK = ROOT / ".build" / "lint"
+ASL_VALIDATOR = ROOT / "node_modules" / ".bin" / "asl-validator"
+
+
+def check_machines() -> Iterator[Finding]:
+    """Everything about asl/."""
+    found, findings = machines.read(ROOT / "asl")
+    yield from findings
+    package = ROOT / "lambdas" / "bulk_inference"
+    ours = tasks.error_classes(package / "errors.py")
+    for machine in found:
+        yield from graph.check(machine)
+        yield from tasks.check(machine, ours)
+        yield from maps.check(machine)
+        yield from integrations.check(machine)
+    yield from tasks.check_handled(found, ours)
+    yield from names.check(found, {path.stem for path in (package / "handlers").glob("*.py")} - {"__init__"})
+    yield from tools.cfn_lint(found, WORK)
+    if ASL_VALIDATOR.exists():
+        yield from tools.asl_validator(found, WORK, ASL_VALIDATOR)
+    else:
+        print("npm is not here: asl-validator is left out; our own checks of targets and reachability ran.")
+
+
+def check_hcl() -> Iterator[Finding]:
+    """Everything about *.tf."""
+    yield from sources.check_hcl(ROOT)
+    yield from tools.terraform_format(ROOT)
+    folders = tools.terraform_folders(ROOT)
+    # One at a time if providers come from the registry: Terraform's plugin cache does not bear two writers.
+    parallel = 2 if (ROOT / ".build" / "terraform.rc").exists() else 1
+    with ThreadPoolExecutor(parallel) as pool:
+        for findings in pool.map(lambda folder: list(tools.terraform_validate(ROOT, folder, WORK)), folders):
+            yield from findings
+    print(f"HCL: {len(folders)} folders validated")
+
+
+def main() -> int:
+    WORK.mkdir(parents=True, exist_ok=True)
+    findings = sorted({*check_machines(), *sources.check_python(ROOT), *check_hcl()})
+    for finding in findings:
+        print(finding)
+    count = len(list((ROOT / "asl").glob("*.asl.json")))
+    print(f"State machines: {count} checked. {len(findings) or 'No'} findings in all.")
+    return 1 if findings else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

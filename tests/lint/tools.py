@@ -1,0 +1,91 @@
+"""Checks by other people's tools: cfn-lint and asl-validator on the rendered machines, Terraform on the HCL."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+from tests.lint.findings import Finding
+from tests.lint.machines import ACCOUNT, Machine
+
+ANSI = re.compile(r"\x1b\[[0-9;]*m")
+
+
+def run(command: list[str], **environment: str) -> subprocess.CompletedProcess[str]:
+    """Run a tool and take what it prints, without colours."""
+    done = subprocess.run(
+        command, env={**os.environ, "NO_COLOR": "1", **environment}, capture_output=True, text=True, check=False
+    )
+    done.stdout, done.stderr = ANSI.sub("", done.stdout), ANSI.sub("", done.stderr)
+    return done
+
+
+def cfn_lint(machines: list[Machine], folder: Path) -> Iterator[Finding]:
+    """cfn-lint's schema of state machines (E3601 and others), on a template generated from the rendered machines."""
+    resources = {
+        re.sub(r"\W|_", "", machine.name.title()): {
+            "Type": "AWS::StepFunctions::StateMachine",
+            "Properties": {"RoleArn": f"arn:aws:iam::{ACCOUNT}:role/machine", "Definition": machine.definition},
+        }
+        for machine in machines
+    }
+    files = dict(zip(resources, machines, strict=True))
+    template = folder / "machines.template.json"
+    template.write_text(json.dumps({"Resources": resources}, indent=2), encoding="utf-8")
+    program = str(Path(sys.executable).parent / "cfn-lint")
+    done = run([program, "--format", "json", "--regions", "us-east-1", "--template", str(template)])
+    try:
+        matches = json.loads(done.stdout)
+    except json.JSONDecodeError:
+        yield Finding("asl", "cfn-lint", "cfn-lint", f"did not run: {done.stderr.strip()[-500:]}")
+        return
+    for match in matches:
+        path = match["Location"].get("Path") or []
+        machine = files.get(path[1]) if len(path) > 1 else None
+        where = "/".join(str(part) for part in path[4:]) or "whole file"
+        yield Finding(machine.file if machine else "asl", where, match["Rule"]["Id"], match["Message"])
+
+
+def asl_validator(machines: list[Machine], folder: Path, program: Path) -> Iterator[Finding]:
+    """npm's asl-validator: a second opinion on targets, reachability and paths."""
+    for machine in machines:
+        path = folder / f"{machine.name}.asl.json"
+        path.write_text(json.dumps(machine.definition, indent=2), encoding="utf-8")
+        done = run([str(program), "--json-path", str(path)])
+        if done.returncode != 0:
+            yield machine.finding("whole file", "asl-validator", (done.stdout + done.stderr).strip())
+
+
+def terraform_format(root: Path) -> Iterator[Finding]:
+    """`terraform fmt -check`."""
+    done = run([str(root / "tests" / "terraform.sh"), f"-chdir={root}", "fmt", "-check", "-recursive", "-list=true"])
+    if done.returncode != 0:
+        for line in (done.stdout or done.stderr).strip().splitlines():
+            yield Finding(line, "whole file", "terraform-fmt", "make format rewrites it")
+
+
+def terraform_folders(root: Path) -> list[Path]:
+    """The root module, every module, every example: each folder that holds HCL."""
+    candidates = [root, *sorted((root / "modules").glob("*")), *sorted((root / "examples").glob("*"))]
+    return [folder for folder in candidates if any(folder.glob("*.tf"))]
+
+
+def terraform_validate(root: Path, folder: Path, data: Path) -> Iterator[Finding]:
+    """`terraform validate` of one folder; what init downloads or links goes to `data`."""
+    name = folder.relative_to(root).as_posix()
+    terraform, where = str(root / "tests" / "terraform.sh"), f"-chdir={folder}"
+    environment = {"TF_DATA_DIR": str(data / (name.replace("/", "-").strip(".") or "root"))}
+    done = run([terraform, where, "init", "-backend=false", "-input=false", "-no-color"], **environment)
+    if done.returncode != 0:
+        yield Finding(name, "init", "terraform-init", (done.stdout + done.stderr).strip()[-1500:])
+        return
+    answer = json.loads(run([terraform, where, "validate", "-json"], **environment).stdout)
+    for diagnostic in answer["diagnostics"]:
+        at = diagnostic.get("range") or {"filename": "", "start": {"line": 0}}
+        message = f"{diagnostic['summary']} {diagnostic.get('detail', '')}".strip()
+        file = (folder / at["filename"]).resolve()
+        shown = file.relative_to(root).as_posix() if file.is_relative_to(root) else at["filename"]
+        yield Finding(shown, f"line {at['start']['line']}", "terraform-validate", message)
