@@ -5,7 +5,7 @@ connections that outlast the SDK's own retries become ThrottledError, which the 
 """
 
 import json
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -87,7 +87,15 @@ class Bucket:
         found = next(self.list(key, limit=1), None)
         return found if found is not None and found.key == key else None
 
-    def read(self, key: str, *, start: int = 0, end: int | None = None, etag: str | None = None) -> Iterator[bytes]:
+    def read(
+        self,
+        key: str,
+        *,
+        start: int = 0,
+        end: int | None = None,
+        etag: str | None = None,
+        segment_bytes: int | None = None,
+    ) -> Generator[bytes, None, None]:
         """Bytes [start, end) of an object in chunks; the next segment is fetched while this one is worked on.
 
         With `etag`, an object that has changed since is an InvalidRequestError; without, the first segment's ETag
@@ -95,7 +103,8 @@ class Bucket:
         """
         if end is not None and end <= start:
             return
-        body, size, etag = self._segment(key, start, end, etag)
+        segment_bytes = segment_bytes or self._part_bytes
+        body, size, etag = self._segment(key, start, end, etag, segment_bytes)
         end = size if end is None else min(end, size)
         position = start + len(body)
         if position >= end:
@@ -104,7 +113,7 @@ class Bucket:
             return
         with ThreadPoolExecutor(1, "s3-read") as ahead:
             while position < end:
-                coming = ahead.submit(self._segment, key, position, end, etag)
+                coming = ahead.submit(self._segment, key, position, end, etag, segment_bytes)
                 yield body
                 body = coming.result()[0]
                 position += len(body)
@@ -159,8 +168,10 @@ class Bucket:
         """An upload of unknown length, visible at `key` when closed. The same bytes make the same parts."""
         return ObjectWriter(self._client, self.name, key, self._part_bytes, content_type)
 
-    def _segment(self, key: str, start: int, end: int | None, etag: str | None) -> tuple[bytes, int, str]:
-        last = start + self._part_bytes if end is None else min(end, start + self._part_bytes)
+    def _segment(
+        self, key: str, start: int, end: int | None, etag: str | None, segment_bytes: int
+    ) -> tuple[bytes, int, str]:
+        last = start + segment_bytes if end is None else min(end, start + segment_bytes)
         try:
             with _explained(self.name, key, "s3:GetObject"):
                 return self._body(key, f"bytes={start}-{last - 1}", etag)

@@ -1,0 +1,37 @@
+"""State `Cut Shards`: one cut of the corpus to shard pieces, their index and the failures of its lines."""
+
+import time
+from typing import Any
+
+from aws_lambda_powertools import Logger, Metrics, Tracer
+from aws_lambda_powertools.metrics import MetricUnit
+
+from bulk_inference.aws import dynamodb, s3
+from bulk_inference.environment import Environment
+from bulk_inference.planning import Cut
+from bulk_inference.shard_files import CutWorld, cut_run
+
+logger = Logger()
+# boto is not patched: its calls from reader threads have no segment to hang on.
+tracer = Tracer(auto_patch=False)
+metrics = Metrics()
+
+
+@logger.inject_lambda_context
+@tracer.capture_lambda_handler(capture_response=False)
+@metrics.log_metrics
+def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
+    """Event: run, tenant, cut (a line of cuts.jsonl)."""
+    env, client = Environment.from_env(), s3.connect()
+    world = CutWorld(
+        input_bucket=s3.Bucket(env.input_bucket, client),
+        output_bucket=s3.Bucket(env.output_bucket, client),
+        source_bucket=lambda name: s3.Bucket(name, client),
+        runs=dynamodb.RunsTable(env.runs_table, dynamodb.connect()),
+        ledger=dynamodb.Ledger(env.ledger_table, dynamodb.connect()),
+        now=time.time(),
+    )
+    counts = cut_run(event["run"], event["tenant"], Cut.from_json(event["cut"]), world)
+    for metric, count in (("RecordsRead", "read"), ("RecordsRejected", "rejected"), ("RecordsDuplicate", "duplicate")):
+        metrics.add_metric(metric, MetricUnit.Count, counts[count])
+    return counts

@@ -1,0 +1,29 @@
+"""State `Seal Shards`: merges small pieces into legal shards and names the remainder that goes sync."""
+
+import time
+from typing import Any
+
+from aws_lambda_powertools import Logger, Tracer
+
+from bulk_inference.aws import dynamodb, s3
+from bulk_inference.environment import Environment
+from bulk_inference.shard_files import SealWorld, seal_run
+
+logger = Logger()
+# boto is not patched: its calls from reader threads have no segment to hang on.
+tracer = Tracer(auto_patch=False)
+
+
+@logger.inject_lambda_context
+@tracer.capture_lambda_handler(capture_response=False)
+def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
+    """Event: run, tenant."""
+    env = Environment.from_env()
+    world = SealWorld(
+        input_bucket=s3.Bucket(env.input_bucket, s3.connect()),
+        runs=dynamodb.RunsTable(env.runs_table, dynamodb.connect()),
+        now=time.time(),
+    )
+    sealed = seal_run(event["run"], event["tenant"], world)
+    logger.info("run sealed", run=event["run"], tenant=event["tenant"], batch=sealed["batch"], sync=sealed["sync"])
+    return sealed

@@ -1,0 +1,250 @@
+"""cut_shards and seal_shards on S3 and the runs table: pieces and their index as objects, counts as items."""
+
+from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from typing import Any, Final, Self
+
+from bulk_inference import claims, sealing
+from bulk_inference.corpus import CorpusBucket, part_lines
+from bulk_inference.cutting import ClaimedElsewhere, PieceCount, PieceSink, cut_records
+from bulk_inference.errors import InvalidRequestError
+from bulk_inference.lines import Line, lines_of_range
+from bulk_inference.models import family_named
+from bulk_inference.places import Places
+from bulk_inference.planning import Cut
+from bulk_inference.ports import Bucket, Runs, Writer
+from bulk_inference.records import RecordReader
+from bulk_inference.rendering import Renderer
+from bulk_inference.runs import CUTS, Item, cut_sk, run_pk, shard_sk
+from bulk_inference.spec import RunSpec
+from bulk_inference.units import expiry
+
+_NO_END: Final = 1 << 62
+
+
+def load_spec(input_bucket: Bucket, places: Places) -> RunSpec:
+    """Raises InvalidRequestError if the run was never planned."""
+    value = input_bucket.get_json(places.spec)
+    if value is None:
+        raise InvalidRequestError(
+            f"s3://{input_bucket.name}/{places.spec} does not exist: start the run by the pipeline, whose "
+            "plan_run writes it"
+        )
+    return RunSpec.from_json(value)
+
+
+def record_reader(spec: RunSpec) -> RecordReader:
+    """How lines of this run become records."""
+    renderer = None
+    if spec.prompt.template is not None:
+        renderer = Renderer(spec.prompt, family_named(spec.model.family), spec.model.api)
+    return RecordReader(
+        id_field=spec.source.id_field,
+        sequence_field=spec.source.sequence_field,
+        renderer=renderer,
+        max_line_bytes=spec.limits.max_line_bytes,
+    )
+
+
+@dataclass(frozen=True)
+class CutWorld:
+    input_bucket: Bucket
+    output_bucket: Bucket
+    source_bucket: Callable[[str], CorpusBucket]
+    """By name."""
+    runs: Runs
+    ledger: claims.ClaimStore
+    now: float
+    """Epoch seconds."""
+
+
+def cut_run(run: str, tenant: str, cut: Cut, world: CutWorld) -> dict[str, Any]:
+    """Cuts once: a cut that has its item answers from there, whatever other runs have claimed since."""
+    done = world.runs.get(run_pk(run), cut_sk(cut.cut))
+    if done is not None:
+        return _answer(done)
+    places = Places(tenant, run)
+    spec = load_spec(world.input_bucket, places)
+    corpus = world.source_bucket(spec.source.bucket)
+    with _CutFiles(world.input_bucket, world.output_bucket, places, f"cut-{cut.cut}", spec.mode) as files:
+        count = cut_records(
+            cut,
+            spec.source.bucket,
+            lambda part: part_lines(corpus, part, spec.limits.max_line_bytes),
+            record_reader(spec),
+            files,
+            max_records=spec.limits.max_records_per_shard,
+            max_bytes=spec.limits.max_bytes_per_shard,
+            max_line_bytes=spec.limits.max_line_bytes,
+            claimed_elsewhere=_claimed_elsewhere(spec, world),
+        )
+    item = {
+        "pk": run_pk(run),
+        "sk": cut_sk(cut.cut),
+        "expires_at": expiry(spec, world.now),
+        "failures": files.failures_key,
+        **count.to_json(),
+    }
+    world.runs.put(item)
+    return _answer(item)
+
+
+def _answer(item: Item) -> dict[str, Any]:
+    return {name: item[name] for name in ("cut", "pieces", "read", "accepted", "rejected", "duplicate")}
+
+
+def _claimed_elsewhere(spec: RunSpec, world: CutWorld) -> ClaimedElsewhere | None:
+    """None where the scope is the run's own: no other run can have claimed there."""
+    if spec.scope == spec.run:
+        return None
+
+    def look_up(record_ids: Sequence[str]) -> Collection[str]:
+        owners = claims.owners(world.ledger, spec.tenant, spec.scope, record_ids, now=int(world.now))
+        return {record_id for record_id, owner in owners.items() if not owner.startswith(f"{spec.run}/")}
+
+    return look_up
+
+
+class _CutFiles:
+    """Sinks of one cut. Leaving the context by an exception aborts what is not closed."""
+
+    def __init__(self, input_bucket: Bucket, output_bucket: Bucket, places: Places, part: str, mode: str) -> None:
+        self.failures_key: str | None = None
+        """Key of the failures file, if there is one."""
+        self._input = input_bucket
+        self._output = output_bucket
+        self._places = places
+        self._part = part
+        # A sync run's index is written where its map reads: sealing has nothing to copy then.
+        self._index_key = places.sync_index if mode == "sync" else places.index
+        self._stack = ExitStack()
+        self._failures: Writer | None = None
+
+    def __enter__(self) -> Self:
+        self._stack.__enter__()
+        return self
+
+    def __exit__(self, *failure: Any) -> None:
+        self._stack.__exit__(*failure)
+
+    def open_piece(self, piece: str) -> PieceSink:
+        files = PieceFiles(self._input, self._places.shard(piece), self._index_key(piece))
+        self._stack.push(files.abort_on_error)
+        return files
+
+    def write_failure(self, line: bytes) -> None:
+        if self._failures is None:
+            self.failures_key = self._places.failures(self._part)
+            self._failures = self._stack.enter_context(self._output.writer(self.failures_key))
+        self._failures.write(line)
+
+
+class PieceFiles:
+    """A piece as two objects, its shard and its index; both become visible at close()."""
+
+    def __init__(self, bucket: Bucket, shard_key: str, index_key: str) -> None:
+        self._files = ExitStack()
+        self._shard = self._files.enter_context(bucket.writer(shard_key))
+        self._index = self._files.enter_context(bucket.writer(index_key))
+
+    def write(self, shard_line: bytes, index_line: bytes) -> None:
+        self._shard.write(shard_line)
+        self._index.write(index_line)
+
+    def close(self) -> None:
+        self._files.close()
+
+    def abort_on_error(self, *failure: Any) -> None:
+        """An ExitStack callback: an exception aborts what close() has not closed."""
+        if failure[0] is not None:
+            self._files.__exit__(*failure)
+
+
+@dataclass(frozen=True)
+class SealWorld:
+    input_bucket: Bucket
+    runs: Runs
+    now: float
+    """Epoch seconds."""
+
+
+def seal_run(run: str, tenant: str, world: SealWorld) -> dict[str, Any]:
+    """Makes the cuts' pieces into batch shards and sync pieces: files, `plan/jobs.jsonl`, one item each.
+
+    A second call makes the same. Raises InvalidRequestError when a cut has no counts.
+    """
+    bucket, places = world.input_bucket, Places(tenant, run)
+    spec = load_spec(bucket, places)
+    cuts = list(world.runs.query(run_pk(run), CUTS))
+    sealing.require_all_cuts(run, spec.cuts.count, cuts)
+    plan = sealing.seal(
+        sealing.pieces_of(cuts),
+        spec.mode,
+        min_records=spec.limits.min_records_per_shard,
+        max_records=spec.limits.max_records_per_shard,
+        max_bytes=spec.limits.max_bytes_per_shard,
+    )
+    merged = [_merge(f"merged-{n:03d}", group, bucket, places) for n, group in enumerate(plan.merges, 1)]
+    legal = [one for one in merged if one.records >= spec.limits.min_records_per_shard]
+    batch = [*plan.kept, *(PieceCount(one.piece, one.records, one.bytes) for one in legal)]
+    # Duplicates between merged pieces may leave less than a job's minimum.
+    short = [PieceCount(one.piece, one.records, one.bytes) for one in merged if one not in legal]
+    sync = [*plan.sync, *short]
+    if spec.mode == "batch":
+        for piece in sync:
+            _copy(bucket, places.index(piece.piece), places.sync_index(piece.piece))
+    duplicates = {one.piece: one.duplicate for one in merged}
+    expires_at = expiry(spec, world.now)
+
+    def put_item(shard: str, mode: str, piece: PieceCount) -> None:
+        world.runs.put(
+            {
+                "pk": run_pk(run),
+                "sk": shard_sk(shard),
+                "expires_at": expires_at,
+                "shard": shard,
+                "piece": piece.piece,
+                "mode": mode,
+                "accepted": piece.records,
+                "bytes": piece.bytes,
+                "duplicate": duplicates.get(piece.piece, 0),
+            }
+        )
+
+    with bucket.writer(places.jobs) as jobs:
+        for number, piece in enumerate(batch, 1):
+            shard = f"{number:05d}"
+            jobs.write(sealing.job_line(shard, piece))
+            put_item(shard, "batch", piece)
+    for piece in sync:
+        put_item(piece.piece, "sync", piece)
+    return {
+        "batch": {"key": places.jobs, "shards": len(batch), "records": sum(piece.records for piece in batch)},
+        "sync": {
+            "bucket": bucket.name,
+            "prefix": places.sync_prefix,
+            "records": sum(piece.records for piece in sync),
+            "pieces": len(sync),
+        },
+    }
+
+
+def _merge(name: str, group: Sequence[PieceCount], bucket: Bucket, places: Places) -> sealing.Merged:
+    def lines(key: str) -> Iterator[Line]:
+        # Nothing that a run writes itself is longer than it may be: no limit but the object's end.
+        return lines_of_range(bucket.read(key), 0, _NO_END, _NO_END)
+
+    sources = ((lines(places.shard(piece.piece)), lines(places.index(piece.piece))) for piece in group)
+    files = PieceFiles(bucket, places.shard(name), places.index(name))
+    with ExitStack() as stack:
+        stack.push(files.abort_on_error)
+        merged = sealing.merge(name, sources, files)
+        files.close()
+    return merged
+
+
+def _copy(bucket: Bucket, source: str, target: str) -> None:
+    with bucket.writer(target) as copy:
+        for chunk in bucket.read(source):
+            copy.write(chunk)
