@@ -23,6 +23,7 @@ from __future__ import annotations
 
 import fnmatch
 import hashlib
+import importlib
 import json
 import re
 import threading
@@ -116,15 +117,16 @@ ACTIONS: dict[str, dict[str, Action]] = {
             frozenset({"code"}),
             {"status": 400, "message": "Injected by the fault plan."},
         ),
+        # As the service itself throttles: its own code and status unless the rule names others.
         "throttle": Action(
-            {"code": _text, "message": _text},
-            defaults={"code": "ThrottlingException", "message": "Too many requests, please wait before trying again."},
+            {"code": _text, "status": _http_status, "message": _text},
+            defaults={"message": "Too many requests, please wait before trying again."},
         ),
         "delay": Action({"seconds": _seconds}, frozenset({"seconds"})),
-        # The call is carried out, and then its answer is replaced by an HTTP 500.
+        # The call is carried out, and then its answer is replaced by an error.
         "lose_reply": Action(
-            {"code": _text, "message": _text},
-            defaults={"code": "InternalServerException", "message": "The reply was lost (fault plan)."},
+            {"code": _text, "status": _http_status, "message": _text},
+            defaults={"code": "InternalServerException", "status": 500, "message": "The reply was lost (fault plan)."},
         ),
     },
     "job": {
@@ -365,6 +367,11 @@ def _wanted_problem(wanted: object) -> str | None:
         return None
     fits = isinstance(wanted, (str, int, float)) and not isinstance(wanted, bool)
     return None if fits else f"must be text, a number, a list or an object, not {wanted!r}"
+
+
+def install() -> None:
+    """Put the faults of target `call` in the way of every service."""
+    importlib.import_module("tests.local_aws.call_faults")
 
 
 async def _get(query: dict[str, str], body: bytes) -> tuple[int, object]:

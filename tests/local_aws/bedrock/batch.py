@@ -33,6 +33,8 @@ CHUNK = 250
 REAL_MODEL_WORKERS = 8
 SLOT_POLL_SECONDS = 0.1
 
+_encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
+
 # One job computes at a time: several would only take the interpreter from each other and from the server.
 _turn = threading.Lock()
 
@@ -320,7 +322,7 @@ def _evaluate(job: Job, file: _File, position: int) -> _Answer:
 def _encoded(line: dict[str, Any]) -> bytes:
     # Characters such as U+2028 stand unescaped in AWS's files; a lone surrogate has no UTF-8 and must be escaped.
     try:
-        return json.dumps(line, ensure_ascii=False, separators=(",", ":")).encode() + b"\n"
+        return _encode(line).encode() + b"\n"
     except UnicodeEncodeError:
         return json.dumps(line, separators=(",", ":")).encode() + b"\n"
 

@@ -19,10 +19,13 @@ from tests.local_aws.bedrock.wire import AwsError
 
 CHARACTERS_PER_TOKEN = 4
 SUMMARY_CHARACTERS = 200
+SUMMARY_SENTENCES = 2
 LABELS = 5
+LABELLED_CHARACTERS = 4_000  # a long text is labelled by its beginning
 
-_SENTENCE_END = re.compile(r"(?<=[.!?])\s+|\n+")
+_SENTENCE_END = re.compile(r"[.!?](?=\s)|\n")
 _LONG_WORD = re.compile(r"[a-z]{5,}")
+_encode = json.JSONEncoder(ensure_ascii=False).encode
 # Words that say nothing about a text.
 _COMMON = frozenset(
     (
@@ -46,10 +49,8 @@ def complete(prompt: Prompt, poison_marker: str) -> Completion:
             "ValidationException",
             "The model returned the following errors: the prompt holds content it cannot process.",
         )
-    text = json.dumps(
-        {"summary": summary(prompt.text), "labels": labels(prompt.text), "chars": len(prompt.text)}, ensure_ascii=False
-    )
-    return finish(prompt, text)
+    answer = {"summary": summary(prompt.text), "labels": labels(prompt.text), "chars": len(prompt.text)}
+    return finish(prompt, _encode(answer))
 
 
 def finish(prompt: Prompt, text: str) -> Completion:
@@ -67,22 +68,31 @@ def finish(prompt: Prompt, text: str) -> Completion:
 
 def summary(text: str) -> str:
     """The leading sentences of a text, whole as long as they fit, else the first one cut."""
-    taken: list[str] = []
-    # A sentence that starts beyond the limit cannot be taken: only the beginning of a long text is looked at.
-    for sentence in _SENTENCE_END.split(text[: 4 * SUMMARY_CHARACTERS].strip()):
-        if taken and sum(map(len, taken)) + len(taken) + len(sentence) > SUMMARY_CHARACTERS:
+    text = text.strip()
+    first = _SENTENCE_END.search(text)
+    if first is None or first.end() > SUMMARY_CHARACTERS:
+        return text[:SUMMARY_CHARACTERS].strip()
+    end = first.end()
+    for _ in range(SUMMARY_SENTENCES - 1):
+        following = _SENTENCE_END.search(text, end)
+        end_of_next = following.end() if following else len(text)
+        if end_of_next > SUMMARY_CHARACTERS:
             break
-        taken.append(sentence.strip()[:SUMMARY_CHARACTERS])
-        if len(taken) == 2:
-            break
-    return " ".join(each for each in taken if each)
+        end = end_of_next
+    return " ".join(text[:end].split())
 
 
 def labels(text: str) -> list[str]:
     """The most frequent words of five letters or more, the alphabet decides between equals."""
-    counts = Counter(_LONG_WORD.findall(text[:20_000].lower()))
-    ranked = sorted(counts.items(), key=lambda each: (-each[1], each[0]))
-    return [word for word, _ in ranked[: LABELS + len(_COMMON)] if word not in _COMMON][:LABELS]
+    counts = Counter(_LONG_WORD.findall(text[:LABELLED_CHARACTERS].lower()))
+    for word in _COMMON.intersection(counts):
+        del counts[word]
+    ranked = sorted(counts.items(), key=_by_count)
+    return [word for word, _ in ranked[:LABELS]]
+
+
+def _by_count(counted: tuple[str, int]) -> tuple[int, str]:
+    return -counted[1], counted[0]
 
 
 def embed(prompt: Prompt, body: dict[str, Any], poison_marker: str) -> dict[str, Any]:
