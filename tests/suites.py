@@ -72,7 +72,7 @@ def suites(pytest_arguments: list[str]) -> list[Suite]:
     init = (TERRAFORM, "init", "-backend=false", "-input=false", "-no-color")
     return [
         pytest("unit", ["tests/unit"], "-n", workers),
-        pytest("lint", ["tests/lint", "tests/package"], *per_file),
+        pytest("tooling", ["tests/lint", "tests/tooling"], *per_file),
         pytest("emulator", ["tests/emulator"], *per_file),
         Suite("terraform", (init, (TERRAFORM, "test", "-no-color")), terraform_counts),
         # Each whole run keeps both cores busy already.
