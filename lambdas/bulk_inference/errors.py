@@ -39,7 +39,7 @@ class JobNotTerminalError(BulkInferenceError):
 
 
 class ShardFailedError(BulkInferenceError):
-    """The shard's job failed as a whole; its records are accounted for as failed. Counts against the Map's tolerance."""
+    """The shard's job failed as a whole; its records count as failed. Counts against the Map's tolerance."""
 
 
 class UnitFailedError(BulkInferenceError):

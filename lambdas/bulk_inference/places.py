@@ -73,6 +73,10 @@ class Places:
     def failures_prefix(self) -> str:
         return f"{self.root}failures/"
 
+    def parked(self, part: str) -> str:
+        """Records that came to infer_batch whole and failed: the failure lane's messages point here."""
+        return f"{self.root}parked/part-{part}.jsonl"
+
     @property
     def map_runs_prefix(self) -> str:
         """Prefix of ResultWriter, without a closing slash: Step Functions adds `/<mapRunId>/`."""

@@ -1,0 +1,90 @@
+"""Failures: their classes, the failure line of a record, and the message that puts it into the failure lane."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from bulk_inference.pointers import Pointer
+from bulk_inference.results import encode
+
+THROTTLE: Final = "throttle"
+MODEL: Final = "model"
+VALIDATION: Final = "validation"
+SCHEMA: Final = "schema"
+TOO_LARGE: Final = "too_large"
+UNPROCESSED: Final = "unprocessed"
+DUPLICATE: Final = "duplicate"
+UNKNOWN: Final = "unknown"
+
+_BY_STATUS: Final = {400: VALIDATION, 408: MODEL, 413: TOO_LARGE, 424: MODEL, 429: THROTTLE, 500: MODEL, 503: MODEL}
+"""errorCode of an error line is the HTTP status that the same call would have had on demand."""
+
+_BY_OUTCOME: Final = {
+    "throttled": THROTTLE,
+    "model_timeout": MODEL,
+    "model_error": MODEL,
+    "unavailable": MODEL,
+    "invalid_request": VALIDATION,
+}
+"""Error classes of aws/bedrock_runtime.py."""
+
+_TOO_LARGE: Final = re.compile(
+    r"input is too long|prompt is too long|too many (?:input )?tokens|maximum context|context (?:length|window)", re.I
+)
+
+MESSAGE_VERSION: Final = 1
+
+
+@dataclass(frozen=True)
+class Failure:
+    """Why one record did not land."""
+
+    pointer: Pointer
+    error_class: str
+    error_code: str
+    error_message: str
+    """The service's words, which may quote the prompt: for the failures file only."""
+    attempt: int
+
+    def line(self, source_bucket: str) -> bytes:
+        """`{"recordId", "errorClass", "errorCode", "errorMessage", "attempt", "source"}` with its newline."""
+        return encode(
+            {
+                "recordId": self.pointer.caller_id,
+                "errorClass": self.error_class,
+                "errorCode": self.error_code,
+                "errorMessage": self.error_message,
+                "attempt": self.attempt,
+                "source": self.pointer.where(source_bucket),
+            }
+        )
+
+    def message(self, run: str, tenant: str, unit: str, piece: str, item: Mapping[str, Any]) -> dict[str, Any]:
+        """What the reprocess queue gets: ids and places, no prompt, no output, no words of the model."""
+        return {
+            "version": MESSAGE_VERSION,
+            "run": run,
+            "tenant": tenant,
+            "unit": unit,
+            "piece": piece,
+            "recordId": self.pointer.record_id,
+            "item": dict(item),
+            "errorClass": self.error_class,
+            "errorCode": self.error_code,
+            "attempt": self.attempt,
+        }
+
+
+def class_of_line(code: str, message: str) -> str:
+    """Class of an error line of a batch job."""
+    if _TOO_LARGE.search(message):
+        return TOO_LARGE
+    return _BY_STATUS.get(int(code), UNKNOWN) if code.isdigit() else UNKNOWN
+
+
+def class_of_outcome(error_class: str, message: str) -> str:
+    """Class of an on-demand refusal."""
+    if _TOO_LARGE.search(message):
+        return TOO_LARGE
+    return _BY_OUTCOME.get(error_class, UNKNOWN)

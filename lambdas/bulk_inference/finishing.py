@@ -1,0 +1,103 @@
+"""Finishing a run: add up, check against S3, write manifest and report, say so on the completion bus."""
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any, Final
+
+from bulk_inference.conservation import Account, account, cross_check
+from bulk_inference.errors import ConservationError, InvalidRequestError
+from bulk_inference.places import Places
+from bulk_inference.ports import Bucket, Bus, Clock, Runs
+from bulk_inference.reporting import manifest, report
+from bulk_inference.runs import CUTS, LATES, META, SHARDS, UNITS, run_pk
+from bulk_inference.spec import RunSpec
+
+DETAIL_TYPE: Final = "Bulk Inference Run Finished"
+
+_SHOWN_PROBLEMS: Final = 5
+
+
+def add_up(run: str, runs: Runs) -> Account:
+    """The run's account from its items.
+
+    Late outcomes are read first: one that is written meanwhile must not be counted without its unit's failure.
+    """
+    pk = run_pk(run)
+    lates = list(runs.query(pk, LATES))
+    return account(runs.query(pk, CUTS), runs.query(pk, SHARDS), runs.query(pk, UNITS), lates)
+
+
+def finish(spec: RunSpec, *, output: Bucket, runs: Runs, bus: Bus, clock: Clock) -> dict[str, Any]:
+    """Closes the run's account; `{"run", "tenant", "scope", "status", "counts", "manifest": {"bucket", "key"}}`.
+
+    Status: `succeeded`, `empty` (nothing was read), `incomplete` (some records are pending: their units died, within
+    the tolerance) or `inconsistent`. The last raises ConservationError, after the manifest is written. A second call
+    over the same items writes the same bytes.
+    """
+    places = Places(spec.tenant, spec.run)
+    meta = runs.get(run_pk(spec.run), META)
+    if meta is None:
+        raise InvalidRequestError(f"run {spec.run} has no item in the runs table: it was never planned")
+    # Listed before the items are read: what is written in between is then found by its item.
+    stored = {one.key: one.size for one in output.list(places.results_prefix)}
+    summed = add_up(spec.run, runs)
+    for key in summed.parts.keys() - stored.keys():
+        if (found := output.find(key)) is not None:
+            stored[key] = found.size
+    problems = summed.problems + cross_check(summed.parts, stored)
+    status = _status(summed, problems)
+    same = meta.get("status") == status and meta.get("counts") == summed.counts
+    finished_at = meta["finishedAt"] if same else _iso(clock.now())
+    document = manifest(spec, summed, status=status, problems=problems, finished_at=finished_at, bucket=output.name)
+    output.put_json(places.manifest, document)
+    output.put(places.report, report(document).encode(), "text/html; charset=utf-8")
+    detail = _detail(spec, status, summed.counts, output.name)
+    if status == "inconsistent":
+        _close(runs, spec, status, summed, finished_at)
+        shown = "; ".join(problems[:_SHOWN_PROBLEMS])
+        more = f"; and {len(problems) - _SHOWN_PROBLEMS} more" if len(problems) > _SHOWN_PROBLEMS else ""
+        raise ConservationError(f"run {spec.run} does not conserve its records: {shown}{more}")
+    if not same:
+        bus.put(DETAIL_TYPE, detail)
+    _close(runs, spec, status, summed, finished_at)
+    return detail
+
+
+def stopped_detail(meta: Mapping[str, Any], places: Places, bucket: str, summed: Account) -> dict[str, Any]:
+    """Detail of the completion event of a run that its execution left unfinished."""
+    inconsistent = meta["status"] == "inconsistent"
+    return {
+        "run": meta["run"],
+        "tenant": meta["tenant"],
+        "scope": meta["scope"],
+        "status": meta["status"],
+        "counts": summed.counts,
+        "manifest": {"bucket": bucket, "key": places.manifest} if inconsistent else None,
+    }
+
+
+def _detail(spec: RunSpec, status: str, counts: Mapping[str, int], bucket: str) -> dict[str, Any]:
+    return {
+        "run": spec.run,
+        "tenant": spec.tenant,
+        "scope": spec.scope,
+        "status": status,
+        "counts": dict(counts),
+        "manifest": {"bucket": bucket, "key": Places(spec.tenant, spec.run).manifest},
+    }
+
+
+def _status(summed: Account, problems: list[str]) -> str:
+    if problems:
+        return "inconsistent"
+    if summed.read == 0:
+        return "empty"
+    return "incomplete" if summed.pending else "succeeded"
+
+
+def _close(runs: Runs, spec: RunSpec, status: str, summed: Account, finished_at: str) -> None:
+    runs.update(run_pk(spec.run), META, {"status": status, "counts": summed.counts, "finishedAt": finished_at})
+
+
+def _iso(epoch_seconds: float) -> str:
+    return datetime.fromtimestamp(epoch_seconds, UTC).isoformat(timespec="milliseconds")

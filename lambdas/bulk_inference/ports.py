@@ -1,0 +1,127 @@
+"""What the logic needs of the world, as protocols: aws/ implements them, tests fake them."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Any, Protocol, Self
+
+from bulk_inference.jobs import Job, JobRequest
+from bulk_inference.runs import Item
+
+
+@dataclass(frozen=True)
+class Clock:
+    """Time of one invocation."""
+
+    now: Callable[[], float]
+    """Epoch seconds."""
+    remaining: Callable[[], float]
+    """Seconds until the function is killed."""
+    sleep: Callable[[float], None]
+
+
+class StoredObject(Protocol):
+    @property
+    def key(self) -> str: ...
+    @property
+    def size(self) -> int: ...
+    @property
+    def etag(self) -> str: ...
+
+
+class Writer(Protocol):
+    """An upload that becomes visible when closed, and not at all when an exception leaves the context."""
+
+    @property
+    def size(self) -> int: ...
+    def write(self, data: bytes) -> None: ...
+    def __enter__(self) -> Self: ...
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None: ...
+
+
+class Bucket(Protocol):
+    """One S3 bucket."""
+
+    @property
+    def name(self) -> str: ...
+    def list(self, prefix: str) -> Iterator[StoredObject]: ...
+    def find(self, key: str) -> StoredObject | None: ...
+    def read(self, key: str, *, start: int = 0) -> Iterator[bytes]: ...
+    def get_json(self, key: str) -> Any | None: ...
+    def get_range(self, key: str, offset: int, length: int) -> bytes: ...
+    def put(self, key: str, body: bytes, content_type: str = ...) -> None: ...
+    def put_json(self, key: str, value: Any) -> None: ...
+    def writer(self, key: str) -> Writer: ...
+
+
+class Runs(Protocol):
+    """The runs table; keys in runs.py."""
+
+    def get(self, pk: str, sk: str) -> Item | None: ...
+    def put(self, item: Item) -> None: ...
+    def put_new(self, item: Item) -> Item | None: ...
+    def put_if(self, item: Item, attribute: str, expected: str | int | None) -> bool: ...
+    def update(
+        self, pk: str, sk: str, values: Mapping[str, Any], *, defaults: Mapping[str, Any] | None = None
+    ) -> Item: ...
+    def delete_if(self, pk: str, sk: str, attribute: str, expected: str) -> bool: ...
+    def query(self, pk: str, sk_prefix: str = "") -> Iterator[Item]: ...
+
+
+class BatchJobs(Protocol):
+    """Bedrock's control plane for batch jobs."""
+
+    def create(self, request: JobRequest) -> str:
+        """The job's ARN. Raises JobNameTakenError, JobSlotsFullError, JobRejectedError, ThrottledError."""
+        ...
+
+    def get(self, arn: str) -> Job | None: ...
+    def find(self, name: str) -> Job | None: ...
+    def list(
+        self, *, status: str | None = None, name_contains: str | None = None, submitted_after: float | None = None
+    ) -> Iterator[Job]: ...
+
+    def stop(self, arn: str) -> bool:
+        """False if the job had ended already."""
+        ...
+
+
+class Tasks(Protocol):
+    """Task tokens of Step Functions."""
+
+    def succeed(self, token: str, output: Mapping[str, Any]) -> bool:
+        """False if nobody waits on the token any more."""
+        ...
+
+
+class Queue(Protocol):
+    """The reprocess queue."""
+
+    def send(self, messages: Sequence[Mapping[str, Any]]) -> None: ...
+
+
+class Bus(Protocol):
+    """The completion bus."""
+
+    def put(self, detail_type: str, detail: Mapping[str, Any]) -> None: ...
+
+
+class Outcome(Protocol):
+    """One on-demand inference: `output` (the response body), or an error of a class of its own."""
+
+    @property
+    def output(self) -> dict[str, Any] | None: ...
+    @property
+    def error_class(self) -> str | None: ...
+    @property
+    def error_code(self) -> str | None: ...
+    @property
+    def error_message(self) -> str | None: ...
+    @property
+    def retryable(self) -> bool: ...
+
+
+class Model(Protocol):
+    def infer(self, model_id: str, api: str, body: Mapping[str, Any]) -> Outcome: ...

@@ -1,0 +1,107 @@
+"""What a run leaves for people and for the next stage: manifest.json and report.html."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
+from html import escape
+from typing import Any, Final
+
+from bulk_inference.conservation import Account
+from bulk_inference.places import Places
+from bulk_inference.spec import RunSpec
+
+MANIFEST_VERSION: Final = 1
+
+_SHOWN_SHARDS: Final = 1000
+_SHOWN_ERRORS: Final = 20
+
+
+def manifest(
+    spec: RunSpec, summed: Account, *, status: str, problems: Sequence[str], finished_at: str, bucket: str
+) -> dict[str, Any]:
+    """The run in numbers and places, without a word of any record."""
+    places = Places(spec.tenant, spec.run)
+    seconds = (datetime.fromisoformat(finished_at) - datetime.fromisoformat(spec.created_at)).total_seconds()
+    return {
+        "version": MANIFEST_VERSION,
+        "run": spec.run,
+        "tenant": spec.tenant,
+        "scope": spec.scope,
+        "status": status,
+        "problems": list(problems),
+        "mode": spec.mode,
+        "model": {"id": spec.model.id, "invokeId": spec.model.invoke_id, "api": spec.model.api},
+        "source": spec.source.to_json(),
+        "counts": summed.counts,
+        "tokens": {"input": summed.input_tokens, "output": summed.output_tokens},
+        "seconds": round(seconds, 3),
+        "createdAt": spec.created_at,
+        "finishedAt": finished_at,
+        "late": summed.late,
+        "errors": [kind.to_json() for kind in summed.errors[:_SHOWN_ERRORS]],
+        "oddLines": summed.odd,
+        "contradictions": summed.contradictions,
+        "results": {
+            "bucket": bucket,
+            "prefix": places.results_prefix,
+            "parts": len(summed.parts),
+            "bytes": sum(summed.parts.values()),
+        },
+        "failures": {"bucket": bucket, "prefix": places.failures_prefix},
+        "report": {"bucket": bucket, "key": places.report},
+        "quotas": spec.quotas.to_json(),
+        "shards": [shard.to_json() for shard in summed.shards],
+    }
+
+
+def report(document: Mapping[str, Any]) -> str:
+    """One page without scripts or outside references, so that it opens from anywhere."""
+    counts, tokens = document["counts"], document["tokens"]
+    facts = [
+        ("status", document["status"]),
+        ("mode", document["mode"]),
+        ("model", document["model"]["id"]),
+        ("tenant", document["tenant"]),
+        ("scope", document["scope"]),
+        ("started", document["createdAt"]),
+        ("seconds", document["seconds"]),
+        ("input tokens", f"{tokens['input']:,}"),
+        ("output tokens", f"{tokens['output']:,}"),
+        ("results", f"s3://{document['results']['bucket']}/{document['results']['prefix']}"),
+        ("failures", f"s3://{document['failures']['bucket']}/{document['failures']['prefix']}"),
+    ]
+    shards = document["shards"]
+    columns = ["shard", "mode", "records", "landed", "failed", "duplicate", "pending", "units"]
+    errors = [[kind[name] for name in ("errorClass", "errorCode", "count", "recordId")] for kind in document["errors"]]
+    body = [
+        f"<h1>Run {escape(str(document['run']))}</h1>",
+        _table(["records", ""], ([name, f"{number:,}"] for name, number in counts.items())),
+        _table(["", ""], facts),
+    ]
+    if document["problems"]:
+        body.append("<h2>What does not add up</h2>")
+        body.append("<ul>" + "".join(f"<li>{escape(problem)}</li>" for problem in document["problems"]) + "</ul>")
+    if errors:
+        body += ["<h2>Errors</h2>", _table(["class", "code", "records", "such as"], errors)]
+    body += [f"<h2>{len(shards):,} shards</h2>"]
+    body.append(_table(columns, ([shard[name] for name in columns] for shard in shards[:_SHOWN_SHARDS])))
+    if len(shards) > _SHOWN_SHARDS:
+        body.append(f"<p>The first {_SHOWN_SHARDS:,}; manifest.json has all.</p>")
+    return _PAGE.format(title=escape(f"Run {document['run']}"), body="\n".join(body))
+
+
+def _table(head: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
+    header = "".join(f"<th>{escape(name)}</th>" for name in head)
+    lines = ("<tr>" + "".join(f"<td>{escape(str(cell))}</td>" for cell in row) + "</tr>" for row in rows)
+    return f"<table><tr>{header}</tr>{''.join(lines)}</table>"
+
+
+_PAGE: Final = """<!doctype html>
+<html lang="en"><head><meta charset="utf-8"><title>{title}</title>
+<style>
+body {{ font: 15px/1.5 system-ui, sans-serif; margin: 2rem auto; max-width: 60rem; padding: 0 1rem }}
+table {{ border-collapse: collapse; margin: 1rem 0 }}
+td, th {{ border-bottom: 1px solid #ccc; padding: .2rem .8rem .2rem 0; text-align: left }}
+</style></head><body>
+{body}
+</body></html>
+"""

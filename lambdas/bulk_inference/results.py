@@ -1,0 +1,172 @@
+"""Lines of a batch job's output, and the result lines that are made of them.
+
+Output format: https://docs.aws.amazon.com/bedrock/latest/userguide/batch-inference-results.html. Lines end at `\\n`
+bytes only: real outputs hold U+2028 and U+0085 unescaped, at which `str.splitlines` would cut.
+"""
+
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Final, NoReturn
+
+from bulk_inference.pointers import Pointer
+
+_BOM: Final = b"\xef\xbb\xbf"
+
+
+@dataclass(frozen=True)
+class OutputLine:
+    """What one line says of one record: `output`, or the error in its place."""
+
+    record_id: str
+    output: Any = None
+    """The modelOutput, any JSON value but null."""
+    error_code: str = ""
+    error_message: str = ""
+
+    @property
+    def failed(self) -> bool:
+        return self.output is None
+
+
+@dataclass(frozen=True)
+class Usage:
+    """Tokens; 0 where the model does not say."""
+
+    input_tokens: int = 0
+    output_tokens: int = 0
+
+    def to_json(self) -> dict[str, int]:
+        return {"inputTokens": self.input_tokens, "outputTokens": self.output_tokens}
+
+
+def split(chunks: Iterable[bytes], start: int = 0) -> Iterator[tuple[bytes, int]]:
+    """Lines of a stream without their `\\n`, each with the position of the first byte after it."""
+    position, rest = start, b""
+    for chunk in chunks:
+        *complete, rest = (rest + chunk).split(b"\n")
+        for line in complete:
+            position += len(line) + 1
+            yield line, position
+    if rest:
+        yield rest, position + len(rest)
+
+
+def parse(raw: bytes) -> OutputLine | None:
+    """What the line says, or None if it cannot be told: no JSON object, no recordId, neither output nor error.
+
+    Unset members may be missing or null, unknown ones are ignored.
+    """
+    try:
+        line = json.loads(raw.removeprefix(_BOM), parse_constant=_refuse)
+    except (ValueError, RecursionError):
+        return None
+    record_id = line.get("recordId") if isinstance(line, dict) else None
+    if not isinstance(record_id, str):
+        return None
+    error = line.get("error")
+    if error is not None:
+        detail = error if isinstance(error, Mapping) else {"errorMessage": error}
+        return OutputLine(record_id, None, _text(detail.get("errorCode")), _text(detail.get("errorMessage")))
+    output = line.get("modelOutput")
+    return None if output is None else OutputLine(record_id, output)
+
+
+def extract(output: Any) -> tuple[str | None, Usage]:
+    """Text and tokens of a model's answer: Converse and Nova, Claude, Titan, and the shapes of the other families.
+
+    Text is None where there is none, as with embeddings.
+    """
+    if not isinstance(output, Mapping):
+        return None, Usage()
+    return _answer(output), _usage(output)
+
+
+def result_line(pointer: Pointer, output: Any, source_bucket: str) -> tuple[bytes, Usage]:
+    """`{"recordId", "modelOutput", "text", "usage", "sequence"?, "source"?}` with its newline."""
+    text, usage = extract(output)
+    line: dict[str, Any] = {
+        "recordId": pointer.caller_id,
+        "modelOutput": output,
+        "text": text,
+        "usage": usage.to_json(),
+    }
+    if pointer.sequence is not None:
+        line["sequence"] = pointer.sequence
+    where = pointer.where(source_bucket)
+    if where is not None:
+        line["source"] = where
+    return encode(line), usage
+
+
+def encode(line: Mapping[str, Any]) -> bytes:
+    """One JSON line, UTF-8. A lone surrogate, which UTF-8 cannot hold, makes the whole line ASCII with escapes."""
+    try:
+        return json.dumps(line, ensure_ascii=False, separators=(",", ":")).encode() + b"\n"
+    except UnicodeEncodeError:
+        return json.dumps(line, separators=(",", ":")).encode() + b"\n"
+
+
+def _answer(output: Mapping[str, Any]) -> str | None:
+    message = _get(output, "output", "message", "content")
+    if isinstance(message, list):
+        return _joined(message)
+    content = output.get("content")
+    if isinstance(content, list):
+        return _joined(content)
+    for path in (
+        ("results", 0, "outputText"),
+        ("choices", 0, "message", "content"),
+        ("outputs", 0, "text"),
+        ("generation",),
+        ("completion",),
+        ("outputText",),
+    ):
+        found = _get(output, *path)
+        if isinstance(found, str):
+            return found
+    return None
+
+
+def _joined(blocks: list[Any]) -> str | None:
+    texts = [block["text"] for block in blocks if isinstance(block, Mapping) and isinstance(block.get("text"), str)]
+    return "".join(texts) if texts else None
+
+
+def _usage(output: Mapping[str, Any]) -> Usage:
+    usage = output.get("usage")
+    if isinstance(usage, Mapping):
+        return Usage(
+            _count(usage, "inputTokens", "input_tokens", "prompt_tokens"),
+            _count(usage, "outputTokens", "output_tokens", "completion_tokens"),
+        )
+    first = _get(output, "results", 0)
+    return Usage(
+        _count(output, "inputTextTokenCount", "prompt_token_count"),
+        _count(first if isinstance(first, Mapping) else output, "tokenCount", "generation_token_count"),
+    )
+
+
+def _get(value: Any, *path: str | int) -> Any:
+    for step in path:
+        if isinstance(step, str):
+            value = value.get(step) if isinstance(value, Mapping) else None
+        else:
+            value = value[step] if isinstance(value, list) and len(value) > step else None
+    return value
+
+
+def _count(holder: Mapping[str, Any], *names: str) -> int:
+    for name in names:
+        value = holder.get(name)
+        if isinstance(value, (int, float)) and not isinstance(value, bool):
+            return int(value)
+    return 0
+
+
+def _text(value: Any) -> str:
+    return "" if value is None else str(value)
+
+
+def _refuse(constant: str) -> NoReturn:
+    raise ValueError(f"{constant} is not JSON")

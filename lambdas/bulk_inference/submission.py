@@ -1,0 +1,131 @@
+"""Submitting one attempt at a shard: token first, job second.
+
+Name and clientRequestToken of the job follow from the attempt, and the task token is stored under that name before the
+job is created. So an event always finds whom to wake, and a retry finds the job that an earlier try made.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from bulk_inference.collection import input_piece
+from bulk_inference.errors import InvalidRequestError, ThrottledError
+from bulk_inference.jobs import JobNameTakenError, JobRequest, attempt_id, check, identity, job_name
+from bulk_inference.places import Places
+from bulk_inference.ports import BatchJobs, Bucket, Runs, Tasks
+from bulk_inference.reconciliation import answer
+from bulk_inference.runs import JOB, JOBS, OPEN, job_key, run_pk
+from bulk_inference.slots import require_slot
+from bulk_inference.spec import RunSpec
+from bulk_inference.units import expiry
+
+_INVOCATION_TYPES: Final = {"converse": "Converse", "invoke_model": "InvokeModel"}
+
+
+@dataclass(frozen=True)
+class SubmitTask:
+    run: str
+    tenant: str
+    attempt: int
+    shard: str
+    piece: str
+    task_token: str
+
+    @classmethod
+    def from_event(cls, event: Mapping[str, Any]) -> "SubmitTask":
+        return cls(
+            run=event["run"],
+            tenant=event["tenant"],
+            attempt=int(event["attempt"]),
+            shard=event["shard"]["shard"],
+            piece=event["shard"]["piece"],
+            task_token=event["taskToken"],
+        )
+
+    @property
+    def unit(self) -> str:
+        return attempt_id(self.shard, self.attempt)
+
+
+def submit(
+    task: SubmitTask,
+    *,
+    name: str,
+    spec: RunSpec,
+    input_bucket: Bucket,
+    output_bucket: str,
+    runs: Runs,
+    jobs: BatchJobs,
+    tasks: Tasks,
+    now: float,
+) -> dict[str, Any]:
+    """Makes sure that the attempt's job exists and that this task will be woken by its end.
+
+    Returns `{"jobName", "jobArn", "status"}`. Raises JobSlotsFullError, JobRejectedError, ThrottledError,
+    InvalidRequestError (the shard's file is not there).
+    """
+    request = _request(task, name, spec, input_bucket, output_bucket)
+    known = runs.get(job_key(request.name), JOB)
+    arn = (known or {}).get("jobArn")
+    if known is not None and arn is None:
+        # An earlier try stored its token; whether it got as far as creating the job, only Bedrock knows.
+        found = jobs.find(request.name)
+        arn = found.arn if found else None
+    if arn is None:
+        check(request)
+        require_slot(jobs, request.model_id, spec.quotas.max_jobs_in_flight.value)
+    _store(task, request.name, arn, runs, now, expiry(spec, now))
+    if arn is None:
+        arn = _create(request, jobs)
+        _store(task, request.name, arn, runs, now, expiry(spec, now))
+    job = jobs.get(arn)
+    if job is not None:
+        # It may have ended before this token was stored; then no event is to come.
+        answer(job, runs, tasks)
+    return {"jobName": request.name, "jobArn": arn, "status": job.status if job else "Submitted"}
+
+
+def _request(task: SubmitTask, name: str, spec: RunSpec, input_bucket: Bucket, output_bucket: str) -> JobRequest:
+    places = Places(spec.tenant, spec.run)
+    key = places.shard(input_piece(task.shard, task.piece, task.attempt))
+    shard = input_bucket.find(key)
+    if shard is None:
+        raise InvalidRequestError(f"s3://{input_bucket.name}/{key} does not exist: shard {task.shard} cannot be sent")
+    token = identity(task.run, task.shard, task.attempt, spec.model.invoke_id, f"{shard.etag}-{shard.size}")
+    return JobRequest(
+        name=job_name(name, task.shard, task.attempt, token),
+        token=token,
+        role_arn=spec.model.batch_role_arn,
+        model_id=spec.model.invoke_id,
+        invocation_type=_INVOCATION_TYPES[spec.model.api],
+        input_uri=f"s3://{input_bucket.name}/{key}",
+        output_uri=f"s3://{output_bucket}/{places.job_output(task.shard, task.attempt)}",
+        timeout_hours=spec.limits.job_timeout_hours,
+        kms_key_arn=spec.output_kms_key_arn,
+        tags={"bulk-inference:name": name, "bulk-inference:tenant": spec.tenant, "bulk-inference:run": spec.run},
+    )
+
+
+def _create(request: JobRequest, jobs: BatchJobs) -> str:
+    try:
+        return jobs.create(request)
+    except JobNameTakenError:
+        job = jobs.find(request.name)
+        if job is None:
+            raise ThrottledError(f"job {request.name} exists, but is not listed yet") from None
+        return job.arn
+
+
+def _store(task: SubmitTask, name: str, arn: str | None, runs: Runs, now: float, expires_at: int) -> None:
+    """Token and name where an event, a stop and a reconciliation look for them. Replaces the token of a dead task."""
+    where = {"run": task.run, "tenant": task.tenant, "shard": task.shard, "attempt": task.attempt}
+    made = {} if arn is None else {"jobArn": arn}
+    common = {**where, **made, "jobName": name, "expires_at": expires_at}
+    runs.update(job_key(name), JOB, {**common, "taskToken": task.task_token})
+    runs.update(run_pk(task.run), f"{JOBS}{task.unit}", common)
+    runs.update(
+        OPEN,
+        job_key(name),
+        {"taskToken": task.task_token, "run": task.run, "expires_at": expires_at},
+        defaults={"openedAt": int(now)},
+    )
