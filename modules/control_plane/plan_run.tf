@@ -81,32 +81,32 @@ data "aws_iam_policy_document" "plan_run" {
   # Also what makes S3 answer 404 instead of 403 for an object that is not there.
   # https://docs.aws.amazon.com/AmazonS3/latest/API/API_GetObject.html
   statement {
-    sid = "ListBuckets"
-    actions = ["s3:ListBucket"]
+    sid       = "ListBuckets"
+    actions   = ["s3:ListBucket"]
     resources = [local.input]
   }
 
   statement {
-    sid = "ReadCorporaAndSettings"
-    actions = ["s3:GetObject"]
+    sid       = "ReadCorporaAndSettings"
+    actions   = ["s3:GetObject"]
     resources = ["${local.input}/*"]
   }
 
   statement {
-    sid = "WritePlan"
-    actions = ["s3:PutObject", "s3:AbortMultipartUpload"]
+    sid       = "WritePlan"
+    actions   = ["s3:PutObject", "s3:AbortMultipartUpload"]
     resources = ["${local.input}/*/runs/*/plan/*"]
   }
 
   statement {
-    sid = "KeepRunItems"
-    actions = ["dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:UpdateItem", "dynamodb:Query"]
+    sid       = "KeepRunItems"
+    actions   = ["dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:UpdateItem", "dynamodb:Query"]
     resources = [local.runs]
   }
 
   statement {
-    sid = "ReadQuotas"
-    actions = ["servicequotas:GetServiceQuota"]
+    sid       = "ReadQuotas"
+    actions   = ["servicequotas:GetServiceQuota"]
     resources = [local.quotas]
   }
 

@@ -78,26 +78,26 @@ data "aws_iam_policy_document" "seal_shards" {
   # Also what makes S3 answer 404 instead of 403 for an object that is not there.
   # https://docs.aws.amazon.com/AmazonS3/latest/API/API_GetObject.html
   statement {
-    sid = "ListBuckets"
-    actions = ["s3:ListBucket"]
+    sid       = "ListBuckets"
+    actions   = ["s3:ListBucket"]
     resources = [local.input]
   }
 
   statement {
-    sid = "ReadRunFiles"
-    actions = ["s3:GetObject"]
+    sid       = "ReadRunFiles"
+    actions   = ["s3:GetObject"]
     resources = ["${local.input}/*/runs/*"]
   }
 
   statement {
-    sid = "WriteRunFiles"
-    actions = ["s3:PutObject", "s3:AbortMultipartUpload"]
+    sid       = "WriteRunFiles"
+    actions   = ["s3:PutObject", "s3:AbortMultipartUpload"]
     resources = ["${local.input}/*/runs/*"]
   }
 
   statement {
-    sid = "KeepRunItems"
-    actions = ["dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:UpdateItem", "dynamodb:Query"]
+    sid       = "KeepRunItems"
+    actions   = ["dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:UpdateItem", "dynamodb:Query"]
     resources = [local.runs]
   }
 }

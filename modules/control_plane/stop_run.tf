@@ -94,29 +94,29 @@ data "aws_iam_policy_document" "stop_run" {
   }
 
   statement {
-    sid = "StopJobs"
-    actions = ["bedrock:GetModelInvocationJob", "bedrock:StopModelInvocationJob"]
+    sid       = "StopJobs"
+    actions   = ["bedrock:GetModelInvocationJob", "bedrock:StopModelInvocationJob"]
     resources = [local.jobs]
   }
 
   # Listing jobs has no resource type.
   # https://docs.aws.amazon.com/service-authorization/latest/reference/list_amazonbedrock.html
   statement {
-    sid = "ListJobs"
-    actions = ["bedrock:ListModelInvocationJobs"]
+    sid       = "ListJobs"
+    actions   = ["bedrock:ListModelInvocationJobs"]
     resources = ["*"]
   }
 
   statement {
-    sid = "SendCompletionEvent"
-    actions = ["events:PutEvents"]
+    sid       = "SendCompletionEvent"
+    actions   = ["events:PutEvents"]
     resources = [local.event_bus]
   }
 
   # Where Lambda puts an event that failed on every try.
   statement {
-    sid = "KeepUndelivered"
-    actions = ["sqs:SendMessage"]
+    sid       = "KeepUndelivered"
+    actions   = ["sqs:SendMessage"]
     resources = [var.undelivered_queue_arn]
   }
 }

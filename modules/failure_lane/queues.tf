@@ -8,6 +8,11 @@ resource "aws_sqs_queue" "reprocess" {
   kms_master_key_id          = var.stores.kms_key_arn
   policy                     = data.aws_iam_policy_document.failed_records["reprocess"].json
   tags                       = var.tags
+}
+
+# Beside the queue, not in it: the two queues can then be made at the same time.
+resource "aws_sqs_queue_redrive_policy" "reprocess" {
+  queue_url = aws_sqs_queue.reprocess.url
 
   redrive_policy = jsonencode({
     deadLetterTargetArn = aws_sqs_queue.dead_letter.arn

@@ -79,20 +79,20 @@ data "aws_iam_policy_document" "reprocess_records" {
   # Also what makes S3 answer 404 instead of 403 for an object that is not there.
   # https://docs.aws.amazon.com/AmazonS3/latest/API/API_GetObject.html
   statement {
-    sid = "ListBuckets"
-    actions = ["s3:ListBucket"]
+    sid       = "ListBuckets"
+    actions   = ["s3:ListBucket"]
     resources = [local.input, local.output]
   }
 
   statement {
-    sid = "ReadRunFiles"
-    actions = ["s3:GetObject"]
+    sid       = "ReadRunFiles"
+    actions   = ["s3:GetObject"]
     resources = ["${local.input}/*/runs/*", "${local.input}/*/corpus/*", "${local.output}/*/runs/*"]
   }
 
   statement {
-    sid = "WriteResults"
-    actions = ["s3:PutObject", "s3:AbortMultipartUpload"]
+    sid       = "WriteResults"
+    actions   = ["s3:PutObject", "s3:AbortMultipartUpload"]
     resources = ["${local.output}/*/runs/*"]
   }
 
@@ -124,14 +124,14 @@ data "aws_iam_policy_document" "reprocess_records" {
   }
 
   statement {
-    sid = "SendFailures"
-    actions = ["sqs:SendMessage"]
+    sid       = "SendFailures"
+    actions   = ["sqs:SendMessage"]
     resources = [local.reprocess_queue]
   }
 
   statement {
-    sid = "ConsumeFailures"
-    actions = ["sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:GetQueueAttributes", "sqs:ChangeMessageVisibility"]
+    sid       = "ConsumeFailures"
+    actions   = ["sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:GetQueueAttributes", "sqs:ChangeMessageVisibility"]
     resources = [local.reprocess_queue]
   }
 

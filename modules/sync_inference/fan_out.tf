@@ -2,7 +2,7 @@
 
 locals {
   fan_out_definition = templatefile("${path.module}/../../asl/fan_out.asl.json", {
-    partition = var.account.partition
+    partition       = var.account.partition
     infer_batch_arn = local.functions.infer_batch.arn
   })
 }
@@ -63,52 +63,52 @@ data "aws_iam_policy_document" "fan_out" {
   source_policy_documents = [data.aws_iam_policy_document.state_machine.json]
 
   statement {
-    sid = "InvokeFunctions"
-    actions = ["lambda:InvokeFunction"]
+    sid       = "InvokeFunctions"
+    actions   = ["lambda:InvokeFunction"]
     resources = [local.functions.infer_batch.arn, "${local.functions.infer_batch.arn}:*"]
   }
 
   # A Distributed Map starts its children as executions of its own machine, labelled with the map's label.
   # https://docs.aws.amazon.com/step-functions/latest/dg/iam-policies-eg-dist-map.html
   statement {
-    sid = "StartMapChildren"
-    actions = ["states:StartExecution"]
+    sid       = "StartMapChildren"
+    actions   = ["states:StartExecution"]
     resources = [local.fan_out]
   }
 
   statement {
-    sid = "FollowMapChildren"
-    actions = ["states:DescribeExecution", "states:StopExecution"]
+    sid       = "FollowMapChildren"
+    actions   = ["states:DescribeExecution", "states:StopExecution"]
     resources = ["${local.fan_out_executions}:*", "${local.fan_out_executions}/InferBatches:*"]
   }
 
   statement {
-    sid = "RedriveMapChildren"
-    actions = ["states:RedriveExecution"]
+    sid       = "RedriveMapChildren"
+    actions   = ["states:RedriveExecution"]
     resources = ["${local.fan_out_executions}/InferBatches:*"]
   }
 
   statement {
-    sid = "ListItems"
-    actions = ["s3:ListBucket"]
+    sid       = "ListItems"
+    actions   = ["s3:ListBucket"]
     resources = [local.input]
 
     condition {
-      test = "StringLike"
+      test     = "StringLike"
       variable = "s3:prefix"
-      values = ["*/runs/*", "*/corpus/*"]
+      values   = ["*/runs/*", "*/corpus/*"]
     }
   }
 
   statement {
-    sid = "ReadItems"
-    actions = ["s3:GetObject"]
+    sid       = "ReadItems"
+    actions   = ["s3:GetObject"]
     resources = ["${local.input}/*/runs/*/sync/*", "${local.input}/*/corpus/*"]
   }
 
   statement {
-    sid = "WriteMapResults"
-    actions = ["s3:PutObject", "s3:GetObject", "s3:ListMultipartUploadParts", "s3:AbortMultipartUpload"]
+    sid       = "WriteMapResults"
+    actions   = ["s3:PutObject", "s3:GetObject", "s3:ListMultipartUploadParts", "s3:AbortMultipartUpload"]
     resources = ["${local.output}/*/runs/*/map-runs/*"]
   }
 }
