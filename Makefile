@@ -43,7 +43,7 @@ lock: .venv/.ready ## resolve requirements/*.in again into the hash-locked *.txt
 	@echo "Resolving requirements with uv $(UV_VERSION), kept in .build/uv."
 	@test -x .build/uv/bin/uv || { $(BIN) -m venv .build/uv && .build/uv/bin/python -m pip install --quiet uv==$(UV_VERSION); }
 	@cd requirements && for name in bundle dev; do \
-		../.build/uv/bin/uv pip compile --quiet --universal --python-version 3.11.5 --generate-hashes \
+		../.build/uv/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
 			--default-index https://pypi.org/simple --custom-compile-command "make lock" $(ARGS) $$name.in -o $$name.txt || exit 1; \
 	done
 
@@ -58,7 +58,7 @@ terraform:
 
 .venv/.ready: requirements/dev.txt
 	@command -v $(PYTHON) > /dev/null || { echo "$(PYTHON) is missing: install Python 3.11, 3.12 or 3.13 (https://www.python.org/downloads/), or name one: make PYTHON=/path/to/python3."; exit 1; }
-	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11, 5) <= sys.version_info[:3] < (3, 14))' || { echo "$$($(PYTHON) --version) does not fit: this needs Python 3.11.5 up to 3.13; name one: make PYTHON=python3.13."; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] < (3, 14))' || { echo "$$($(PYTHON) --version) does not fit: this needs Python 3.11, 3.12 or 3.13; name one: make PYTHON=python3.13."; exit 1; }
 	@echo "Installing requirements/dev.txt into .venv (about a minute, once)."
 	@$(PYTHON) -m venv --clear .venv
 	@$(BIN) -m pip install --quiet --disable-pip-version-check --require-hashes --requirement requirements/dev.txt
