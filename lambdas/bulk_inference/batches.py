@@ -87,16 +87,9 @@ class Batch:
         }
 
 
-@dataclass(frozen=True)
-class Progress:
-    """What one invocation leaves: positions that are open, and the unit's counts so far."""
-
-    rest: list[int]
-    counts: dict[str, Any]
-
-
-def infer_batch(batch: Batch, shop: Workshop) -> Progress:
-    """Infers and lands what it can before its deadline.
+def infer_batch(batch: Batch, shop: Workshop) -> dict[str, Any]:
+    """Infers and lands what it can before its deadline: `{"rest": positions that are open, "counts": the unit's so far,
+    "done": {"landed", "failed"} by this call}`. Holds no text of records.
 
     Raises UnitFailedError (too many failed, or Bedrock refuses this role or model), after landing; ThrottledError;
     WorkInProgressError when another invocation changes the same unit.
@@ -135,11 +128,12 @@ class _Landing:
         self.batch = batch
         self.shop = shop
         self.unit = unit
+        self.before = unit.counts
         self.pointers = {at: Pointer.from_json(item) for item, at in zip(batch.items, batch.positions, strict=True)}
         self.settled: dict[int, Outcome] = {}
         self.refusal: str | None = None
 
-    def run(self) -> Progress:
+    def run(self) -> dict[str, Any]:
         wanted = [at for at in self.pointers if self.unit.outcomes[at] == OPEN]
         missing = {number: sum(at // CHUNK == number for at in wanted) for number in {at // CHUNK for at in wanted}}
         model = self.shop.spec.model
@@ -252,7 +246,7 @@ class _Landing:
             raise WorkInProgressError(f"unit {unit.unit} is being worked on by another invocation")
         self.unit = changed
 
-    def _conclude(self) -> Progress:
+    def _conclude(self) -> dict[str, Any]:
         if self.refusal is not None:
             raise UnitFailedError(f"unit {self.unit.unit}: {self.refusal}")
         rest = [at for at in self.batch.positions if self.unit.outcomes[at] == OPEN]
@@ -263,4 +257,5 @@ class _Landing:
             tolerated = self.shop.spec.settings.tolerated_failure_percentage
             if broken(counts, 0, tolerated) and (why := broken(counts, self.shop.late(self.unit.unit), tolerated)):
                 raise UnitFailedError(f"unit {self.unit.unit}: {why}; {describe(self.unit)}")
-        return Progress(rest, counts.to_json())
+        done = {"landed": counts.landed - self.before.landed, "failed": counts.failed - self.before.failed}
+        return {"rest": rest, "counts": counts.to_json(), "done": done}

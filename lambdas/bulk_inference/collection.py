@@ -91,7 +91,8 @@ def input_piece(shard: str, piece: str, attempt: int) -> str:
 
 
 def collect(task: ShardTask, shop: Workshop) -> dict[str, Any]:
-    """Lands what one job left; the child's next state, with `next` = done | submit | infer | collect.
+    """Lands what one job left: `{"next": done | submit | infer | collect, "counts", …}`, of which next_state makes the
+    child's next state. Holds no text of records.
 
     Raises JobNotTerminalError, ShardFailedError (nothing was processed: all records are accounted for as failed),
     UnitFailedError (too many failed, after landing), ThrottledError.
@@ -409,7 +410,7 @@ def rest_key(task: ShardTask, shop: Workshop) -> str:
 
 
 def _conclude(task: ShardTask, shop: Workshop, unit: Unit) -> dict[str, Any]:
-    """The child's next state out of a stored unit: the same for the first try and for every later one."""
+    """What is to be done next, out of a stored unit: the same for the first try and for every later one."""
     where = f"shard {task.shard}, attempt {task.attempt}"
     counts = unit.counts
     if unit.next == "fail":
@@ -417,22 +418,33 @@ def _conclude(task: ShardTask, shop: Workshop, unit: Unit) -> dict[str, Any]:
     tolerated = shop.spec.settings.tolerated_failure_percentage
     if unit.settled and broken(counts, 0, tolerated) and (why := broken(counts, shop.late(task.unit), tolerated)):
         raise UnitFailedError(f"{where}: {why}; {describe(unit)}")
-    state: dict[str, Any] = {
-        **{key: value for key, value in task.state.items() if key not in ("segment", "remainder", "counts")},
-        "job": {"jobArn": unit.job_arn, "status": unit.status},
+    return {
         "next": unit.next if unit.settled else "collect",
         "counts": counts.to_json(),
+        "segment": unit.segment,
+        "nextUnit": unit.next_unit,
+        "job": {"jobArn": unit.job_arn, "status": unit.status},
     }
-    if not unit.settled:
-        state["segment"] = unit.segment
-    elif unit.next == "submit":
+
+
+def next_state(task: ShardTask, shop: Workshop, outcome: Mapping[str, Any]) -> dict[str, Any]:
+    """The child's next state: `next` says where it goes, and the event of that state is in it."""
+    state: dict[str, Any] = {
+        **{key: value for key, value in task.state.items() if key not in ("segment", "remainder")},
+        "job": outcome["job"],
+        "next": outcome["next"],
+        "counts": outcome["counts"],
+    }
+    if outcome["next"] == "collect":
+        state["segment"] = outcome["segment"]
+    elif outcome["next"] == "submit":
         state["attempt"] = task.attempt + 1
-    elif unit.next == "infer":
+    elif outcome["next"] == "infer":
         state["remainder"] = {
             "BatchInput": {
                 "run": task.run,
                 "tenant": task.tenant,
-                "unit": unit.next_unit,
+                "unit": outcome["nextUnit"],
                 "piece": task.shard,
                 "attempt": task.attempt + 1,
             },

@@ -9,8 +9,8 @@ The sums are made of four kinds of items, each written by the one who knows:
 
 * a cut (cut_shards): `read = accepted + rejected + duplicate`, where these duplicates are ids that the piece already
   had or that another run of the scope has landed;
-* a shard or sync piece (seal_shards): `records` lines, and `duplicate` ones that merging left out; over the run,
-  Σ cut.accepted = Σ shard.records + Σ shard.duplicate;
+* a shard or sync piece (seal_shards): `accepted` lines, called records here, and `duplicate` ones that merging left
+  out; over the run, Σ cut.accepted = Σ shard.accepted + Σ shard.duplicate;
 * a unit of work (collect_results, infer_batch): `sent = landed + failed + duplicate + unprocessed + open`. The units
   of a batch shard form a chain: the first is sent the shard's records, each next one what the one before left
   unprocessed. The units of a sync piece share its records out among them;
@@ -139,7 +139,7 @@ class _Books:
 
     def shard(self, item: Mapping[str, Any]) -> None:
         name = str(item["sk"]).removeprefix(SHARDS)
-        self.shards[name] = ShardAccount(name, item["mode"], item["records"])
+        self.shards[name] = ShardAccount(name, item["mode"], item["accepted"])
         self.by_piece[item["piece"]] = name
         self._move_to_duplicate(item.get("duplicate", 0))
 

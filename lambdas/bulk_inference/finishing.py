@@ -1,14 +1,13 @@
 """Finishing a run: add up, check against S3, write manifest and report, say so on the completion bus."""
 
 from collections.abc import Mapping
-from datetime import UTC, datetime
 from typing import Any, Final
 
 from bulk_inference.conservation import Account, account, cross_check
 from bulk_inference.errors import ConservationError, InvalidRequestError
 from bulk_inference.places import Places
 from bulk_inference.ports import Bucket, Bus, Clock, Runs
-from bulk_inference.reporting import manifest, report
+from bulk_inference.reporting import iso_time, manifest, report
 from bulk_inference.runs import CUTS, LATES, META, SHARDS, UNITS, run_pk
 from bulk_inference.spec import RunSpec
 
@@ -47,7 +46,7 @@ def finish(spec: RunSpec, *, output: Bucket, runs: Runs, bus: Bus, clock: Clock)
     problems = summed.problems + cross_check(summed.parts, stored)
     status = _status(summed, problems)
     same = meta.get("status") == status and meta.get("counts") == summed.counts
-    finished_at = meta["finishedAt"] if same else _iso(clock.now())
+    finished_at = meta["finishedAt"] if same else iso_time(clock.now())
     document = manifest(spec, summed, status=status, problems=problems, finished_at=finished_at, bucket=output.name)
     output.put_json(places.manifest, document)
     output.put(places.report, report(document).encode(), "text/html; charset=utf-8")
@@ -63,17 +62,24 @@ def finish(spec: RunSpec, *, output: Bucket, runs: Runs, bus: Bus, clock: Clock)
     return detail
 
 
-def stopped_detail(meta: Mapping[str, Any], places: Places, bucket: str, summed: Account) -> dict[str, Any]:
-    """Detail of the completion event of a run that its execution left unfinished."""
-    inconsistent = meta["status"] == "inconsistent"
-    return {
-        "run": meta["run"],
-        "tenant": meta["tenant"],
-        "scope": meta["scope"],
-        "status": meta["status"],
-        "counts": summed.counts,
-        "manifest": {"bucket": bucket, "key": places.manifest} if inconsistent else None,
-    }
+def announce_stop(meta: Mapping[str, Any], output_bucket: str, *, runs: Runs, bus: Bus) -> None:
+    """The same event for a run that its execution left unfinished, with its counts so far. `meta`: the run's item.
+
+    There is a manifest only if finish_run wrote one, of a run that it found inconsistent.
+    """
+    places = Places(meta["tenant"], meta["run"])
+    written = meta["status"] == "inconsistent"
+    bus.put(
+        DETAIL_TYPE,
+        {
+            "run": meta["run"],
+            "tenant": meta["tenant"],
+            "scope": meta["scope"],
+            "status": meta["status"],
+            "counts": add_up(meta["run"], runs).counts,
+            "manifest": {"bucket": output_bucket, "key": places.manifest} if written else None,
+        },
+    )
 
 
 def _detail(spec: RunSpec, status: str, counts: Mapping[str, int], bucket: str) -> dict[str, Any]:
@@ -97,7 +103,3 @@ def _status(summed: Account, problems: list[str]) -> str:
 
 def _close(runs: Runs, spec: RunSpec, status: str, summed: Account, finished_at: str) -> None:
     runs.update(run_pk(spec.run), META, {"status": status, "counts": summed.counts, "finishedAt": finished_at})
-
-
-def _iso(epoch_seconds: float) -> str:
-    return datetime.fromtimestamp(epoch_seconds, UTC).isoformat(timespec="milliseconds")

@@ -1,7 +1,7 @@
 """What a run leaves for people and for the next stage: manifest.json and report.html."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 from html import escape
 from typing import Any, Final
 
@@ -13,6 +13,11 @@ MANIFEST_VERSION: Final = 1
 
 _SHOWN_SHARDS: Final = 1000
 _SHOWN_ERRORS: Final = 20
+
+
+def iso_time(epoch_seconds: float) -> str:
+    """ISO 8601, UTC, milliseconds."""
+    return datetime.fromtimestamp(epoch_seconds, UTC).isoformat(timespec="milliseconds")
 
 
 def manifest(

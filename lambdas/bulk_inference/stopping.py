@@ -6,6 +6,7 @@ from typing import Any, Final
 
 from bulk_inference.jobs import Job
 from bulk_inference.ports import BatchJobs, Runs
+from bulk_inference.reporting import iso_time
 from bulk_inference.runs import JOBS, META, run_pk
 
 STATUSES: Final = {"FAILED": "failed", "ABORTED": "aborted", "TIMED_OUT": "timed_out"}
@@ -39,7 +40,7 @@ class Stopped:
     """Jobs that were told to stop."""
 
 
-def stop(stopping: Stopping, *, runs: Runs, jobs: BatchJobs, now_iso: str) -> Stopped:
+def stop(stopping: Stopping, *, runs: Runs, jobs: BatchJobs, now: float) -> Stopped:
     """Stops the run's jobs that still go on, and marks the run. Safe to repeat.
 
     A run that was found inconsistent keeps that status: it says more than `failed`.
@@ -56,7 +57,7 @@ def stop(stopping: Stopping, *, runs: Runs, jobs: BatchJobs, now_iso: str) -> St
     if meta.get("status") != "inconsistent":
         values["status"] = stopping.status
     if meta.get("status") not in STATUSES.values():
-        values["finishedAt"] = now_iso
+        values["finishedAt"] = iso_time(now)
     return Stopped(runs.update(run_pk(stopping.run), META, values), stopped)
 
 

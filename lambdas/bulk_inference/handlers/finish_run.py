@@ -1,0 +1,30 @@
+"""State `Finish Run`: accounts for every record, writes manifest and report, announces the end."""
+
+from typing import Any
+
+from aws_lambda_powertools import Logger, Metrics, Tracer
+from aws_lambda_powertools.metrics import MetricUnit
+
+from bulk_inference.finishing import finish
+from bulk_inference.handlers import services
+
+logger = Logger()
+tracer = Tracer(auto_patch=False)
+metrics = Metrics()
+
+
+@logger.inject_lambda_context
+@tracer.capture_lambda_handler(capture_response=False)
+@metrics.log_metrics
+def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
+    """Event: run, tenant, executionArn."""
+    finished = finish(
+        services.run_spec(event["tenant"], event["run"]),
+        output=services.output_bucket(),
+        runs=services.runs_table(),
+        bus=services.completion_bus(),
+        clock=services.clock(context),
+    )
+    metrics.add_metric("RunsFinished", MetricUnit.Count, 1)
+    logger.info("run finished", **finished)
+    return finished

@@ -1,0 +1,60 @@
+"""One invocation at a time for one unit of work, by Powertools Idempotency in the ledger's table.
+
+The ledger guards records, this guards units: two invocations of one unit at once would pay twice and race for its item.
+"""
+
+from collections.abc import Callable, Mapping
+from functools import cache
+from typing import Any, Final
+
+from aws_lambda_powertools.utilities.idempotency import (
+    DynamoDBPersistenceLayer,
+    IdempotencyConfig,
+    idempotent_function,
+)
+from aws_lambda_powertools.utilities.idempotency.exceptions import (
+    IdempotencyAlreadyInProgressError,
+    IdempotencyInconsistentStateError,
+)
+
+from bulk_inference.aws import dynamodb
+from bulk_inference.errors import WorkInProgressError
+
+REMEMBERED_SECONDS: Final = 600
+"""How long a repeated invocation gets the first one's answer. Beyond, the unit's own item answers the same."""
+
+
+@cache
+def _persistence(table: str) -> DynamoDBPersistenceLayer:
+    return DynamoDBPersistenceLayer(
+        table_name=table, key_attr="pk", expiry_attr="expires_at", boto3_client=dynamodb.connect()
+    )
+
+
+def guarded(
+    work: Callable[[], dict[str, Any]], *, table: str, function: str, key: Mapping[str, Any], context: Any
+) -> dict[str, Any]:
+    """Does the work unless the same key is being worked on, or has been just now; then the first answer is given.
+
+    An invocation that dies blocks its key no longer than its own time would have lasted, which `context` tells. One
+    that raises frees it at once. The answer is stored: it must not hold text of records. Raises WorkInProgressError.
+    """
+    config = IdempotencyConfig(
+        expires_after_seconds=REMEMBERED_SECONDS, hash_function="sha256", raise_on_no_idempotency_key=True
+    )
+    config.register_lambda_context(context)
+
+    @idempotent_function(  # type: ignore[untyped-decorator]
+        data_keyword_argument="key",
+        persistence_store=_persistence(table),
+        config=config,
+        key_prefix=f"idempotency/{function}",
+    )
+    def once(*, key: Mapping[str, Any]) -> dict[str, Any]:
+        return work()
+
+    try:
+        answer: dict[str, Any] = once(key=dict(key))
+    except (IdempotencyAlreadyInProgressError, IdempotencyInconsistentStateError) as error:
+        raise WorkInProgressError(f"{function} is at work on {dict(key)}") from error
+    return answer

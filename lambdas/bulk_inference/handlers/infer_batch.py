@@ -1,0 +1,34 @@
+"""State `Infer Batch`: infers an item batch on demand, lands it, hands back what it had no time for."""
+
+from typing import Any
+
+from aws_lambda_powertools import Logger, Metrics, Tracer
+from aws_lambda_powertools.metrics import MetricUnit
+
+from bulk_inference.batches import Batch, infer_batch
+from bulk_inference.handlers import services
+from bulk_inference.handlers.guard import guarded
+
+logger = Logger()
+tracer = Tracer(auto_patch=False)
+metrics = Metrics()
+
+
+@logger.inject_lambda_context
+@tracer.capture_lambda_handler(capture_response=False)
+@metrics.log_metrics
+def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
+    """Event: BatchInput, Items."""
+    batch = Batch.from_event(event)
+    shop = services.workshop(batch.tenant, batch.run, context)
+    progress = guarded(
+        lambda: infer_batch(batch, shop),
+        table=services.environment().ledger_table,
+        function="infer_batch",
+        key={"run": batch.run, "unit": batch.unit, "round": batch.round},
+        context=context,
+    )
+    metrics.add_metric("RecordsLanded", MetricUnit.Count, progress["done"]["landed"])
+    metrics.add_metric("RecordsFailed", MetricUnit.Count, progress["done"]["failed"])
+    logger.info("batch inferred", run=batch.run, unit=batch.unit, open=len(progress["rest"]), **progress["counts"])
+    return batch.following(progress["rest"], progress["counts"])

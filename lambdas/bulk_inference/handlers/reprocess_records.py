@@ -1,0 +1,41 @@
+"""Reprocess queue: one failed record a message, each settled for itself (ReportBatchItemFailures)."""
+
+from typing import Any
+
+from aws_lambda_powertools import Logger, Metrics, Tracer
+from aws_lambda_powertools.metrics import MetricUnit
+from aws_lambda_powertools.utilities.batch import BatchProcessor, EventType, process_partial_response
+from aws_lambda_powertools.utilities.batch.types import PartialItemFailureResponse
+from aws_lambda_powertools.utilities.data_classes.sqs_event import SQSRecord
+
+from bulk_inference.handlers import services
+from bulk_inference.handlers.guard import guarded
+from bulk_inference.reprocessing import Message, reprocess
+
+logger = Logger()
+tracer = Tracer(auto_patch=False)
+metrics = Metrics()
+
+
+@logger.inject_lambda_context
+@tracer.capture_lambda_handler(capture_response=False)
+@metrics.log_metrics
+def handler(event: dict[str, Any], context: Any) -> PartialItemFailureResponse:
+    """Event: SQS messages. Those that are not settled are named in the answer, and come again."""
+
+    def settle(record: SQSRecord) -> str:
+        message = Message.from_json(record.json_body)
+        shop = services.workshop(message.tenant, message.run, context)
+        answer = guarded(
+            lambda: {"outcome": reprocess(message, shop)},
+            table=services.environment().ledger_table,
+            function="reprocess_records",
+            key={"run": message.run, "record": message.digest},
+            context=context,
+        )
+        metrics.add_metric(f"Reprocessed{answer['outcome'].capitalize()}", MetricUnit.Count, 1)
+        return str(answer["outcome"])
+
+    # A batch in which every message failed is a normal answer too: an error would slow the poller down.
+    processor = BatchProcessor(event_type=EventType.SQS, raise_on_entire_batch_failure=False)
+    return process_partial_response(event=event, record_handler=settle, processor=processor, context=context)

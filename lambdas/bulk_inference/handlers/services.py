@@ -1,0 +1,69 @@
+"""The services that handlers of inference hand to the logic, made at the first invocation and kept."""
+
+import time
+from functools import cache, lru_cache
+from typing import Any
+
+from bulk_inference.aws import bedrock, bedrock_runtime, dynamodb, events, s3, sqs, stepfunctions
+from bulk_inference.environment import Environment
+from bulk_inference.inference import WIDTH
+from bulk_inference.places import Places
+from bulk_inference.ports import Clock
+from bulk_inference.shard_files import load_spec
+from bulk_inference.spec import RunSpec
+from bulk_inference.workshop import Workshop
+
+
+@cache
+def environment() -> Environment:
+    return Environment.from_env()
+
+
+def input_bucket() -> s3.Bucket:
+    return s3.Bucket(environment().input_bucket, s3.connect())
+
+
+def output_bucket() -> s3.Bucket:
+    return s3.Bucket(environment().output_bucket, s3.connect())
+
+
+def runs_table() -> dynamodb.RunsTable:
+    return dynamodb.RunsTable(environment().runs_table, dynamodb.connect())
+
+
+def batch_jobs() -> bedrock.ModelInvocationJobs:
+    return bedrock.ModelInvocationJobs(bedrock.connect())
+
+
+def task_tokens() -> stepfunctions.TaskTokens:
+    return stepfunctions.TaskTokens(stepfunctions.connect())
+
+
+def completion_bus() -> events.CompletionBus:
+    return events.CompletionBus(environment().event_bus_name, events.connect())
+
+
+@lru_cache(maxsize=64)
+def run_spec(tenant: str, run: str) -> RunSpec:
+    """The run as planned. It is written once, so that it may be kept."""
+    return load_spec(input_bucket(), Places(tenant, run))
+
+
+def clock(context: Any) -> Clock:
+    """Time of one invocation; `context` is Lambda's."""
+    return Clock(time.time, lambda: context.get_remaining_time_in_millis() / 1000, time.sleep)
+
+
+def workshop(tenant: str, run: str, context: Any) -> Workshop:
+    env = environment()
+    return Workshop(
+        spec=run_spec(tenant, run),
+        input=input_bucket(),
+        output=output_bucket(),
+        runs=runs_table(),
+        ledger=dynamodb.Ledger(env.ledger_table, dynamodb.connect()),
+        queue=sqs.ReprocessQueue(env.reprocess_queue_url, sqs.connect()),
+        jobs=batch_jobs(),
+        model=bedrock_runtime.Runtime(bedrock_runtime.connect(max_connections=2 * WIDTH)),
+        clock=clock(context),
+    )

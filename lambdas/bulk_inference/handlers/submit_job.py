@@ -1,0 +1,36 @@
+"""State `Submit Job`: stores the task token, then makes sure that the shard's batch job exists."""
+
+import time
+from typing import Any
+
+from aws_lambda_powertools import Logger, Metrics, Tracer
+from aws_lambda_powertools.metrics import MetricUnit
+
+from bulk_inference.handlers import services
+from bulk_inference.submission import SubmitTask, submit
+
+logger = Logger()
+tracer = Tracer(auto_patch=False)
+metrics = Metrics()
+
+
+@logger.inject_lambda_context
+@tracer.capture_lambda_handler(capture_response=False)
+@metrics.log_metrics
+def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
+    """Event: run, tenant, attempt, shard, taskToken. The state waits for its token, whatever is returned here."""
+    env, task = services.environment(), SubmitTask.from_event(event)
+    job = submit(
+        task,
+        name=env.name,
+        spec=services.run_spec(task.tenant, task.run),
+        input_bucket=services.input_bucket(),
+        output_bucket=env.output_bucket,
+        runs=services.runs_table(),
+        jobs=services.batch_jobs(),
+        tasks=services.task_tokens(),
+        now=time.time(),
+    )
+    metrics.add_metric("JobsSubmitted", MetricUnit.Count, 1)
+    logger.info("job awaited", run=task.run, shard=task.shard, attempt=task.attempt, **job)
+    return job
