@@ -37,9 +37,6 @@ class AccessDeniedError(Exception):
     code = "AccessDeniedException"
 
 
-AccessDenied = AccessDeniedError
-
-
 def authorize(
     role_arn: str,
     action: str,
@@ -49,7 +46,8 @@ def authorize(
     session: str = "session",
     region: str = "us-east-1",
 ) -> None:
-    """Return when a role may do `action` ("s3:GetObject") on `resource_arn` ("*" for none), else raise AccessDenied.
+    """Return when a role may do `action` ("s3:GetObject") on `resource_arn` ("*" for none), else raise
+    AccessDeniedError.
 
     `context` holds condition keys of the request (`{"iam:PassedToService": "bedrock.amazonaws.com"}`), in any letter
     case. The role's identity policies, its permissions boundary and the resource's own policy are evaluated. `session`
@@ -84,7 +82,8 @@ def authorize(
 
 
 def assume(role_arn: str, service: str, context: Mapping[str, object] | None = None) -> None:
-    """Return when a role exists and its trust policy lets the service principal assume it, else raise AccessDenied.
+    """Return when a role exists and its trust policy lets the service principal assume it, else raise
+    AccessDeniedError.
 
     `service` as in "bedrock.amazonaws.com"; `context` holds condition keys such as `aws:SourceAccount` and
     `aws:SourceArn`. https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_elements_principal.html
@@ -518,3 +517,29 @@ def _trusts(statement: Mapping[str, Any], service: str) -> bool:
         return bool(principal == "*")
     services = principal.get("Service") or []
     return service in ([services] if isinstance(services, str) else services)
+
+
+async def _authorize_route(query: dict[str, str], body: bytes) -> tuple[int, object]:
+    """`{"role", "action", "resource"?, "context"?}` → `{"allowed", "message"?}`: a policy tried without a call."""
+    asked = json.loads(body)
+    try:
+        authorize(asked["role"], asked["action"], asked.get("resource", "*"), asked.get("context"))
+    except AccessDeniedError as denied:
+        return 200, {"allowed": False, "message": str(denied)}
+    return 200, {"allowed": True}
+
+
+async def _assume_route(query: dict[str, str], body: bytes) -> tuple[int, object]:
+    """`{"role", "service", "context"?}` → `{"allowed", "message"?}`: whether a service may assume the role."""
+    asked = json.loads(body)
+    try:
+        assume(asked["role"], asked["service"], asked.get("context"))
+    except AccessDeniedError as denied:
+        return 200, {"allowed": False, "message": str(denied)}
+    return 200, {"allowed": True}
+
+
+ROUTES = {
+    ("POST", "/_local/iam/authorize"): _authorize_route,
+    ("POST", "/_local/iam/assume"): _assume_route,
+}
