@@ -6,9 +6,10 @@ data "aws_caller_identity" "current" {}
 
 locals {
   account = {
-    partition = data.aws_partition.current.partition
-    region    = data.aws_region.current.id
-    id        = data.aws_caller_identity.current.account_id
+    partition  = data.aws_partition.current.partition
+    dns_suffix = data.aws_partition.current.dns_suffix
+    region     = data.aws_region.current.id
+    id         = data.aws_caller_identity.current.account_id
   }
 
   stores = {

@@ -39,7 +39,7 @@ data "aws_iam_policy_document" "key" {
 
     principals {
       type        = "Service"
-      identifiers = ["logs.${var.account.region}.amazonaws.com"]
+      identifiers = ["logs.${var.account.region}.${var.account.dns_suffix}"]
     }
 
     condition {

@@ -1,0 +1,106 @@
+# State machines as rendered at plan, and what their roles may do.
+# By the real provider, with keys that open nothing: no call leaves this machine.
+
+provider "aws" {
+  region                      = "us-east-1"
+  access_key                  = "test"
+  secret_key                  = "test"
+  skip_credentials_validation = true
+  skip_metadata_api_check     = true
+  skip_requesting_account_id  = true
+}
+
+override_data {
+  target = data.aws_caller_identity.current
+  values = { account_id = "123456789012" }
+}
+
+# The provider would have a definition validated by AWS at plan.
+override_resource {
+  target = module.control_plane.aws_sfn_state_machine.pipeline
+}
+
+override_resource {
+  target = module.batch_inference.aws_sfn_state_machine.shard_and_submit
+}
+
+override_resource {
+  target = module.sync_inference.aws_sfn_state_machine.fan_out
+}
+
+variables {
+  name   = "tickets"
+  models = ["amazon.nova-micro-v1:0"]
+}
+
+run "definitions_are_rendered" {
+  command = plan
+
+  assert {
+    condition     = toset(keys(merge(module.control_plane.definitions, module.batch_inference.definitions, module.sync_inference.definitions))) == toset(["pipeline", "shard_and_submit", "fan_out"])
+    error_message = "definitions are missing"
+  }
+
+  assert {
+    condition     = alltrue([for definition in values(merge(module.control_plane.definitions, module.batch_inference.definitions, module.sync_inference.definitions)) : can(jsondecode(definition)) && !strcontains(definition, "$${")])
+    error_message = "not JSON, or a placeholder is left"
+  }
+
+  assert {
+    condition     = alltrue([for name, definition in merge(module.control_plane.definitions, module.batch_inference.definitions, module.sync_inference.definitions) : strcontains(output.policies[name], one(distinct(flatten(regexall("\"Label\": \"(\\w+)\"", definition)))))])
+    error_message = "the label of a map is not in the policy of its machine"
+  }
+}
+
+run "a_role_may_invoke_exactly_what_its_machine_calls" {
+  command = plan
+
+  assert {
+    condition = alltrue([
+      for name, definition in merge(module.control_plane.definitions, module.batch_inference.definitions, module.sync_inference.definitions) :
+      toset(flatten(regexall("arn:aws:lambda:[^\"]+", definition))) ==
+      toset(flatten([for statement in jsondecode(output.policies[name]).Statement : [for arn in flatten([statement.Resource]) : arn if !endswith(arn, ":*")] if statement.Sid == "InvokeFunctions"]))
+    ])
+    error_message = "a state machine calls a function that its role may not invoke, or the other way round"
+  }
+
+  assert {
+    condition = toset([for statement in jsondecode(output.policies["pipeline"]).Statement : statement.Resource if statement.Sid == "StartInference"][0]) == toset([
+      "arn:aws:states:us-east-1:123456789012:stateMachine:tickets-shard_and_submit",
+      "arn:aws:states:us-east-1:123456789012:stateMachine:tickets-fan_out",
+    ])
+    error_message = output.policies["pipeline"]
+  }
+}
+
+# https://docs.aws.amazon.com/step-functions/latest/dg/iam-policies-eg-dist-map.html
+run "a_distributed_map_may_run_follow_and_redrive_its_children" {
+  command = plan
+
+  assert {
+    condition = alltrue(flatten([
+      for name, label in { pipeline = "CutCorpus", shard_and_submit = "SubmitShards", fan_out = "InferBatches" } : [
+        for wanted in [
+          "StartMapChildren states:StartExecution arn:aws:states:us-east-1:123456789012:stateMachine:tickets-${name}",
+          "FollowMapChildren states:DescribeExecution arn:aws:states:us-east-1:123456789012:execution:tickets-${name}/${label}:*",
+          "FollowMapChildren states:StopExecution arn:aws:states:us-east-1:123456789012:execution:tickets-${name}/${label}:*",
+          "FollowMapChildren states:DescribeExecution arn:aws:states:us-east-1:123456789012:execution:tickets-${name}:*",
+          "RedriveMapChildren states:RedriveExecution arn:aws:states:us-east-1:123456789012:execution:tickets-${name}/${label}:*",
+          "WriteMapResults s3:ListMultipartUploadParts arn:aws:s3:::tickets-output-123456789012-us-east-1/*/runs/*/map-runs/*",
+          "WriteMapResults s3:AbortMultipartUpload arn:aws:s3:::tickets-output-123456789012-us-east-1/*/runs/*/map-runs/*",
+          ] : contains(flatten([
+            for statement in jsondecode(output.policies[name]).Statement : [
+              for action in flatten([statement.Action]) : [for resource in flatten([statement.Resource]) : "${statement.Sid} ${action} ${resource}"]
+            ]
+        ]), wanted)
+      ]
+    ]))
+    error_message = "rights of a Distributed Map are missing"
+  }
+
+  assert {
+    condition = contains([for statement in jsondecode(output.policies["pipeline"]).Statement : statement.Resource if statement.Sid == "HearOfInference"],
+    "arn:aws:events:us-east-1:123456789012:rule/StepFunctionsGetEventsForStepFunctionsExecutionRule")
+    error_message = output.policies["pipeline"]
+  }
+}
