@@ -211,6 +211,21 @@ def test_listing_is_held_to_the_prefix_condition(aws: LocalAws, acting: Callable
     assert denial(client.list_objects_v2, Bucket=unique, Prefix="other/")[0] == "AccessDenied"
 
 
+def test_object_that_is_not_there_is_hidden_from_who_may_not_list(
+    aws: LocalAws, acting: Callable[..., Any], unique: str
+) -> None:
+    """GetObject, Permissions: without s3:ListBucket a missing object answers 403, with it 404."""
+    aws.client("s3").create_bucket(Bucket=unique)
+    read = {"s3:GetObject": f"arn:aws:s3:::{unique}/*"}
+    code, message = denial(acting("s3", read).get_object, Bucket=unique, Key="none")
+    assert code == "AccessDenied"
+    assert message.endswith(reason("s3:ListBucket", f'"arn:aws:s3:::{unique}"'))
+    listing = acting("s3", read, {"s3:ListBucket": f"arn:aws:s3:::{unique}"})
+    assert denial(listing.get_object, Bucket=unique, Key="none")[0] == "NoSuchKey"
+    aws.client("s3").put_object(Bucket=unique, Key="there", Body=b"x")
+    assert acting("s3", read).get_object(Bucket=unique, Key="there")["ContentLength"] == 1
+
+
 def test_explicit_deny_is_named(aws: LocalAws, acting: Callable[..., Any], table: str) -> None:
     """Troubleshoot access denied error messages: `with an explicit deny in an identity-based policy`."""
     refuse = {"Effect": "Deny", "Action": "dynamodb:GetItem", "Resource": table_arn(aws, table)}

@@ -126,6 +126,7 @@ class _Request:
     path: str
     headers: Mapping[str, str]
     body: bytes
+    query: Mapping[str, Any]
     region: str
     account: str
 
@@ -161,8 +162,8 @@ def extract_iam_action(
     service: str, method: str, path: str, headers: dict[str, str], body: bytes, query_params: dict[str, Any]
 ) -> str | None:
     """The first action that a request needs; the rest of its checks are kept for `enforce`."""
-    request = _Request(service, method, path, headers, body, responses.get_region(), responses.get_account_id())
-    checks = tuple(_checks(request))
+    region, account = responses.get_region(), responses.get_account_id()
+    checks = tuple(_checks(_Request(service, method, path, headers, body, query_params, region, account)))
     _needed.set(checks)
     if checks:
         return checks[0].action
@@ -186,7 +187,7 @@ def extract_resource_arn(
     account_id: str,
 ) -> str:
     """The resource of a request's first check."""
-    checks = tuple(_checks(_Request(service, method, path, headers, body, region, account_id)))
+    checks = tuple(_checks(_Request(service, method, path, headers, body, query_params, region, account_id)))
     if checks:
         return checks[0].resources[0]
     resource: str = seams.original(_ACTIONS, "extract_resource_arn")(
@@ -254,6 +255,7 @@ def access_denied_response(
     if failed is not None and not error_code:
         action, resource_arn, reason = failed
         if not message and not by_resource:
+            # S3 alone quotes the resource.
             shown = f'"{resource_arn}"' if service == "s3" else resource_arn
             message = _denial(principal_arn, action, shown, reason)
     return seams.original(_ACTIONS, "access_denied_response")(
@@ -384,6 +386,27 @@ def _dynamodb(request: _Request) -> Iterator[_Check]:
         yield _Check(action, (resource,))
 
 
+_PLAIN_READ = re.compile(r"x-id|response-.*")
+
+
+def _s3(request: _Request) -> Iterator[_Check]:
+    """Reading an object that is not there needs s3:ListBucket too, else the answer is 403 instead of 404.
+
+    https://docs.aws.amazon.com/AmazonS3/latest/API/API_GetObject.html, section Permissions. The request carries no
+    s3:prefix: a right to list that is held to a prefix does not help.
+    """
+    bucket, _, key = request.path.lstrip("/").partition("/")
+    plain = all(_PLAIN_READ.fullmatch(name) for name in request.query)
+    if request.method not in ("GET", "HEAD") or not key or not plain:
+        return
+    from ministack.services import s3
+
+    record = s3._buckets.get(bucket)
+    if record is not None and key not in record["objects"]:
+        yield _Check("s3:GetObject", (f"arn:aws:s3:::{bucket}/{key}",))
+        yield _Check("s3:ListBucket", (f"arn:aws:s3:::{bucket}",))
+
+
 _SQS_ACTION_OF = {
     "SendMessageBatch": "SendMessage",
     "DeleteMessageBatch": "DeleteMessage",
@@ -448,6 +471,7 @@ _READERS: dict[str, Callable[[_Request], Iterator[_Check]]] = {
     "bedrock": _bedrock,
     "bedrock-runtime": _bedrock_runtime,
     "dynamodb": _dynamodb,
+    "s3": _s3,
     "servicequotas": _servicequotas,
     "sqs": _sqs,
     "states": _states,
