@@ -139,5 +139,5 @@ resource "aws_lambda_permission" "resume_job" {
   action        = "lambda:InvokeFunction"
   function_name = aws_lambda_function.resume_job.function_name
   principal     = "events.amazonaws.com"
-  source_arn    = aws_cloudwatch_event_rule.job_ended.arn
+  source_arn    = "arn:${var.account.partition}:events:${var.account.region}:${var.account.id}:rule/${aws_cloudwatch_event_rule.job_ended.name}"
 }

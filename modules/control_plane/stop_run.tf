@@ -152,5 +152,5 @@ resource "aws_lambda_permission" "stop_run" {
   action        = "lambda:InvokeFunction"
   function_name = aws_lambda_function.stop_run.function_name
   principal     = "events.amazonaws.com"
-  source_arn    = aws_cloudwatch_event_rule.run_broke_off.arn
+  source_arn    = "arn:${var.account.partition}:events:${var.account.region}:${var.account.id}:rule/${aws_cloudwatch_event_rule.run_broke_off.name}"
 }

@@ -1,0 +1,406 @@
+# Each capability by itself: how events, schedules and queues reach functions, how things are named and kept.
+# The local AWS does not ask for Lambda's resource policies: a missing one shows here.
+# By the real provider, with keys that open nothing: no call leaves this machine.
+
+provider "aws" {
+  region                      = "us-east-1"
+  access_key                  = "test"
+  secret_key                  = "test"
+  skip_credentials_validation = true
+  skip_metadata_api_check     = true
+  skip_requesting_account_id  = true
+}
+
+# What most capabilities are told; each run adds its own.
+variables {
+  name = "tickets"
+  account = {
+    partition = "aws"
+    region    = "us-east-1"
+    id        = "123456789012"
+  }
+  stores = {
+    input_bucket  = "in"
+    output_bucket = "out"
+    ledger_table  = "tickets-ledger"
+    runs_table    = "tickets-runs"
+    kms_key_arn   = "arn:aws:kms:us-east-1:123456789012:key/1234abcd-12ab-34cd-56ef-1234567890ab"
+  }
+  models = {
+    direct_arns      = ["arn:aws:bedrock:us-east-1::foundation-model/amazon.nova-micro-v1:0"]
+    profile_arns     = []
+    destination_arns = []
+  }
+  event_bus_name = "tickets"
+  runtime = {
+    package    = { s3_bucket = "in", s3_key = "config/functions.zip", source_code_hash = "hash" }
+    layer_arns = ["arn:aws:lambda:us-east-1:123456789012:layer:dependencies:1"]
+  }
+  reprocess_queue       = { name = "tickets-reprocess", url = "https://sqs.us-east-1.amazonaws.com/123456789012/tickets-reprocess" }
+  undelivered_queue_arn = "arn:aws:sqs:us-east-1:123456789012:tickets-undelivered"
+}
+
+run "job_events_reach_resume_job" {
+  command = plan
+
+  module {
+    source = "./modules/batch_inference"
+  }
+
+  override_resource {
+    target = aws_sfn_state_machine.shard_and_submit
+  }
+
+  variables {
+    tenants         = { default = {} }
+    infer_batch_arn = "arn:aws:lambda:us-east-1:123456789012:function:tickets-infer_batch"
+    pipeline_name   = "tickets-pipeline"
+  }
+
+  assert {
+    condition = jsondecode(aws_cloudwatch_event_rule.job_ended.event_pattern) == {
+      source        = ["aws.bedrock"]
+      "detail-type" = ["Batch Inference Job State Change"]
+      detail = {
+        status       = ["Completed", "PartiallyCompleted", "Failed", "Stopped", "Expired"]
+        batchJobName = [{ prefix = "tickets-" }]
+      }
+    }
+    error_message = aws_cloudwatch_event_rule.job_ended.event_pattern
+  }
+
+  assert {
+    condition     = aws_cloudwatch_event_target.resume_job.rule == "tickets-job-ended" && aws_cloudwatch_event_target.resume_job.dead_letter_config[0].arn == var.undelivered_queue_arn
+    error_message = "the rule does not reach resume_job, or drops what it cannot deliver"
+  }
+
+  assert {
+    condition     = aws_lambda_permission.resume_job.function_name == "tickets-resume_job" && aws_lambda_permission.resume_job.principal == "events.amazonaws.com" && aws_lambda_permission.resume_job.source_arn == "arn:aws:events:us-east-1:123456789012:rule/tickets-job-ended"
+    error_message = "the rule may not invoke resume_job"
+  }
+
+  assert {
+    condition     = aws_scheduler_schedule.reconcile_jobs.schedule_expression == "rate(5 minutes)" && aws_scheduler_schedule.reconcile_jobs.target[0].dead_letter_config[0].arn == var.undelivered_queue_arn
+    error_message = "reconcile_jobs is not scheduled, or a failed schedule leaves no trace"
+  }
+
+  assert {
+    condition     = contains(flatten([for statement in jsondecode(data.aws_iam_policy_document.reconcile_schedule.json).Statement : statement.Resource]), "arn:aws:lambda:us-east-1:123456789012:function:tickets-reconcile_jobs")
+    error_message = "the schedule may not invoke reconcile_jobs"
+  }
+
+  assert {
+    condition = alltrue([
+      for function in [aws_lambda_function.resume_job, aws_lambda_function.reconcile_jobs] : function.dead_letter_config[0].target_arn == var.undelivered_queue_arn
+    ])
+    error_message = "an asynchronous invocation that fails on every try leaves no trace"
+  }
+
+  assert {
+    condition     = aws_sfn_state_machine.shard_and_submit.logging_configuration[0].level == "ERROR" && !aws_sfn_state_machine.shard_and_submit.logging_configuration[0].include_execution_data && aws_sfn_state_machine.shard_and_submit.tracing_configuration[0].enabled
+    error_message = "logs are off or hold execution data, or traces are off"
+  }
+
+  assert {
+    condition = jsondecode(data.aws_iam_policy_document.batch_trust.json).Statement[0].Condition == {
+      StringEquals = { "aws:SourceAccount" = "123456789012" }
+      ArnEquals    = { "aws:SourceArn" = "arn:aws:bedrock:us-east-1:123456789012:model-invocation-job/*" }
+    }
+    error_message = data.aws_iam_policy_document.batch_trust.json
+  }
+
+  assert {
+    condition     = aws_lambda_function.collect_results.memory_size == 1769 && aws_lambda_function.submit_job.timeout == 900
+    error_message = "sizes are not the defaults"
+  }
+
+  assert {
+    condition = aws_lambda_function.submit_job.environment[0].variables == tomap({
+      NAME                         = "tickets"
+      INPUT_BUCKET                 = "in"
+      OUTPUT_BUCKET                = "out"
+      LEDGER_TABLE                 = "tickets-ledger"
+      RUNS_TABLE                   = "tickets-runs"
+      REPROCESS_QUEUE_URL          = "https://sqs.us-east-1.amazonaws.com/123456789012/tickets-reprocess"
+      EVENT_BUS_NAME               = "tickets"
+      SETTINGS_KEY                 = "config/settings.json"
+      POWERTOOLS_SERVICE_NAME      = "tickets-submit_job"
+      POWERTOOLS_METRICS_NAMESPACE = "BulkInference"
+      POWERTOOLS_LOG_LEVEL         = "INFO"
+    })
+    error_message = jsonencode(aws_lambda_function.submit_job.environment[0].variables)
+  }
+}
+
+run "sizes_network_and_boundary_can_be_said" {
+  command = plan
+
+  module {
+    source = "./modules/batch_inference"
+  }
+
+  override_resource {
+    target = aws_sfn_state_machine.shard_and_submit
+  }
+
+  variables {
+    tenants         = { default = { batch_role_arn = "arn:aws:iam::123456789012:role/mine" } }
+    infer_batch_arn = "arn:aws:lambda:us-east-1:123456789012:function:tickets-infer_batch"
+    pipeline_name   = "tickets-pipeline"
+    functions       = { submit_job = { memory_mb = 2048, reserved_concurrency = 7 } }
+    runtime = {
+      package                  = { s3_bucket = "in", s3_key = "config/functions.zip", source_code_hash = "hash" }
+      layer_arns               = []
+      tracing                  = false
+      permissions_boundary_arn = "arn:aws:iam::123456789012:policy/boundary"
+      role_path                = "/pipelines/"
+      vpc                      = { subnet_ids = ["subnet-1"], security_group_ids = ["sg-1"] }
+    }
+  }
+
+  assert {
+    condition     = aws_lambda_function.submit_job.memory_size == 2048 && aws_lambda_function.submit_job.reserved_concurrent_executions == 7 && aws_lambda_function.submit_job.timeout == 900
+    error_message = "a size that was given is not used, or one that was not given is lost"
+  }
+
+  assert {
+    condition     = aws_lambda_function.submit_job.vpc_config[0].subnet_ids == toset(["subnet-1"]) && contains([for statement in jsondecode(data.aws_iam_policy_document.submit_job.json).Statement : statement.Sid], "AttachToVpc")
+    error_message = "no network, or no right to attach to it"
+  }
+
+  assert {
+    condition = alltrue([
+      for role in [aws_iam_role.submit_job, aws_iam_role.shard_and_submit, aws_iam_role.reconcile_schedule] :
+      role.permissions_boundary == "arn:aws:iam::123456789012:policy/boundary" && role.path == "/pipelines/"
+    ])
+    error_message = "a role without boundary or path"
+  }
+
+  assert {
+    condition     = length(aws_iam_role.batch) == 0 && output.batch_role_arns == { default = "arn:aws:iam::123456789012:role/mine" }
+    error_message = "a batch role is made beside the one that was brought"
+  }
+
+  assert {
+    condition     = aws_lambda_function.submit_job.tracing_config[0].mode == "PassThrough" && !contains([for statement in jsondecode(data.aws_iam_policy_document.submit_job.json).Statement : statement.Sid], "SendTraces")
+    error_message = "traces are off, yet asked for"
+  }
+}
+
+run "broken_runs_reach_stop_run" {
+  command = plan
+
+  module {
+    source = "./modules/control_plane"
+  }
+
+  override_resource {
+    target = aws_sfn_state_machine.pipeline
+  }
+
+  variables {
+    settings             = "{}"
+    shard_and_submit_arn = "arn:aws:states:us-east-1:123456789012:stateMachine:tickets-shard_and_submit"
+    fan_out_arn          = "arn:aws:states:us-east-1:123456789012:stateMachine:tickets-fan_out"
+    source_buckets       = { archive = { prefix = "mail/", kms_key_arn = "arn:aws:kms:us-east-1:123456789012:key/archive" } }
+  }
+
+  assert {
+    condition = jsondecode(aws_cloudwatch_event_rule.run_broke_off.event_pattern).detail == {
+      status          = ["FAILED", "TIMED_OUT", "ABORTED"]
+      stateMachineArn = ["arn:aws:states:us-east-1:123456789012:stateMachine:tickets-pipeline"]
+    }
+    error_message = aws_cloudwatch_event_rule.run_broke_off.event_pattern
+  }
+
+  assert {
+    condition     = aws_lambda_permission.stop_run.function_name == "tickets-stop_run" && aws_lambda_permission.stop_run.principal == "events.amazonaws.com" && aws_lambda_permission.stop_run.source_arn == "arn:aws:events:us-east-1:123456789012:rule/tickets-run-broke-off"
+    error_message = "the rule may not invoke stop_run"
+  }
+
+  assert {
+    condition     = aws_cloudwatch_event_target.stop_run.dead_letter_config[0].arn == var.undelivered_queue_arn && aws_lambda_function.stop_run.dead_letter_config[0].target_arn == var.undelivered_queue_arn
+    error_message = "an undelivered event leaves no trace"
+  }
+
+  assert {
+    condition     = aws_s3_object.settings.key == aws_lambda_function.plan_run.environment[0].variables["SETTINGS_KEY"]
+    error_message = "settings lie elsewhere than plan_run looks"
+  }
+
+  assert {
+    condition = alltrue([
+      for document in [data.aws_iam_policy_document.plan_run, data.aws_iam_policy_document.cut_shards] :
+      contains(flatten([for statement in jsondecode(document.json).Statement : statement.Resource if statement.Sid == "ReadSources"]), "arn:aws:s3:::archive/mail/*") &&
+      contains(flatten([for statement in jsondecode(document.json).Statement : statement.Resource if statement.Sid == "DecryptSources"]), "arn:aws:kms:us-east-1:123456789012:key/archive")
+    ])
+    error_message = "a source bucket cannot be read"
+  }
+}
+
+run "failed_records_wait_long_enough_and_end_in_a_dead_letter_queue" {
+  command = plan
+
+  module {
+    source = "./modules/failure_lane"
+  }
+
+  assert {
+    condition     = aws_sqs_queue.reprocess.visibility_timeout_seconds >= 6 * aws_lambda_function.reprocess_records.timeout
+    error_message = "a message may come back while it is worked on"
+  }
+
+  assert {
+    condition     = aws_sqs_queue.dead_letter.message_retention_seconds > aws_sqs_queue.reprocess.message_retention_seconds
+    error_message = "a dead letter, which keeps its age, may die on arrival"
+  }
+
+  assert {
+    condition     = jsondecode(aws_sqs_queue.dead_letter.redrive_allow_policy) == { redrivePermission = "byQueue", sourceQueueArns = ["arn:aws:sqs:us-east-1:123456789012:tickets-reprocess"] }
+    error_message = aws_sqs_queue.dead_letter.redrive_allow_policy
+  }
+
+  assert {
+    condition     = contains(aws_lambda_event_source_mapping.reprocess_records.function_response_types, "ReportBatchItemFailures")
+    error_message = "one failed record would bring back its whole batch"
+  }
+
+  assert {
+    condition     = aws_sqs_queue.reprocess.kms_master_key_id == var.stores.kms_key_arn && aws_sqs_queue.dead_letter.kms_master_key_id == var.stores.kms_key_arn && aws_sqs_queue.undelivered.sqs_managed_sse_enabled
+    error_message = "a queue is not encrypted"
+  }
+
+  assert {
+    condition = alltrue([
+      for document in concat(values(data.aws_iam_policy_document.failed_records), [data.aws_iam_policy_document.undelivered]) :
+      contains([for statement in jsondecode(document.json).Statement : statement.Sid], "DenyWithoutTls")
+    ])
+    error_message = "a queue takes plain http"
+  }
+
+  assert {
+    condition     = jsondecode(data.aws_iam_policy_document.undelivered.json).Statement[0].Condition == { ArnLike = { "aws:SourceArn" = "arn:aws:events:us-east-1:123456789012:rule/tickets-*" } }
+    error_message = data.aws_iam_policy_document.undelivered.json
+  }
+}
+
+run "buckets_are_closed_versioned_and_encrypted" {
+  command = plan
+
+  module {
+    source = "./modules/storage"
+  }
+
+  variables {
+    account = {
+      partition  = "aws"
+      dns_suffix = "amazonaws.com"
+      region     = "us-east-1"
+      id         = "123456789012"
+    }
+    tenants   = ["acme", "globex"]
+    retention = { run_files_days = 30, raw_output_days = 20, results_days = 0, noncurrent_version_days = 10, incomplete_upload_days = 7 }
+  }
+
+  assert {
+    condition     = toset(keys(aws_s3_bucket.this)) == toset(["input", "output"]) && alltrue([for bucket in values(aws_s3_bucket.this) : !bucket.force_destroy])
+    error_message = "buckets are missing, or easy to lose"
+  }
+
+  assert {
+    condition     = length(aws_s3_bucket_public_access_block.this) == 2 && alltrue(flatten([for block in values(aws_s3_bucket_public_access_block.this) : [block.block_public_acls, block.block_public_policy, block.ignore_public_acls, block.restrict_public_buckets]]))
+    error_message = "a bucket may become public"
+  }
+
+  assert {
+    condition     = length(aws_s3_bucket_versioning.this) == 2 && alltrue([for versioning in values(aws_s3_bucket_versioning.this) : versioning.versioning_configuration[0].status == "Enabled"])
+    error_message = "a bucket is not versioned"
+  }
+
+  assert {
+    condition = length(aws_s3_bucket_server_side_encryption_configuration.this) == 2 && alltrue([
+      for encryption in values(aws_s3_bucket_server_side_encryption_configuration.this) :
+      alltrue([for rule in encryption.rule : rule.bucket_key_enabled && rule.apply_server_side_encryption_by_default[0].sse_algorithm == "aws:kms"])
+    ])
+    error_message = "a bucket is not encrypted with the key"
+  }
+
+  assert {
+    condition     = aws_kms_key.this[0].enable_key_rotation && aws_kms_key.this[0].deletion_window_in_days == 30
+    error_message = "the key does not rotate, or is gone too soon"
+  }
+
+  assert {
+    condition = { for bucket, lifecycle in aws_s3_bucket_lifecycle_configuration.this : bucket => { for rule in lifecycle.rule : rule.id => "${try(rule.filter[0].prefix, "")} ${try(rule.expiration[0].days, 0)}" if rule.id != "remains" } } == {
+      input  = { run-files-acme = "acme/runs/ 30", run-files-globex = "globex/runs/ 30" }
+      output = { raw-output-acme = "acme/jobs/ 20", raw-output-globex = "globex/jobs/ 20" }
+    }
+    error_message = "lifecycle rules differ"
+  }
+
+  assert {
+    condition = alltrue([
+      for lifecycle in values(aws_s3_bucket_lifecycle_configuration.this) :
+      lifecycle.rule[0].noncurrent_version_expiration[0].noncurrent_days == 10 && lifecycle.rule[0].abort_incomplete_multipart_upload[0].days_after_initiation == 7
+    ])
+    error_message = "old versions or broken uploads stay for ever"
+  }
+}
+
+run "what_is_brought_is_not_made" {
+  command = plan
+
+  module {
+    source = "./modules/storage"
+  }
+
+  variables {
+    account = {
+      partition  = "aws"
+      dns_suffix = "amazonaws.com"
+      region     = "us-east-1"
+      id         = "123456789012"
+    }
+    tenants       = ["default"]
+    retention     = { run_files_days = 30, raw_output_days = 20, results_days = 0, noncurrent_version_days = 10, incomplete_upload_days = 7 }
+    input_bucket  = { name = "my-input" }
+    output_bucket = { name = "my-output" }
+    kms_key       = { arn = "arn:aws:kms:us-east-1:123456789012:key/mine" }
+  }
+
+  assert {
+    condition     = length(aws_s3_bucket.this) + length(aws_s3_bucket_policy.this) + length(aws_s3_bucket_lifecycle_configuration.this) + length(aws_kms_key.this) == 0
+    error_message = "something is made beside what was brought"
+  }
+
+  assert {
+    condition     = output.input_bucket == "my-input" && output.output_bucket == "my-output" && output.kms_key_arn == "arn:aws:kms:us-east-1:123456789012:key/mine" && output.log_kms_key_arn == null
+    error_message = "what was brought is not used"
+  }
+}
+
+run "tables_are_protected" {
+  command = plan
+
+  module {
+    source = "./modules/ledger"
+  }
+
+  variables {
+    kms_key_arn = "arn:aws:kms:us-east-1:123456789012:key/mine"
+  }
+
+  assert {
+    condition = alltrue([
+      for table in [aws_dynamodb_table.ledger, aws_dynamodb_table.runs] :
+      table.deletion_protection_enabled && table.point_in_time_recovery[0].enabled && table.ttl[0].attribute_name == "expires_at" && table.ttl[0].enabled &&
+      table.server_side_encryption[0].kms_key_arn == var.kms_key_arn
+    ])
+    error_message = "a table is not protected, recoverable, expiring or encrypted"
+  }
+
+  assert {
+    condition     = aws_dynamodb_table.ledger.hash_key == "pk" && aws_dynamodb_table.runs.hash_key == "pk" && aws_dynamodb_table.runs.range_key == "sk"
+    error_message = "keys differ from what the functions write"
+  }
+}
