@@ -36,12 +36,16 @@ _OPTIMISED = {
 }
 _OWN = {("lambda", "invoke"), ("states", "startExecution")}
 _WITH_TOKEN = {"lambda", "sqs", "sns", "events", "states"}
-# Services whose name in a resource is not that of boto3.
+# Services whose name in a resource or prefix of errors (the client names of the SDK for Java 2) does not follow from
+# the other: name in a resource → (boto3 service, prefix).
 _SDK_NAMES = {
-    "sfn": "stepfunctions",
-    "eventbridge": "events",
-    "cloudwatchlogs": "logs",
-    "bedrockruntime": "bedrock-runtime",
+    "bedrockruntime": ("bedrock-runtime", "BedrockRuntime"),
+    "cloudwatchlogs": ("logs", "CloudWatchLogs"),
+    "dynamodb": ("dynamodb", "DynamoDb"),
+    "eventbridge": ("events", "EventBridge"),
+    "secretsmanager": ("secretsmanager", "SecretsManager"),
+    "servicequotas": ("service-quotas", "ServiceQuotas"),
+    "sfn": ("stepfunctions", "Sfn"),
 }
 
 
@@ -266,8 +270,7 @@ def _optimised_call(resource: Resource, payload: dict[str, Any], caller: Caller)
 
 
 def _sdk_call(resource: Resource, payload: dict[str, Any], caller: Caller) -> dict[str, Any]:
-    service = _SDK_NAMES.get(resource.service, resource.service)
-    prefix = resource.service[0].upper() + resource.service[1:]
+    service, prefix = _SDK_NAMES.get(resource.service, (resource.service, resource.service.capitalize()))
     return _boto_call(service, resource.action, payload, caller, prefix, f"{prefix}Exception")
 
 
