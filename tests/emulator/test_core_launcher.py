@@ -150,6 +150,13 @@ def test_environ_points_a_shell_at_it(aws: LocalAws, monkeypatch: pytest.MonkeyP
     assert "AWS_PROFILE" not in environ
 
 
+def test_clients_ignore_the_developers_profile(aws: LocalAws, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_PROFILE", "no-such-profile")
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://192.0.2.1")
+    monkeypatch.setattr(aws, "_boto", None)
+    assert aws.client("sts").get_caller_identity()["Account"] == aws.account
+
+
 def test_help_names_every_option() -> None:
     process = _run("-m", "tests.local_aws", "--help")
     text, _ = process.communicate(timeout=60)

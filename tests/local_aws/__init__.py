@@ -16,6 +16,7 @@ import selectors
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 import urllib.error
 import urllib.request
@@ -56,6 +57,8 @@ class LocalAws:
         self._start_seconds = start_seconds
         self._process: subprocess.Popen[str] | None = None
         self._ready: dict[str, Any] = {}
+        self._boto: Any = None
+        self._lock = threading.Lock()
         self._log = tempfile.NamedTemporaryFile(  # noqa: SIM115 - lives as long as the process that writes it
             mode="w+", prefix="local-aws-", suffix=".log", delete=False
         )
@@ -157,21 +160,40 @@ class LocalAws:
     def client(self, service: str, *, credentials: Mapping[str, str] | None = None, **options: Any) -> Any:
         """A boto3 client. Operator (root) credentials unless `credentials` holds the answer of AssumeRole
         (`AccessKeyId`, `SecretAccessKey`, `SessionToken`). One attempt per call unless `config` says otherwise."""
-        import boto3
         from botocore.config import Config
 
         keys = credentials or {"AccessKeyId": self.account, "SecretAccessKey": "test"}
         config = Config(retries={"total_max_attempts": 1}, proxies={}, read_timeout=120)
         if "config" in options:
             config = config.merge(options.pop("config"))
-        session = boto3.session.Session(
-            aws_access_key_id=keys["AccessKeyId"],
-            aws_secret_access_key=keys["SecretAccessKey"],
-            aws_session_token=keys.get("SessionToken"),
-            region_name=options.pop("region_name", self.region),
-        )
-        client: Any = session.client(service, endpoint_url=self.endpoint, config=config, **options)  # type: ignore[call-overload]
+        with self._lock:
+            client: Any = self._session().client(
+                service,
+                endpoint_url=self.endpoint,
+                region_name=options.pop("region_name", self.region),
+                aws_access_key_id=keys["AccessKeyId"],
+                aws_secret_access_key=keys["SecretAccessKey"],
+                aws_session_token=keys.get("SessionToken"),
+                config=config,
+                **options,
+            )
         return client
+
+    def _session(self) -> Any:
+        """One boto3 session for all clients (it reads a service's model once), blind to profiles and config files."""
+        if self._boto is None:
+            import boto3
+            import botocore.session
+
+            core = botocore.session.Session(
+                session_vars={
+                    "profile": (None, None, None, None),
+                    "config_file": (None, None, os.devnull, None),
+                    "credentials_file": (None, None, os.devnull, None),
+                }
+            )
+            self._boto = boto3.session.Session(botocore_session=core)
+        return self._boto
 
     def assume(self, role_arn: str, session_name: str = "test") -> dict[str, str]:
         """Credentials of a role, for `client(credentials=…)`; the role's trust policy must let the account in."""

@@ -56,9 +56,12 @@ _REMOVED_NAMES = (
 )  # fmt: skip
 
 
+_PORT_FILE = "port"
+
+
 @dataclass(frozen=True)
 class Options:
-    """How to run: `port` 0 takes a free one; `state` is a folder that keeps AWS's state between runs."""
+    """How to run: `state` is a folder that keeps AWS's state between runs; `port` 0 takes its port, else a free one."""
 
     port: int = 0
     state: Path | None = None
@@ -75,7 +78,7 @@ class StartError(Exception):
 
 def run(options: Options) -> None:
     """Serve until SIGTERM, SIGINT or the parent's death. Raises StartError; prints the ready line on stdout."""
-    listener = bind(options.port)
+    listener = bind(options.port or _port_of(options.state))
     port = int(listener.getsockname()[1])
     home = Path(tempfile.mkdtemp(prefix="local-aws-"))
     try:
@@ -83,11 +86,20 @@ def run(options: Options) -> None:
         application = importlib.import_module("ministack.app").app
         install_extensions()
         seams.apply()
+        if options.state is not None:
+            (options.state / _PORT_FILE).write_text(f"{port}\n")
         asyncio.run(_configure(options))
         asyncio.run(_serve(application, listener, port, options))
     finally:
         _stop_workers()
         shutil.rmtree(home, ignore_errors=True)
+
+
+def _port_of(state: Path | None) -> int:
+    """The port that a state was made on, 0 for a new one: queue URLs hold the port, so a state keeps it."""
+    if state is None or not (state / _PORT_FILE).exists():
+        return 0
+    return int((state / _PORT_FILE).read_text())
 
 
 def bind(port: int) -> socket.socket:
@@ -327,8 +339,8 @@ def _parse(arguments: Sequence[str] | None) -> Options:
             f"AWS_REGION={REGION}. A 12-digit access key is the root of that account."
         ),
     )
-    parser.add_argument("--port", type=int, default=0, help="port on 127.0.0.1; 0 (default) takes a free one")
-    parser.add_argument("--state", type=Path, metavar="DIR", help="keep AWS's state in DIR and start from it again")
+    parser.add_argument("--port", type=int, default=0, help="port on 127.0.0.1; 0 (default): a free one")
+    parser.add_argument("--state", type=Path, metavar="DIR", help="keep AWS's state in DIR, and start from it")
     parser.add_argument("--faults", type=Path, metavar="FILE", help="fault plan, JSON (see PUT /_local/faults)")
     parser.add_argument(
         "--knob", action="append", default=[], metavar="NAME=VALUE", help="set a knob, repeatable (GET /_local/knobs)"
