@@ -6,7 +6,7 @@ The same body serves both modes. It is compiled once a run: per record only the 
 import json
 import re
 from collections.abc import Callable, Mapping
-from typing import Any, Final
+from typing import Any, Final, cast
 
 from bulk_inference.models import CONVERSE, Family
 from bulk_inference.spec import Prompt
@@ -14,6 +14,9 @@ from bulk_inference.tokens import DEFAULT_MAX_TOKENS
 
 # A placeholder is {{name}}, blanks allowed inside the braces; every other brace is text. \{{name}} is text, too.
 _PLACEHOLDER: Final = re.compile(r"(\\?)\{\{\s*([A-Za-z_][A-Za-z0-9_\-]*(?:\.[A-Za-z0-9_\-]+)*)\s*\}\}")
+
+_ENCODE: Final[Callable[[Any], str]] = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
+"""Compact JSON. An encoder made once: json.dumps would make one for each record."""
 
 ANTHROPIC_VERSION: Final = "bedrock-2023-05-31"
 """Fixed by https://docs.aws.amazon.com/bedrock/latest/userguide/model-parameters-anthropic-claude-messages.html."""
@@ -72,7 +75,7 @@ def _nested(record: Mapping[str, Any], field: str) -> Any:
 
 
 def _text(value: Any) -> str:
-    return "" if value is None else json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+    return "" if value is None else _ENCODE(value)
 
 
 class Renderer:
@@ -83,21 +86,23 @@ class Renderer:
         (requests.py sees to both); ValueError otherwise."""
         if prompt.template is None:
             raise ValueError("no prompt.template to render with")
-        self._template = Template(prompt.template)
-        self._system = Template(prompt.system) if prompt.system else None
-        body = _body_of(family, api)(_USER, _SYSTEM if self._system else None, prompt.inference)
-        # The body's JSON is cut at the two texts, so that a record costs two string encodings and no object.
-        self._parts = re.split(f'"({_USER}|{_SYSTEM})"', _compact(body))
+        template = Template(prompt.template)
+        system = Template(prompt.system) if prompt.system else None
+        body = _body_of(family, api)(_USER, _SYSTEM if system else None, prompt.inference)
+        # The body's JSON is cut at its two texts, so that a record costs two string encodings and no object.
+        parts = re.split(f'"({_USER}|{_SYSTEM})"', _ENCODE(body))
+        self._templates = [template if mark == _USER else cast(Template, system) for mark in parts[1::2]]
+        self._literals = parts[::2]
 
     def render(self, record: Mapping[str, Any]) -> str:
         """Compact JSON of the request body. Raises MissingFieldError, EmptyPromptError."""
-        user = self._template.render(record)
-        texts = {_USER: user}
-        if self._system:
-            texts[_SYSTEM] = self._system.render(record)
-        if any(not text or text.isspace() for text in texts.values()):
-            raise EmptyPromptError
-        return "".join(part if n % 2 == 0 else _compact(texts[part]) for n, part in enumerate(self._parts))
+        body = self._literals[0]
+        for template, literal in zip(self._templates, self._literals[1:], strict=True):
+            text = template.render(record)
+            if not text or text.isspace():
+                raise EmptyPromptError
+            body += _ENCODE(text) + literal
+        return body
 
 
 _USER: Final = "\ue000user\ue000"
@@ -148,7 +153,3 @@ def _body_of(family: Family, api: str) -> _Body:
     if family.body is None:
         raise ValueError(f"native request bodies of {family.key} are not known")
     return _NATIVE_BODIES[family.body]
-
-
-def _compact(value: Any) -> str:
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))

@@ -119,6 +119,7 @@ class _CutFiles:
         # A sync run's index is written where its map reads: sealing has nothing to copy then.
         self._index_key = places.sync_index if mode == "sync" else places.index
         self._stack = ExitStack()
+        self._piece: PieceFiles | None = None
         self._failures: Writer | None = None
 
     def __enter__(self) -> Self:
@@ -126,12 +127,14 @@ class _CutFiles:
         return self
 
     def __exit__(self, *failure: Any) -> None:
+        if self._piece is not None:
+            self._piece.abort_on_error(*failure)
         self._stack.__exit__(*failure)
 
     def open_piece(self, piece: str) -> PieceSink:
-        files = PieceFiles(self._input, self._places.shard(piece), self._index_key(piece))
-        self._stack.push(files.abort_on_error)
-        return files
+        """The piece before must have been closed."""
+        self._piece = PieceFiles(self._input, self._places.shard(piece), self._index_key(piece))
+        return self._piece
 
     def write_failure(self, line: bytes) -> None:
         if self._failures is None:
@@ -156,7 +159,7 @@ class PieceFiles:
         self._files.close()
 
     def abort_on_error(self, *failure: Any) -> None:
-        """An ExitStack callback: an exception aborts what close() has not closed."""
+        """As a context's exit: an exception aborts what close() has not closed."""
         if failure[0] is not None:
             self._files.__exit__(*failure)
 

@@ -234,13 +234,13 @@ class ObjectWriter:
 
     def close(self) -> None:
         """Makes the object visible, empty if nothing was written."""
+        # Taken over, so that a closed writer which is still referred to holds no part.
+        rest, self._buffer = bytes(self._buffer), bytearray()
         with _explained(self._bucket, self.key, "s3:PutObject"):
             if self._upload_id is None:
-                self._client.put_object(
-                    Bucket=self._bucket, Key=self.key, Body=bytes(self._buffer), ContentType=self._content_type
-                )
+                self._client.put_object(Bucket=self._bucket, Key=self.key, Body=rest, ContentType=self._content_type)
                 return
-            self._send(bytes(self._buffer))
+            self._send(rest)
             self._await_part()
             self._stop_sender()
             self._client.complete_multipart_upload(
