@@ -36,9 +36,9 @@ class Pointer:
     def from_json(cls, line: Any) -> Self:
         """An index line or a whole record. Anything else is a record with an empty body, which the model refuses: in a
         ready corpus a malformed line costs itself, not its batch."""
-        given = line.get("recordId") if isinstance(line, Mapping) else None
-        if not isinstance(line, Mapping) or not isinstance(line.get("offset"), int) or not isinstance(given, str):
-            body = line.get("modelInput") if isinstance(line, Mapping) else None
+        line = line if isinstance(line, Mapping) else {"line": line}
+        given, body = line.get("recordId"), line.get("modelInput")
+        if not isinstance(given, str) or not all(isinstance(line.get(name), int) for name in ("offset", "length")):
             return cls(
                 record_id=given if isinstance(given, str) and given else content_id(line),
                 body=body if isinstance(body, Mapping) else {},

@@ -1,0 +1,91 @@
+"""The claim rule: there is no claim, or the claim is mine."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bulk_inference.claims import Claim, claim, claim_key, owners
+from bulk_inference.errors import ThrottledError
+from tests.unit.inference_world import FakeLedger, World
+
+NOW = 1000
+
+
+def claims(owner: str, *ids: str, expires_at: int = NOW + 100) -> list[Claim]:
+    return [Claim(claim_key("t", "s", one), owner, owner.partition("/")[0], expires_at) for one in ids]
+
+
+def lost(ledger: FakeLedger, *wanted: Claim) -> dict[str, str]:
+    return claim(ledger, wanted, now=NOW, sleep=lambda seconds: None)
+
+
+def test_a_record_belongs_to_the_first_unit_that_claims_it() -> None:
+    ledger = FakeLedger(World())
+    assert lost(ledger, *claims("r/1", "a", "b")) == {}
+    assert lost(ledger, *claims("r/2", "b", "c")) == {"t/s#b": "r/1"}
+    assert ledger.owners == {"a": "r/1", "b": "r/1", "c": "r/2"}
+
+
+def test_a_unit_owns_on_retry_what_it_claimed_before_it_died() -> None:
+    ledger = FakeLedger(World())
+    lost(ledger, *claims("r/1", "a"))
+    assert lost(ledger, *claims("r/1", "a", "b")) == {}
+
+
+def test_an_expired_claim_counts_as_none_although_it_is_still_there() -> None:
+    """TTL deletes up to days late: https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/TTL.html"""
+    ledger = FakeLedger(World())
+    lost(ledger, *claims("old/1", "a", expires_at=NOW))
+    assert lost(ledger, *claims("r/1", "a")) == {}
+    assert ledger.owners == {"a": "r/1"}
+
+
+def test_more_claims_than_a_request_takes_are_split() -> None:
+    ledger = FakeLedger(World())
+    ids = [f"{n}" for n in range(61)]
+    lost(ledger, *claims("r/1", *ids))
+    assert set(ledger.owners) == set(ids)
+
+
+def test_throttled_statements_are_sent_again_and_the_others_are_not() -> None:
+    ledger, tries = FakeLedger(World()), dict.fromkeys("ab", 0)
+
+    def throttle(one: Claim) -> bool:
+        name = one.key[-1]
+        tries[name] += 1
+        return name == "b" and tries["b"] < 3
+
+    ledger.throttle = throttle
+    assert lost(ledger, *claims("r/1", "a", "b")) == {}
+    assert tries == {"a": 1, "b": 3}
+
+
+def test_endless_throttling_is_an_error_that_the_state_machine_retries() -> None:
+    ledger = FakeLedger(World())
+    ledger.throttle = lambda one: True
+    with pytest.raises(ThrottledError, match="1 claims"):
+        lost(ledger, *claims("r/1", "a"))
+
+
+def test_owners_tells_who_has_what_and_leaves_out_what_expired() -> None:
+    ledger = FakeLedger(World())
+    ids = [f"{n}" for n in range(230)]
+    lost(ledger, *claims("r/1", *ids))
+    lost(ledger, *claims("old/1", "gone", expires_at=NOW))
+    assert owners(ledger, "t", "s", [*ids, "gone", "never"], now=NOW) == dict.fromkeys(ids, "r/1")
+
+
+def test_tenants_do_not_share_a_scope() -> None:
+    assert claim_key("a", "s", "1") != claim_key("b", "s", "1")
+
+
+@given(st.lists(st.tuples(st.sampled_from("ABC"), st.sets(st.sampled_from("uvwxyz"), min_size=1)), max_size=12))
+def test_whoever_claims_whatever_in_any_order_each_record_has_one_lasting_owner(
+    moves: list[tuple[str, set[str]]],
+) -> None:
+    ledger, first = FakeLedger(World()), dict[str, str]()
+    for owner, ids in moves:
+        losers = lost(ledger, *claims(f"r/{owner}", *sorted(ids)))
+        for one in ids:
+            first.setdefault(one, owner)
+        assert losers == {claim_key("t", "s", one): f"r/{first[one]}" for one in ids if first[one] != owner}
