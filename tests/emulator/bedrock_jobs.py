@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 import json
 import time
@@ -174,12 +175,18 @@ class Batch:
         return manifest
 
 
+@functools.cache
+def _batch(aws: LocalAws) -> Batch:
+    # boto3 takes longer to make its clients than most tests take.
+    return Batch(aws)
+
+
 @contextmanager
 def settled(aws: LocalAws, **knobs: object) -> Iterator[Batch]:
-    """A `Batch` with the fast knobs and those given; knobs, faults and quotas are as new again afterwards."""
+    """The session's `Batch` with the fast knobs and those given; knobs, faults and quotas are as new afterwards."""
     aws.local("PUT", "/_local/knobs", {**FAST, **knobs})
     try:
-        yield Batch(aws)
+        yield _batch(aws)
     finally:
         for what in ("knobs", "faults", "quotas"):
             aws.local("DELETE", f"/_local/{what}")

@@ -238,7 +238,8 @@ def create(place: Place, request: dict[str, Any], start: Callable[[Job], None]) 
 
 
 def _new_job(place: Place, request: dict[str, Any], route: Route, job_id: str) -> Job:
-    now = time.time()
+    # Times are shown in milliseconds, and List compares with what it shows.
+    now = int(time.time() * 1000) / 1000
     hours = request.get("timeoutDurationInHours", DEFAULT_TIMEOUT_HOURS)
     return Job(
         id=job_id,
