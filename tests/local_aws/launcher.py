@@ -10,7 +10,6 @@ import argparse
 import asyncio
 import errno
 import importlib
-import importlib.util
 import json
 import os
 import secrets
@@ -25,7 +24,6 @@ import urllib.request
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 from tests.local_aws import control, seams
@@ -160,16 +158,12 @@ def prepare_environment(
 
 def install_extensions() -> None:
     """Import every extension, let it register its seams and handlers, and take in its routes."""
-    for module in _extensions():
+    for name in EXTENSIONS:
+        module = importlib.import_module(name)
         install = getattr(module, "install", None)
         if install is not None:
             install()
         control.register(getattr(module, "ROUTES", {}))
-
-
-def _extensions() -> list[ModuleType]:
-    # An extension that is not in the tree is left out; one that is there and fails to import stops the start.
-    return [importlib.import_module(name) for name in EXTENSIONS if importlib.util.find_spec(name) is not None]
 
 
 async def _configure(options: Options) -> None:
