@@ -260,15 +260,13 @@ class _Checker:
 
     def task(self, state: Mapping[str, Any], at: str) -> None:
         try:
-            resource = integrations.parse(str(state.get("Resource")))
+            integrations.parse(str(state.get("Resource")))
         except ValueError as error:
             self.add(str(error), f"{at}/Resource")
             return
         timeout, heartbeat = state.get("TimeoutSeconds", 99_999_999), state.get("HeartbeatSeconds", 0)
         if choices.is_number(timeout) and choices.is_number(heartbeat) and heartbeat >= timeout:
             self.add("'HeartbeatSeconds' must be smaller than 'TimeoutSeconds'", f"{at}/HeartbeatSeconds")
-        if resource.pattern == "waitForTaskToken" and "$$.Task.Token" not in json.dumps(state.get("Parameters", {})):
-            self.add("A task with .waitForTaskToken must hand on '$$.Task.Token'", f"{at}/Parameters")
 
     def choice(self, state: Mapping[str, Any], at: str) -> None:
         rules = state.get("Choices")
