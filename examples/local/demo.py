@@ -19,17 +19,18 @@ from tests.local_aws import LocalAws
 CORPUS = Path(__file__).parent / "corpus" / "state-of-the-union.jsonl"
 MODEL = "us.anthropic.claude-haiku-4-5-20251001-v1:0"
 SYNC_RECORDS = 150
+KNOBS = {"seconds_validating": 1, "seconds_scheduled": 1, "time_scale": 0.1}
 
 PROMPT = {
-    "system": "You are an archivist. Answer with one JSON object: summary, labels.",
-    "template": "Summarise this passage of {{president}}'s address of {{year}}.\n\n{{text}}",
+    "system": "You are an archivist. Answer with one JSON object: summary and labels of the passage.",
+    "template": "{{text}}\n\n(President {{president}}, address of {{year}})",
     "inference": {"maxTokens": 300, "temperature": 0},
 }
 
-# Records that the model refuses: a batch job completes all the same, with an error line for each.
+# Passages that the model refuses: a batch job completes all the same, with an error line for each.
 POISON = [
-    "1790-george-washington-003", "1835-andrew-jackson-050", "1862-abraham-lincoln-020",
-    "1907-theodore-roosevelt-100", "1961-dwight-d-eisenhower-040", "1997-william-j-clinton-010",
+    "1790-george-washington-003", "1817-james-monroe-008", "1826-john-quincy-adams-043",
+    "1889-benjamin-harrison-034", "1925-calvin-coolidge-019", "1997-william-j-clinton-027",
 ]  # fmt: skip
 
 # Lines that no model should ever see.
@@ -39,7 +40,7 @@ BAD_LINES = [
     b'{"id": "no-text", "year": 1790, "president": "Nobody"}\n',
 ]
 
-ROWS = ("read", "accepted", "landed", "failed", "rejected", "duplicate", "pending", "inputTokens", "outputTokens", "seconds")
+COUNTS = ("read", "accepted", "landed", "failed", "rejected", "duplicate", "pending")
 
 
 def say(text: str = "") -> None:
@@ -78,12 +79,13 @@ def requests() -> dict[str, dict[str, Any]]:
 
 
 def fault_plan() -> list[dict[str, Any]]:
-    """What goes wrong on purpose (tests/local_aws/README.md): six records that the model always refuses."""
+    """What goes wrong on purpose (tests/local_aws/README.md): the model refuses the texts of POISON, at every try."""
+    texts = {record["id"]: record["text"] for record in map(json.loads, CORPUS.read_bytes().splitlines())}
     return [
         {
             "name": "poison",
             "target": "record",
-            "match": {"recordId": POISON},
+            "match": {"prompt": [texts[record_id] for record_id in POISON]},
             "do": "error",
             "errorCode": 400,
             "errorMessage": "The model refused this record.",
@@ -110,20 +112,17 @@ def show_run(stack: Stack, run: str, request: dict[str, Any], started: float) ->
 
 def table(manifests: dict[str, dict[str, Any]]) -> str:
     """One column per run, one row per count."""
-    runs = list(manifests)
-    width = max(len(run) for run in runs) + 2
-    out = ["  " + "".ljust(14) + "".join(run.rjust(width) for run in runs)]
-    for row in ROWS:
-        values = [str(manifest_value(manifests[run], row)) for run in runs]
-        out.append("  " + row.ljust(14) + "".join(value.rjust(width) for value in values))
-    return "\n".join(out)
-
-
-def manifest_value(manifest: dict[str, Any], row: str) -> Any:
-    for part in (manifest["counts"], manifest["tokens"], manifest):
-        if row in part:
-            return part[row]
-    return "-"
+    rows = {
+        "": list(manifests),
+        **{row: [manifest["counts"][row] for manifest in manifests.values()] for row in COUNTS},
+        "input tokens": [manifest["tokens"]["input"] for manifest in manifests.values()],
+        "output tokens": [manifest["tokens"]["output"] for manifest in manifests.values()],
+        "seconds": [round(manifest["seconds"], 1) for manifest in manifests.values()],
+    }
+    width = max(len(run) for run in manifests) + 2
+    return "\n".join(
+        "  " + name.ljust(14) + "".join(str(value).rjust(width) for value in values) for name, values in rows.items()
+    )
 
 
 def show_results(stack: Stack, manifests: dict[str, dict[str, Any]]) -> None:
@@ -164,7 +163,9 @@ def main() -> int:
     keep = os.environ.get("KEEP") == "1"
     started = time.monotonic()
     say("Starting the local AWS ...")
-    with LocalAws(knobs={"seconds_validating": 1, "seconds_scheduled": 1, "time_scale": 0.1}, faults=fault_plan()) as aws:
+    with LocalAws(
+        knobs={"seconds_validating": 1, "seconds_scheduled": 1, "time_scale": 0.1}, faults=fault_plan()
+    ) as aws:
         say(f"  {aws.endpoint}, IAM enforced")
         say("terraform apply (examples/local: the module as you would use it) ...")
         stack = Stack(aws, ROOT / ".build" / "demo").apply()

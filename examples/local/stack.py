@@ -1,7 +1,6 @@
 """The module applied by Terraform to a local AWS, and what its users do with it: upload, start, watch, read."""
 
 import json
-import os
 import subprocess
 import time
 from collections import Counter
@@ -57,10 +56,10 @@ class Stack:
     def terraform(self, *arguments: str) -> str:
         """Run Terraform in the folder; return what it printed. Raises StackError with the end of its output."""
         log = self.workdir / f"terraform-{arguments[0]}.log"
-        environment = {**os.environ, **self.aws.environ, "TF_DATA_DIR": str(ROOT / ".build" / "terraform" / self.folder.name)}
+        data = ROOT / ".build" / "terraform" / self.workdir.name
         done = subprocess.run(
             [str(TERRAFORM), f"-chdir={self.folder}", *arguments],
-            env={**environment, "TF_IN_AUTOMATION": "1"},
+            env={**self.aws.environ, "TF_DATA_DIR": str(data), "TF_IN_AUTOMATION": "1"},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -139,26 +138,39 @@ class Stack:
         history = states.get_execution_history(executionArn=execution_arn, reverseOrder=True, maxResults=100)
         entered = [e["stateEnteredEventDetails"]["name"] for e in history["events"] if "stateEnteredEventDetails" in e]
         progress = Progress(entered[0] if entered else "starting")
-        executions = [execution_arn]
-        for output in ("shard_and_submit_arn", "fan_out_arn"):
-            listed = states.list_executions(stateMachineArn=self.outputs[output])["executions"]
-            executions += [e["executionArn"] for e in listed if e["name"].startswith(f"{run}-")]
-        for arn in executions:
-            for map_run in states.list_map_runs(executionArn=arn)["mapRuns"]:
-                counts = states.describe_map_run(mapRunArn=map_run["mapRunArn"])["itemCounts"]
-                label = map_run["mapRunArn"].split("/")[1].split(":")[0]
-                progress.parts.append(f"{label} {counts['succeeded'] + counts['failed']}/{counts['total']}")
+        for map_run in self.map_runs(execution_arn):
+            counts = states.describe_map_run(mapRunArn=map_run)["itemCounts"]
+            label = map_run.split("/")[1].split(":")[0]
+            progress.parts.append(f"{label} {counts['succeeded'] + counts['failed']}/{counts['total']}")
         jobs = Counter(job["status"] for job in self.jobs(run))
         if jobs:
             progress.parts.append("jobs " + ", ".join(f"{n} {status}" for status, n in sorted(jobs.items())))
         return progress
 
+    def map_runs(self, execution_arn: str) -> list[str]:
+        """ARNs of the Map Runs of a pipeline execution and of the executions that it started."""
+        states = self.aws.client("stepfunctions")
+        run = execution_arn.rsplit(":", 1)[1]
+        executions = [execution_arn]
+        for output in ("shard_and_submit_arn", "fan_out_arn"):
+            listed = states.list_executions(stateMachineArn=self.outputs[output])["executions"]
+            executions += [each["executionArn"] for each in listed if each["name"].startswith(f"{run}-")]
+        return [each["mapRunArn"] for arn in executions for each in states.list_map_runs(executionArn=arn)["mapRuns"]]
+
+    def causes(self, execution_arn: str) -> list[str]:
+        """Why the children of a pipeline execution's Map Runs failed."""
+        states = self.aws.client("stepfunctions")
+        failed = [
+            each["executionArn"]
+            for map_run in self.map_runs(execution_arn)
+            for each in states.list_executions(mapRunArn=map_run, statusFilter="FAILED")["executions"]
+        ]
+        return [str(self.describe(arn).get("cause")) for arn in failed]
+
     def jobs(self, run: str) -> list[dict[str, Any]]:
         """The run's Bedrock batch jobs (of the newest 1,000): those that read from its shards."""
         listed = self.aws.client("bedrock").list_model_invocation_jobs(maxResults=1000)["invocationJobSummaries"]
-        return [
-            dict(job) for job in listed if f"/runs/{run}/" in job["inputDataConfig"]["s3InputDataConfig"]["s3Uri"]
-        ]
+        return [dict(job) for job in listed if f"/runs/{run}/" in job["inputDataConfig"]["s3InputDataConfig"]["s3Uri"]]
 
     def keys(self, bucket: str, prefix: str) -> list[str]:
         pages = self.aws.client("s3").get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix)

@@ -37,11 +37,11 @@ def jsonl(records: list[dict[str, Any]]) -> bytes:
     return b"".join(json.dumps(record).encode() + b"\n" for record in records)
 
 
-def request(source: str, mode: str, **sections: dict[str, Any]) -> dict[str, Any]:
-    """A run request over everything below `default/corpus/<source>/`; sections are merged in."""
+def request(corpus: str, mode: str, /, **sections: dict[str, Any]) -> dict[str, Any]:
+    """A run request over everything below `default/corpus/<corpus>/`; sections are merged in."""
     merged: dict[str, dict[str, Any]] = {
         "run": {"mode": mode},
-        "source": {"prefix": f"default/corpus/{source}/", "id_field": "id"},
+        "source": {"prefix": f"default/corpus/{corpus}/", "id_field": "id"},
         "model": {"id": MODEL},
         "prompt": {"template": "What is this ticket about?\n\n{{text}}", "inference": {"maxTokens": 100}},
     }
@@ -68,8 +68,9 @@ def assert_conserves(manifest: dict[str, Any]) -> None:
 
 def tree(stack: Stack, run_id: str) -> dict[str, str]:
     """Every object of a run in the output bucket with its ETag."""
-    pages = stack.aws.client("s3").get_paginator("list_objects_v2").paginate(
-        Bucket=stack.outputs["output_bucket"], Prefix=f"default/runs/{run_id}/"
+    pages = (
+        stack.aws.client("s3")
+        .get_paginator("list_objects_v2")
+        .paginate(Bucket=stack.outputs["output_bucket"], Prefix=f"default/runs/{run_id}/")
     )
     return {entry["Key"]: entry["ETag"] for page in pages for entry in page.get("Contents", [])}
-

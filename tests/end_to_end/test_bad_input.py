@@ -15,7 +15,7 @@ BAD_LINES: dict[str, tuple[bytes, str, str]] = {
     "not_object": (b"[1, 2]\n", "object", ""),
     "missing_field": (b'{"id": "b-3"}\n', "text", "b-3"),
     "illegal_record_id": (b'{"id": {"a": 1}, "text": "x"}\n', "id", ""),
-    "duplicate": (b'{"id": "t-00003", "text": "again"}\n', "t-00003", "t-00003"),
+    "duplicate": (b'{"id": "t-00003", "text": "again"}\n', "recordId", "t-00003"),
     "too_large": (b'{"id": "b-6", "text": "' + b"x" * 9_000_000 + b'"}\n', "bytes", ""),
 }
 
@@ -62,11 +62,8 @@ def test_a_wrong_request_is_refused_by_field_and_rule(stack: Stack, case: str) -
 
 def test_a_canary_that_fails_stops_the_run_before_any_job(stack: Stack) -> None:
     """A prompt that the model refuses costs a few calls, not a corpus."""
-    stack.aws.local(
-        "PUT",
-        "/_local/faults",
-        [{"target": "record", "match": {"mode": "sync"}, "do": "error", "errorCode": 400, "errorMessage": "no such parameter"}],
-    )
+    rule = {"target": "record", "match": {"mode": "sync"}, "do": "error", "errorMessage": "no such parameter"}
+    stack.aws.local("PUT", "/_local/faults", [rule])
     stack.upload("default/corpus/canary/tickets.jsonl", jsonl(tickets(150)))
     execution = stack.wait(stack.start("canary", request("canary", "batch")), timeout=60)
     assert (execution["status"], execution["error"]) == ("FAILED", "CanaryFailedError")

@@ -9,14 +9,15 @@ from botocore.exceptions import ClientError
 from examples.local.stack import Stack
 from tests.end_to_end.conftest import assert_conserves, jsonl, request, run, tickets, tree
 
-POISON = ["t-00007", "t-00250", "t-00511"]
+POISON = [7, 250, 511]
 
 
-def poison(mode: str, run_poison: list[str] = POISON) -> list[dict[str, Any]]:
+def poison(mode: str) -> list[dict[str, Any]]:
+    """The model refuses these tickets at every try, in both modes."""
     return [
         {
             "target": "record",
-            "match": {"recordId": run_poison},
+            "match": {"prompt": [f"Ticket {number}:" for number in POISON]},
             "do": "error",
             "errorCode": 400,
             "errorMessage": f"refused in {mode}",
@@ -29,7 +30,7 @@ def test_every_record_lands_once_but_the_poison(stack: Stack, mode: str) -> None
     """Poison costs its own record only: it is in the failure lane with its reason, every other record lands once."""
     records = tickets(520 if mode == "batch" else 260)
     ids = {record["id"] for record in records}
-    expected_poison = ids & set(POISON)
+    expected_poison = ids & {f"t-{number:05d}" for number in POISON}
     stack.aws.local("PUT", "/_local/faults", poison(mode))
     stack.upload(f"default/corpus/once-{mode}/tickets.jsonl", jsonl(records))
 
@@ -58,12 +59,12 @@ def test_batch_makes_legal_shards_and_sends_the_remainder_sync(stack: Stack) -> 
 
 def test_one_object_is_cut_into_byte_ranges(stack: Stack) -> None:
     """A range owns the lines that begin in it: whatever the cuts, each record is read once."""
-    body = jsonl(tickets(300))
+    body = jsonl(tickets(2500))
     stack.upload("default/corpus/ranges/tickets.jsonl", body)
-    manifest = run(stack, "ranges", request("ranges", "batch", limits={"cut_bytes": len(body) // 3}))
-    assert manifest["counts"]["read"] == manifest["counts"]["landed"] == 300
-    cuts = stack.keys(stack.outputs["input_bucket"], "default/runs/ranges/plan/cuts.jsonl")
-    assert cuts, "the cut plan lies beside the run"
+    manifest = run(stack, "ranges", request("ranges", "batch", limits={"cut_bytes": 65536}))
+    assert manifest["counts"]["read"] == manifest["counts"]["landed"] == 2500
+    pieces = stack.keys(stack.outputs["input_bucket"], "default/runs/ranges/shards/")
+    assert len({key.rsplit("/", 1)[1].split("-")[0] for key in pieces}) >= len(body) // 65536
 
 
 def test_a_finished_run_cannot_be_started_again(stack: Stack) -> None:
@@ -159,8 +160,8 @@ def test_completion_is_announced(stack: Stack) -> None:
     found: list[dict[str, Any]] = []
 
     def told() -> bool:
-        for message in sqs.receive_message(QueueUrl=queue, MaxNumberOfMessages=10).get("Messages", []):
-            found.append(json.loads(message["Body"]))
+        messages = sqs.receive_message(QueueUrl=queue, MaxNumberOfMessages=10).get("Messages", [])
+        found.extend(json.loads(message["Body"]) for message in messages)
         return any(event["detail"]["run"] == "announced" for event in found)
 
     stack.until(told, "the completion event")
