@@ -11,9 +11,10 @@ The sums are made of four kinds of items, each written by the one who knows:
   had or that another run of the scope has landed;
 * a shard or sync piece (seal_shards): `accepted` lines, called records here, and `duplicate` ones that merging left
   out; over the run, Σ cut.accepted = Σ shard.accepted + Σ shard.duplicate;
-* a unit of work (collect_results, infer_batch): `sent = landed + failed + duplicate + unprocessed + open`. The units
-  of a batch shard form a chain: the first is sent the shard's records, each next one what the one before left
-  unprocessed. The units of a sync piece share its records out among them;
+* a unit of work (collect_results, infer_batch): `sent = landed + failed + duplicate + unprocessed + open`, and its
+  parts hold as many lines as records landed and failed. The units of a batch shard form a chain: the first is sent
+  the shard's records, each next one what the one before left unprocessed. The units of a sync piece share its records
+  out among them;
 * a late outcome (reprocess_records): one record leaves `failed` of its unit, and is landed or duplicate now.
 
 A duplicate that is found after cutting leaves `accepted` for `duplicate`. Hence the run's numbers:
@@ -147,6 +148,9 @@ class _Books:
         counts = unit.counts
         if counts.open < 0:
             self._wrong(f"unit {unit.unit}: sent {counts.sent}, but {_shown(counts)}")
+        for what, number, parts in (("landed", counts.landed, unit.results), ("failed", counts.failed, unit.failures)):
+            if (lines := sum(part.lines for part in parts)) != number:
+                self._wrong(f"unit {unit.unit}: {what} {number}, but its parts hold {lines} lines")
         for piece, one in unit.pieces.items():
             self._piece(unit, piece, one)
         self.failed[unit.unit] = counts.failed

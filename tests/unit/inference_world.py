@@ -351,7 +351,7 @@ def make_spec(**changes: Any) -> RunSpec:
         execution_arn="arn:aws:states:us-east-1:123456789012:execution:p:run-1",
         mode="batch",
         priority="normal",
-        source=Source(bucket="in", prefix="default/corpus/x/"),
+        source=Source(bucket="in-bucket", prefix="default/corpus/x/"),
         model=Model("m", "us.vendor.m-v1:0", "claude", "converse", True, "arn:aws:iam::123456789012:role/batch"),
         prompt=Prompt(),
         quotas=Quotas(Quota(5, "override"), quota, quota, quota, quota, Quota(3, "override")),
@@ -372,7 +372,7 @@ class Stage:
         self.world = World()
         self.spec = spec or make_spec()
         self.places = Places(self.spec.tenant, self.spec.run)
-        self.input, self.output = FakeBucket("in", self.world), FakeBucket("out", self.world)
+        self.input, self.output = FakeBucket("in-bucket", self.world), FakeBucket("out-bucket", self.world)
         self.runs, self.ledger, self.queue = FakeRuns(self.world), FakeLedger(self.world), FakeQueue(self.world)
         self.jobs, self.tasks, self.bus = FakeJobs(self.world), FakeTasks(self.world), FakeBus(self.world)
         self.model, self.time = FakeModel(), FakeTime()

@@ -1,0 +1,128 @@
+"""Waking children: events are hints, and the schedule finds what they missed."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bulk_inference.reconciliation import Reconciled, answer, reconcile, resume
+from bulk_inference.runs import JOB, OPEN, job_key, run_pk
+from tests.unit.inference_world import NOW, RUN, Stage, assert_survives_kills
+
+EVENTS = Path(__file__).parent.parent / "events"
+NAME = "tickets-00001-a1-0123456789abcdef0123"
+
+
+def stage(status: str = "Completed", name: str = NAME, token: str = "token") -> Stage:
+    made = Stage()
+    await_job(made, name, status, token)
+    return made
+
+
+def await_job(made: Stage, name: str, status: str, token: str) -> None:
+    job = made.jobs.add(name, status)
+    where = {"run": RUN, "tenant": "default", "shard": name.split("-")[1], "attempt": 1, "jobName": name}
+    made.runs.items[(job_key(name), JOB)] = {"pk": job_key(name), "sk": JOB, **where, "taskToken": token}
+    made.runs.items[(OPEN, job_key(name))] = {
+        "pk": OPEN, "sk": job_key(name), "taskToken": token, "openedAt": int(NOW), "run": RUN,
+    }  # fmt: skip
+    made.tasks.waiting.add(token)
+    assert job.name == name
+
+
+def follow(made: Stage, event: Any) -> bool:
+    return resume(event, "tickets", runs=made.runs, jobs=made.jobs, tasks=made.tasks)
+
+
+def look(made: Stage) -> Reconciled:
+    return reconcile("tickets", runs=made.runs, jobs=made.jobs, tasks=made.tasks)
+
+
+def documented() -> dict[str, Any]:
+    event: dict[str, Any] = json.loads((EVENTS / "batch_job_state_change.json").read_text())
+    return event
+
+
+@pytest.mark.parametrize("status", ["Completed", "PartiallyCompleted", "Failed", "Stopped", "Expired"])
+def test_every_terminal_status_wakes_the_child_with_its_status(status: str) -> None:
+    """The documented event, whose times are no ISO 8601; its own status is not believed."""
+    made = stage(status)
+    event = documented()
+    event["detail"]["batchJobArn"] = made.jobs.find(NAME).arn  # type: ignore[union-attr]
+    assert follow(made, event) is True
+    arn = event["detail"]["batchJobArn"]
+    assert made.tasks.answers == {"token": {"jobName": NAME, "jobArn": arn, "status": status}}
+    assert made.runs.get(OPEN, job_key(NAME)) is None
+    assert made.runs.get(run_pk(RUN), "JOB#00001-a1")["status"] == status  # type: ignore[index]
+
+
+def test_an_event_ahead_of_its_time_is_not_believed() -> None:
+    made = stage("InProgress")
+    assert follow(made, {"detail": {"batchJobName": NAME, "status": "Completed"}}) is False
+    assert made.tasks.answers == {}
+
+
+def test_a_repeated_event_does_no_harm() -> None:
+    made = stage()
+    assert follow(made, {"detail": {"batchJobName": NAME}}) is True
+    assert follow(made, {"detail": {"batchJobName": NAME}}) is False
+
+
+@pytest.mark.parametrize(
+    "event",
+    [
+        {},
+        {"detail": None},
+        {"detail": {}},
+        {"detail": {"batchJobName": "somebody-elses"}},
+        {"detail": {"batchJobName": "tickets-99999-a1-unknown"}},
+        {"detail": {"batchJobArn": "arn:aws:bedrock:us-east-1:123456789012:model-invocation-job/unknownunkno"}},
+        {"detail": {"batchJobName": 7, "batchJobArn": 8}},
+    ],
+)
+def test_events_that_are_not_ours_or_make_no_sense_are_left_alone(event: dict[str, Any]) -> None:
+    made = stage()
+    assert follow(made, event) is False
+    assert made.tasks.answers == {}
+
+
+def test_a_job_whose_name_only_looks_like_ours_is_left_alone() -> None:
+    made = stage()
+    foreign = made.jobs.add("tickets-by-hand", "Completed")
+    assert follow(made, {"detail": {"batchJobName": foreign.name}}) is False
+
+
+def test_lost_events_are_found_by_the_schedule() -> None:
+    made = stage()
+    await_job(made, "tickets-00002-a1-x", "InProgress", "token-2")
+    await_job(made, "tickets-00003-a1-x", "Failed", "token-3")
+    made.jobs.add("tickets-by-hand", "Completed")
+    assert look(made) == Reconciled(open=3, terminal=2, answered=2)
+    assert set(made.tasks.answers) == {"token", "token-3"}
+    assert look(made) == Reconciled(open=1, terminal=0, answered=0)
+
+
+def test_a_child_that_is_gone_is_not_looked_for_again() -> None:
+    made = stage()
+    made.tasks.waiting.clear()
+    assert look(made) == Reconciled(open=1, terminal=1, answered=0)
+    assert look(made) == Reconciled()
+
+
+def test_a_token_that_was_replaced_meanwhile_stays_awaited() -> None:
+    """submit_job stores a new token between our read and our delete: its wait must not be forgotten."""
+    made = stage()
+    job = made.jobs.find(NAME)
+    assert job is not None
+    made.runs.items[(OPEN, job_key(NAME))]["taskToken"] = "newer"
+    answer(job, made.runs, made.tasks)
+    assert made.runs.get(OPEN, job_key(NAME)) is not None
+
+
+def test_a_worker_that_dies_anywhere_wakes_the_child_once() -> None:
+    def work(made: Stage) -> dict[str, Any]:
+        look(made)
+        return made.tasks.answers
+
+    assert_survives_kills(stage, work, at_least=3)
