@@ -42,9 +42,10 @@ variables {
   tenants = { acme = {}, globex = {} }
 }
 
-run "every_role_has_a_policy_that_can_be_read_at_plan" {
+run "each_role_may_do_its_work_and_no_more" {
   command = plan
 
+  # Every role has a policy that can be read at plan.
   assert {
     condition = toset(keys(output.policies)) == toset([
       "plan_run", "cut_shards", "seal_shards", "submit_job", "resume_job", "collect_results", "infer_batch",
@@ -68,11 +69,8 @@ run "every_role_has_a_policy_that_can_be_read_at_plan" {
     ])
     error_message = "a statement without a Sid, or two of one Sid in a policy"
   }
-}
 
-run "a_star_stands_only_where_aws_has_no_resource_type" {
-  command = plan
-
+  # A star stands only where aws has no resource type.
   assert {
     condition = toset(flatten([
       for role, policy in output.policies : [
@@ -113,11 +111,8 @@ run "a_star_stands_only_where_aws_has_no_resource_type" {
     ]))
     error_message = "a resource that is neither an ARN nor *"
   }
-}
 
-run "dangerous_actions_are_for_their_roles_alone" {
-  command = plan
-
+  # Dangerous actions are for their roles alone.
   assert {
     condition = toset(flatten([
       for role, policy in output.policies : [
@@ -200,11 +195,8 @@ run "dangerous_actions_are_for_their_roles_alone" {
     ])) == 0
     error_message = "nobody deletes objects, empties a queue or scans a table"
   }
-}
 
-run "batch_roles_are_passed_to_bedrock_alone" {
-  command = plan
-
+  # Batch roles are passed to bedrock alone.
   assert {
     condition = [for statement in jsondecode(output.policies["submit_job"]).Statement : statement if statement.Sid == "PassBatchRoles"] == [{
       Sid    = "PassBatchRoles"
@@ -218,11 +210,8 @@ run "batch_roles_are_passed_to_bedrock_alone" {
     }]
     error_message = output.policies["submit_job"]
   }
-}
 
-run "a_batch_role_reads_and_writes_its_tenant_alone" {
-  command = plan
-
+  # A batch role reads and writes its tenant alone.
   assert {
     condition     = !strcontains(output.policies["batch-acme"], "globex") && !strcontains(output.policies["batch-globex"], "acme")
     error_message = "a batch role knows another tenant"
@@ -250,11 +239,8 @@ run "a_batch_role_reads_and_writes_its_tenant_alone" {
     ])
     error_message = "a batch role lists more than its tenant"
   }
-}
 
-run "models_are_invoked_directly_by_profile_and_behind_the_profile" {
-  command = plan
-
+  # Models are invoked directly by profile and behind the profile.
   assert {
     condition = [for statement in jsondecode(output.policies["infer_batch"]).Statement : statement if contains(flatten([statement.Action]), "bedrock:InvokeModel")] == [
       {
@@ -281,6 +267,22 @@ run "models_are_invoked_directly_by_profile_and_behind_the_profile" {
       },
     ]
     error_message = output.policies["infer_batch"]
+  }
+
+  # Buckets refuse plain http.
+  assert {
+    condition = alltrue([for bucket in ["input", "output"] : jsondecode(output.policies["${bucket}_bucket"]).Statement[0] == {
+      Sid       = "DenyWithoutTls"
+      Effect    = "Deny"
+      Principal = "*"
+      Action    = "s3:*"
+      Resource = [
+        "arn:aws:s3:::tickets-${bucket}-123456789012-us-east-1/*",
+        "arn:aws:s3:::tickets-${bucket}-123456789012-us-east-1",
+      ]
+      Condition = { Bool = { "aws:SecureTransport" = "false" } }
+    }])
+    error_message = output.policies["input_bucket"]
   }
 }
 
@@ -326,24 +328,5 @@ run "arns_are_taken_as_they_are" {
       "arn:aws:bedrock:us-west-2::foundation-model/amazon.nova-lite-v1:0",
     ])
     error_message = output.policies["submit_job"]
-  }
-}
-
-run "buckets_refuse_plain_http" {
-  command = plan
-
-  assert {
-    condition = alltrue([for bucket in ["input", "output"] : jsondecode(output.policies["${bucket}_bucket"]).Statement[0] == {
-      Sid       = "DenyWithoutTls"
-      Effect    = "Deny"
-      Principal = "*"
-      Action    = "s3:*"
-      Resource = [
-        "arn:aws:s3:::tickets-${bucket}-123456789012-us-east-1/*",
-        "arn:aws:s3:::tickets-${bucket}-123456789012-us-east-1",
-      ]
-      Condition = { Bool = { "aws:SecureTransport" = "false" } }
-    }])
-    error_message = output.policies["input_bucket"]
   }
 }

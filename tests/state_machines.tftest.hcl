@@ -33,9 +33,10 @@ variables {
   models = ["amazon.nova-micro-v1:0"]
 }
 
-run "definitions_are_rendered" {
+run "machines_are_rendered_and_their_roles_fit_them" {
   command = plan
 
+  # Definitions are rendered.
   assert {
     condition     = toset(keys(merge(module.control_plane.definitions, module.batch_inference.definitions, module.sync_inference.definitions))) == toset(["pipeline", "shard_and_submit", "fan_out"])
     error_message = "definitions are missing"
@@ -50,11 +51,8 @@ run "definitions_are_rendered" {
     condition     = alltrue([for name, definition in merge(module.control_plane.definitions, module.batch_inference.definitions, module.sync_inference.definitions) : strcontains(output.policies[name], one(distinct(flatten(regexall("\"Label\": \"(\\w+)\"", definition)))))])
     error_message = "the label of a map is not in the policy of its machine"
   }
-}
 
-run "a_role_may_invoke_exactly_what_its_machine_calls" {
-  command = plan
-
+  # A role may invoke exactly what its machine calls.
   assert {
     condition = alltrue([
       for name, definition in merge(module.control_plane.definitions, module.batch_inference.definitions, module.sync_inference.definitions) :
@@ -71,12 +69,9 @@ run "a_role_may_invoke_exactly_what_its_machine_calls" {
     ])
     error_message = output.policies["pipeline"]
   }
-}
 
-# https://docs.aws.amazon.com/step-functions/latest/dg/iam-policies-eg-dist-map.html
-run "a_distributed_map_may_run_follow_and_redrive_its_children" {
-  command = plan
-
+  # A distributed map may run follow and redrive its children.
+  # https://docs.aws.amazon.com/step-functions/latest/dg/iam-policies-eg-dist-map.html
   assert {
     condition = alltrue(flatten([
       for name, label in { pipeline = "CutCorpus", shard_and_submit = "SubmitShards", fan_out = "InferBatches" } : [

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import textwrap
 import threading
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -89,7 +90,8 @@ def test_ends_with_the_parent_that_it_watches() -> None:
 def test_sigterm_ends_own_workers_and_no_others() -> None:
     bystander = subprocess.Popen(["sleep", "600"])
     with LocalAws() as own:
-        worker = _worker_of(own)
+        _create_function(own, "import os\ndef handler(event, context): return os.getpid()")
+        worker = json.load(own.client("lambda").invoke(FunctionName="own")["Payload"])
         assert _alive(worker)
     assert not _alive(worker)
     assert bystander.poll() is None
@@ -97,18 +99,26 @@ def test_sigterm_ends_own_workers_and_no_others() -> None:
     bystander.wait()
 
 
-def test_worker_ends_when_the_server_is_killed_outright() -> None:
+def test_busy_worker_ends_when_the_server_is_killed_outright(tmp_path: Path) -> None:
+    started = tmp_path / "pid"
     own = LocalAws()
     own.start()
-    worker = _worker_of(own)
+    _create_function(
+        own,
+        f"""
+        import os, pathlib, time
+        def handler(event, context):
+            pathlib.Path({str(started)!r}).write_text(str(os.getpid()) + ".")
+            time.sleep(600)
+        """,
+        Timeout=900,
+    )
+    own.client("lambda").invoke(FunctionName="own", InvocationType="Event")
+    _until(lambda: started.exists() and started.read_text().endswith("."))
+    worker = int(started.read_text().rstrip("."))
     os.kill(own.pid, signal.SIGKILL)
     own.stop()
-    pause = threading.Event()
-    for _ in range(200):
-        if not _alive(worker):
-            break
-        pause.wait(0.05)
-    assert not _alive(worker)
+    _until(lambda: not _alive(worker))
 
 
 def test_foreign_settings_of_the_shell_are_cleared() -> None:
@@ -174,16 +184,19 @@ def test_every_seam_fits_the_installed_ministack() -> None:
 def test_changed_function_is_refused_with_its_name_and_both_versions(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(seams, "_seams", {})
 
-    @seams.replaces("json", "dumps", sha256="0" * 64)
+    monkeypatch.setattr(textwrap, "shorten", textwrap.shorten)
+    before = textwrap.shorten
+
+    @seams.replaces("textwrap", "shorten", sha256="0" * 64)
     def replacement() -> None: ...
 
     with pytest.raises(SystemExit) as refused:
         seams.apply()
     message = str(refused.value)
-    assert "json:dumps" in message
+    assert "textwrap:shorten" in message
     assert f"written for ministack {seams.EXPECTED_MINISTACK}" in message
     assert "found 1." in message
-    assert json.dumps(1) == "1"
+    assert textwrap.shorten is before
 
 
 def test_missing_function_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -198,17 +211,18 @@ def test_missing_function_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_one_bad_seam_leaves_all_functions_as_they_were(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(seams, "_seams", {})
-    before = json.loads
+    monkeypatch.setattr(textwrap, "indent", textwrap.indent)
+    before = textwrap.indent
 
-    @seams.replaces("json", "loads", sha256=seams.source_hash(json.loads))
+    @seams.replaces("textwrap", "indent", sha256=seams.source_hash(textwrap.indent))
     def good() -> None: ...
 
-    @seams.replaces("json", "dumps", sha256="0" * 64)
+    @seams.replaces("textwrap", "shorten", sha256="0" * 64)
     def bad() -> None: ...
 
     with pytest.raises(SystemExit):
         seams.apply()
-    assert json.loads is before
+    assert textwrap.indent is before
 
 
 def test_a_function_is_replaced_once(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -238,17 +252,25 @@ def test_names_imported_elsewhere_are_rebound(monkeypatch: pytest.MonkeyPatch) -
     assert control.dedent(" a") == textwrap.dedent(" a") == "A"  # type: ignore[attr-defined]
 
 
-def _worker_of(aws: LocalAws) -> int:
-    """Process id of a Lambda worker that has answered once."""
+def _until(condition: Callable[[], bool]) -> None:
+    """Wait for a condition; fail after 30 s."""
+    pause = threading.Event()
+    for _ in range(600):
+        if condition():
+            return
+        pause.wait(0.05)
+    raise AssertionError("waited 30 s in vain")
+
+
+def _create_function(aws: LocalAws, source: str, **members: Any) -> None:
+    """A function named `own` with a role of its own."""
     trust = {"Effect": "Allow", "Principal": {"Service": "lambda.amazonaws.com"}, "Action": "sts:AssumeRole"}
     document = json.dumps({"Version": "2012-10-17", "Statement": [trust]})
-    role = aws.client("iam").create_role(RoleName="worker", AssumeRolePolicyDocument=document)["Role"]["Arn"]
-    code = zipped({"app.py": "import os\ndef handler(event, context): return os.getpid()"})
-    functions = aws.client("lambda")
-    functions.create_function(
-        FunctionName="pid", Runtime="python3.13", Handler="app.handler", Role=role, Code={"ZipFile": code}
+    role = aws.client("iam").create_role(RoleName="own", AssumeRolePolicyDocument=document)["Role"]["Arn"]
+    code = {"ZipFile": zipped({"app.py": textwrap.dedent(source)})}
+    aws.client("lambda").create_function(
+        FunctionName="own", Runtime="python3.13", Handler="app.handler", Role=role, Code=code, **members
     )
-    return int(json.load(functions.invoke(FunctionName="pid")["Payload"]))
 
 
 def _alive(pid: int) -> bool:

@@ -191,42 +191,40 @@ def test_start_needs_the_rights_to_receive_and_delete(
     assert f"not authorized to perform: sqs:DeleteMessage on resource: {queues.dead_arn}" in message
 
 
-def test_no_message_is_lost_between_senders_and_pollers(
-    aws: LocalAws, queues: Queues, make_function: Callable[..., str], make_role: Callable[..., str]
-) -> None:
-    """Every message sent while an event source mapping polls the queue is handled: at-least-once delivery."""
-    seen = queues.sqs.create_queue(QueueName=f"{queues.name}-seen")["QueueUrl"]
-    source = """
-        import boto3, os
-        sqs = boto3.client("sqs")
-        def handler(event, context):
-            for record in event["Records"]:
-                sqs.send_message(QueueUrl=os.environ["SEEN"], MessageBody=record["body"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "_act_send_message", "_act_send_message_batch", "_act_delete_message", "_act_delete_message_batch",
+        "_expire_retained", "_dlq_sweep", "_collect_msgs",
+    ],
+)  # fmt: skip
+def test_calls_that_rewrite_a_queue_exclude_each_other(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Standard queues deliver at least once: a message sent while a poller rewrites the queue's list must stay.
+
+    The poller holds ministack's lock of the queues; every other function that changes them must take it too.
     """
-    name = make_function(
-        source, Role=make_role({"sqs:*": "*"}), Environment={"Variables": {"SEEN": seen}}, MemorySize=256
-    )
-    url = queues.sqs.create_queue(QueueName=f"{queues.name}-in", Attributes={"VisibilityTimeout": "120"})["QueueUrl"]
-    mapping = aws.client("lambda").create_event_source_mapping(
-        FunctionName=name, EventSourceArn=f"{queues.prefix}{queues.name}-in", BatchSize=10
-    )
-    bodies = [str(number) for number in range(200)]
-    threads = [threading.Thread(target=_send, args=(aws, url, bodies[part::4])) for part in range(4)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    found: set[str] = set()
-    for _ in range(200):
-        found |= set(queues.bodies(seen))
-        if len(found) == len(bodies):
-            break
-        threading.Event().wait(0.05)
-    aws.client("lambda").delete_event_source_mapping(UUID=mapping["UUID"])
-    assert sorted(found) == sorted(bodies)
+    from ministack.services import sqs as ministacks
 
+    from tests.local_aws import seams, sqs  # noqa: F401 - registers the seams
 
-def _send(aws: LocalAws, url: str, bodies: list[str]) -> None:
-    client = aws.client("sqs")
-    for body in bodies:
-        client.send_message(QueueUrl=url, MessageBody=body)
+    held: list[str] = []
+
+    class Lock:
+        def __enter__(self) -> None:
+            held.append(name)
+
+        def __exit__(self, *_: object) -> None: ...
+
+    class CalledError(Exception):
+        pass
+
+    def original(*_: object) -> None:
+        assert held == [name]
+        raise CalledError
+
+    monkeypatch.setattr(ministacks, "_queues_lock", Lock())
+    replacement = seams._seams[f"ministack.services.sqs:{name}"].replacement
+    (cell,) = [cell for cell in replacement.__closure__ or () if callable(cell.cell_contents)]
+    monkeypatch.setattr(cell, "cell_contents", original)
+    with pytest.raises(CalledError):
+        replacement()

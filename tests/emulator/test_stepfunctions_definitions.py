@@ -168,3 +168,10 @@ def test_role_is_checked_at_creation(machines: StateMachines) -> None:
     logging = {"level": "ERROR", "destinations": [{"cloudWatchLogsLogGroup": {"logGroupArn": "arn:aws:logs:x:1:y:*"}}]}
     with pytest.raises(ClientError, match=r"not authorized to access the Log Destination"):
         machines.create(single({"Type": "Pass"}), loggingConfiguration=logging)
+
+
+def test_role_must_trust_step_functions(machines: StateMachines, make_role: Callable[..., str]) -> None:
+    """procedure-create-iam-role: a role that states.amazonaws.com may not assume is refused."""
+    role = make_role({"states:*": "*"}, service="lambda.amazonaws.com")
+    with pytest.raises(ClientError, match=r"authorized to assume the provided role"):
+        machines.create(single({"Type": "Pass"}), roleArn=role)

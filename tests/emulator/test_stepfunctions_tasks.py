@@ -5,6 +5,7 @@ Pages are under https://docs.aws.amazon.com/step-functions/latest/dg/.
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import json
 import re
@@ -16,6 +17,7 @@ from botocore.exceptions import ClientError
 
 from tests.emulator.state_machines import StateMachines, distributed, output, single, until
 from tests.local_aws import LocalAws
+from tests.local_aws.stepfunctions import tokens
 
 INVOKE = "arn:aws:states:::lambda:invoke"
 WAIT = "arn:aws:states:::lambda:invoke.waitForTaskToken"
@@ -169,11 +171,19 @@ def test_task_failure_and_a_new_token_for_each_attempt(
 
 
 def test_token_errors(machines: StateMachines) -> None:
-    """API_SendTaskSuccess: InvalidToken for what is no token, InvalidOutput for what is no JSON."""
+    """API_SendTaskSuccess: InvalidToken, TaskDoesNotExist for a token of no task, InvalidOutput for what is no JSON."""
     for token in ("x", base64.b64encode(b"y" * 99).decode()):
         answer = lambda: machines.client.send_task_success(taskToken=token, output="{}")  # noqa: E731, B023
         assert refused(answer) == "InvalidToken"
     assert refused(lambda: machines.client.send_task_success(taskToken="x", output="{")) == "InvalidOutput"
+    foreign = asyncio.run(_issue())
+    answer = lambda: machines.client.send_task_success(taskToken=foreign, output="{}")  # noqa: E731
+    assert refused(answer) == "TaskDoesNotExist"
+
+
+async def _issue() -> str:
+    # Issued in this process: well formed, and unknown to the service.
+    return tokens.issue("arn:aws:states:us-east-1:123456789012:stateMachine:gone")[0]
 
 
 def test_heartbeat(

@@ -14,7 +14,7 @@ from typing import Any
 
 from tests.local_aws import seams
 
-from . import definitions, runtime, service, store
+from . import definitions, roles, runtime, service, store
 from .errors import ApiError
 
 _MODULE = "ministack.services.stepfunctions"
@@ -124,6 +124,8 @@ def _reset() -> None:
             if execution.runner is not None:
                 execution.runner.cancel()
         store.clear()
+        # The sessions of the roles are gone with everything else.
+        roles.client.cache_clear()
 
     runtime.wait_for(clear())
     seams.original(_MODULE, "reset")()

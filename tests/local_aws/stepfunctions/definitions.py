@@ -13,6 +13,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from tests.local_aws import iam
+
 from . import choices, integrations, paths, roles
 from .errors import ApiError
 
@@ -447,6 +449,19 @@ def _states(value: Any) -> Iterator[Mapping[str, Any]]:
                 yield from _states(inner)
 
 
+def require_trust(role: str) -> None:
+    """Refuse a role that Step Functions may not assume
+    (https://docs.aws.amazon.com/step-functions/latest/dg/procedure-create-iam-role.html). Raises ApiError."""
+    try:
+        iam.assume(role, "states.amazonaws.com", {"aws:SourceAccount": role.split(":")[4]})
+    except iam.AccessDeniedError as error:
+        raise ApiError(
+            "AccessDeniedException",
+            "Neither the global service principal states.amazonaws.com, nor the regional one is authorized to assume "
+            "the provided role.",
+        ) from error
+
+
 def require_role(definition: Mapping[str, Any], role: str, logging: Mapping[str, Any], region: str) -> None:
     """Refuse a machine whose role could not do what creating it needs.
 
@@ -454,6 +469,7 @@ def require_role(definition: Mapping[str, Any], role: str, logging: Mapping[str,
     https://docs.aws.amazon.com/step-functions/latest/dg/connect-stepfunctions.html and cw-logs.html.
     Raises ApiError AccessDeniedException.
     """
+    require_trust(role)
     account = role.split(":")[4]
     resources = [str(state.get("Resource")) for state in _states(definition) if state.get("Type") == "Task"]
     if any(re.search(r"states:startExecution\.sync(:2)?$", each) for each in resources):

@@ -46,6 +46,7 @@ async def run(
         scope.event("MapStateStarted", {"length": 0})
         scope.event("MapRunStarted", {"mapRunArn": map_run.arn})
     else:
+        _require_redrive(map_run)
         map_run.redrives += 1
         map_run.redriven = time.time()
         map_run.status, map_run.stop, map_run.error = "RUNNING", None, None
@@ -69,6 +70,13 @@ async def run(
     scope.event("MapRunSucceeded")
     scope.event("MapStateSucceeded")
     return result
+
+
+def _require_redrive(map_run: MapRun) -> None:
+    """https://docs.aws.amazon.com/step-functions/latest/dg/iam-policies-eg-dist-map.html"""
+    for child in map_run.children[:1]:
+        if reason := roles.denial(map_run.machine.role, "states:RedriveExecution", child.arn):
+            raise StateError("States.Permissions", reason)
 
 
 def _open(scope: engine.Scope, state: Mapping[str, Any], processor: Mapping[str, Any], value: Any) -> MapRun:
@@ -136,7 +144,8 @@ async def _run_children(
         unsuccessful = [child for child in map_run.children if child.status not in {"RUNNING", "SUCCEEDED"}]
     else:
         unsuccessful = []
-        items = _items(scope, state, value)
+        s3 = await _s3(scope) if "ItemReader" in state else None
+        items = _items(scope, state, value, s3)
         await runtime.call(_prepare, map_run, _inputs(scope, state, value, items))
         map_run.ready()
     exceeded = await _drive(scope, map_run, unsuccessful)
@@ -153,14 +162,18 @@ async def _run_children(
     return await runtime.call(writers.state_output, map_run, writer.get("WriterConfig", {}))
 
 
-def _items(scope: engine.Scope, state: Mapping[str, Any], value: Any) -> Iterator[readers.Item]:
+async def _s3(scope: engine.Scope) -> Any:
+    # Making a client takes long enough to be noticed by whatever else runs.
+    return await runtime.call(roles.client, "s3", scope.caller.role, scope.caller.region)
+
+
+def _items(scope: engine.Scope, state: Mapping[str, Any], value: Any, s3: Any) -> Iterator[readers.Item]:
     reader = state.get("ItemReader")
     if reader is None:
         return ((item, None) for item in engine.items_of(scope, state, value))
     config = reader.get("ReaderConfig", {})
     parameters = paths.resolve(reader.get("Parameters", {}), value, scope.context)
     limit = engine.number_of(scope, config, value, "MaxItems", low=1, high=100_000_000)
-    s3 = roles.client("s3", scope.caller.role, scope.caller.region)
     action = reader["Resource"].rsplit(":", 1)[-1]
     return itertools.islice(readers.read(s3, action, config, parameters), limit)
 
@@ -315,8 +328,7 @@ async def _run_child(scope: engine.Scope, map_run: MapRun, child: Execution) -> 
 async def _export(scope: engine.Scope, state: Mapping[str, Any], value: Any, map_run: MapRun) -> dict[str, Any]:
     writer = state["ResultWriter"]
     parameters = paths.resolve(writer.get("Parameters", {}), value, scope.context)
-    s3 = roles.client("s3", scope.caller.role, scope.caller.region)
-    details = await runtime.call(writers.export, s3, map_run, parameters, writer.get("WriterConfig", {}))
+    details = await runtime.call(writers.export, await _s3(scope), map_run, parameters, writer.get("WriterConfig", {}))
     map_run.executions.results_written = len(map_run.children)
     map_run.items.results_written = sum(child.items for child in map_run.children)
     return {"MapRunArn": map_run.arn, "ResultWriterDetails": details}

@@ -217,6 +217,9 @@ async def _start_execution(resource: Resource, payload: dict[str, Any], caller: 
         raise StateError(f"StepFunctions.{name}", cause) from error
     if resource.pattern not in {"sync", "sync:2"}:
         return {"ExecutionArn": child.arn, "StartDate": iso(child.start)} | _metadata()
+    if reason := roles.denial(caller.role, "states:DescribeExecution", child.arn):
+        cause = f"{reason} (Service: AWSStepFunctions; Status Code: 400; Error Code: AccessDeniedException)"
+        raise StateError("StepFunctions.AWSStepFunctionsException", cause)
     await _ended(child, caller)
     described = _nested_result(child)
     if child.status != "SUCCEEDED":
@@ -235,8 +238,9 @@ async def _ended(child: Execution, caller: Caller) -> None:
     try:
         await waiter
     except asyncio.CancelledError:
-        # The caller was stopped or timed out: what it waits for is stopped with it.
-        caller.stop(child)
+        # The caller was stopped or timed out: what it waits for is stopped with it, if the role may.
+        if roles.denial(caller.role, "states:StopExecution", child.arn) is None:
+            caller.stop(child)
         raise
 
 

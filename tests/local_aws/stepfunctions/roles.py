@@ -17,7 +17,7 @@ from tests.local_aws import iam
 def denial(role_arn: str, action: str, resource_arn: str) -> str | None:
     """Why the role may not do `action` on the resource, in AWS's words; None when it may."""
     try:
-        iam.authorize(role_arn, action, resource_arn)
+        iam.authorize(role_arn, action, resource_arn, session=_session(role_arn))
     except iam.AccessDeniedError as error:
         return str(error)
     return None
@@ -44,11 +44,15 @@ def client(service: str, role_arn: str, region: str) -> Any:
     )
 
 
+def _session(role_arn: str) -> str:
+    return hashlib.sha256(role_arn.encode()).hexdigest()[:32]
+
+
 def _register(role_arn: str, keys: dict[str, str]) -> None:
     from ministack.services import sts
 
     account, role = role_arn.split(":")[4], role_arn.rsplit("/", 1)[-1]
-    session = "states-" + hashlib.sha256(role_arn.encode()).hexdigest()[:20]
+    session = _session(role_arn)
     sts.register_session(
         keys["id"],
         {

@@ -18,8 +18,9 @@ from tests.local_aws import knobs
 
 T = TypeVar("T")
 
-LAMBDA_CALLS = 64
-"""Lambda invocations of executions under way at once; more wait, and their time limits wait with them."""
+LAMBDA_CALLS = 16
+"""Lambda invocations of executions under way at once; more wait, and their time limits wait with them. AWS runs a
+thousand, but here each is a process on this machine."""
 
 _service_pool = ThreadPoolExecutor(16, thread_name_prefix="states-call")
 _lambda_pool = ThreadPoolExecutor(LAMBDA_CALLS, thread_name_prefix="states-lambda")
