@@ -192,11 +192,25 @@ def test_heartbeat(
     """state-task: without a heartbeat within HeartbeatSeconds(Path) the task fails with States.HeartbeatTimeout."""
     state = waits(aws, unique, HeartbeatSecondsPath="$.beat", TimeoutSeconds=60)
     execution = machines.start(machines.create(single(state), {"sqs:SendMessage": "*"}), {"beat": 1})
-    message = until(queue, "the token")
-    machines.client.send_task_heartbeat(taskToken=message["token"])
     described = machines.end(execution)
     assert described["error"] == "States.HeartbeatTimeout"
+    message = until(queue, "the token")
     assert refused(lambda: machines.client.send_task_heartbeat(taskToken=message["token"])) == "TaskTimedOut"
+
+
+def test_heartbeat_starts_the_time_anew() -> None:
+    """API_SendTaskHeartbeat: the time of HeartbeatSeconds begins again."""
+
+    async def beat() -> tuple[float, float]:
+        token, waiting = tokens.issue("arn:aws:states:us-east-1:123456789012:stateMachine:m")
+        async with asyncio.timeout(10) as limit:
+            waiting.limit, waiting.heartbeat = limit, 500
+            before = limit.when()
+            tokens.beat(token)
+            return before or 0, limit.when() or 0
+
+    before, after = asyncio.run(beat())
+    assert after - before >= 490
 
 
 def test_answer_before_the_function_returns(
