@@ -14,7 +14,7 @@ import json
 import threading
 import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -239,9 +239,9 @@ def _exclusive(name: str, sha256: str) -> None:
 
     def locked(*arguments: Any, **named: Any) -> Any:
         with sqs._queues_lock:
-            return function(*arguments, **named)
+            return seams.original(_SERVICE, name)(*arguments, **named)
 
-    function: Callable[..., Any] = getattr(sqs, name)
+    function = getattr(sqs, name)
     seams.replaces(_SERVICE, name, sha256=sha256)(locked)
     for action, handler in sqs._HANDLERS.items():
         if handler is function:
