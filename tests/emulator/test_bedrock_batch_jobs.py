@@ -540,11 +540,7 @@ def test_a_job_can_be_made_to_expire(batch: Batch) -> None:
 
 
 def test_the_manifest_can_be_missing_or_late(batch: Batch) -> None:
-    faulty(
-        batch,
-        {"target": "job", "do": "no_manifest", "times": 1},
-        {"target": "job", "do": "late_manifest", "seconds": 1},
-    )
+    faulty(batch, {"target": "job", "do": "no_manifest"})
     assert "manifest.json.out" not in batch.output_keys(batch.run(some(3)))
     faulty(batch, {"target": "job", "do": "late_manifest", "seconds": 1})
     job = batch.run(some(3))

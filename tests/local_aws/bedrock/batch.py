@@ -20,7 +20,7 @@ from array import array
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from tests.local_aws import faults, knobs
 from tests.local_aws.bedrock import bodies, evaluation, jobs, objects, openai, quotas, roles
@@ -289,8 +289,7 @@ def _process_chunk(
         body.write(_damaged(answer, outcome, job.name))
 
 
-@dataclass(frozen=True)
-class _Answer:
+class _Answer(NamedTuple):
     record_id: str
     line: bytes
     success: bool

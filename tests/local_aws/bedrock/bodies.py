@@ -10,8 +10,7 @@ from __future__ import annotations
 import hashlib
 import itertools
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from tests.local_aws.bedrock import shapes
 from tests.local_aws.bedrock.models import Model
@@ -20,8 +19,7 @@ from tests.local_aws.bedrock.wire import AwsError
 Api = Literal["Converse", "InvokeModel"]
 
 
-@dataclass(frozen=True)
-class Prompt:
+class Prompt(NamedTuple):
     """What the model is asked, whatever the body's form. `text` is the last user message; `length` counts every
     character of the input (system and all messages); `roles` holds the conversation for a real model."""
 
@@ -36,8 +34,7 @@ class Prompt:
     stop_sequences: tuple[str, ...]
 
 
-@dataclass(frozen=True)
-class Completion:
+class Completion(NamedTuple):
     """What the model answers."""
 
     text: str

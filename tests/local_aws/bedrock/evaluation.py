@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from tests.local_aws import faults, knobs
 from tests.local_aws.bedrock import bodies, openai, standin
@@ -25,8 +24,7 @@ EXCEPTION_OF = {
 }
 
 
-@dataclass(frozen=True)
-class Evaluated:
+class Evaluated(NamedTuple):
     """The response body, and the tokens it cost."""
 
     response: dict[str, Any]
