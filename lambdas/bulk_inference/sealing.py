@@ -74,11 +74,8 @@ def seal(pieces: Sequence[PieceCount], mode: str, *, min_records: int, max_recor
     # The smallest first: those cannot be jobs alone, so that they must not be the ones the copying budget leaves out.
     small = sorted((piece for piece in ordered if piece.records < threshold), key=lambda one: (one.records, one.piece))
     sealing = Sealing(kept=kept)
-    budget = MERGE_BYTES
     for group in _groups(small, max_records, max_bytes):
-        size = sum(piece.bytes for piece in group)
-        if len(group) > 1 and sum(piece.records for piece in group) >= min_records and size <= budget:
-            budget -= size
+        if len(group) > 1 and sum(piece.records for piece in group) >= min_records:
             sealing.merges.append(group)
             continue
         for piece in group:
@@ -90,8 +87,12 @@ def seal(pieces: Sequence[PieceCount], mode: str, *, min_records: int, max_recor
 
 def _groups(pieces: Iterable[PieceCount], max_records: int, max_bytes: int) -> list[list[PieceCount]]:
     groups: list[list[PieceCount]] = []
-    records = size = 0
+    records = size = copied = 0
     for piece in pieces:
+        copied += piece.bytes
+        if copied > MERGE_BYTES:
+            groups.append([piece])
+            continue
         if not groups or records + piece.records > max_records or size + piece.bytes > max_bytes:
             groups.append([])
             records = size = 0

@@ -1,0 +1,53 @@
+"""The canary: what it lets pass, what it stops."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+
+from bulk_inference.aws.bedrock_runtime import Outcome
+from bulk_inference.canary import run_canary
+from bulk_inference.errors import CanaryFailedError, ThrottledError
+
+GOOD = Outcome(output={})
+BAD = Outcome(error_class="invalid_request", error_code="ValidationException", error_message="temperature and top_p")
+BUSY = Outcome(error_class="throttled", error_code="ThrottlingException", error_message="slow down")
+
+
+class Model:
+    def __init__(self, *outcomes: Outcome) -> None:
+        self._outcomes = list(outcomes)
+        self.calls = 0
+
+    def infer(self, model_id: str, api: str, body: Mapping[str, Any]) -> Outcome:
+        self.calls += 1
+        return self._outcomes.pop(0)
+
+
+def run(*outcomes: Outcome) -> str | None:
+    return run_canary([{}] * len(outcomes), Model(*outcomes), "m", "converse")
+
+
+def test_success_and_no_record_pass_silently() -> None:
+    assert run(GOOD, GOOD) is None
+    assert run() is None
+
+
+def test_one_poison_record_does_not_stop_the_run() -> None:
+    assert run(BAD, GOOD) == "canary: 1 of 2 records failed on demand (1 × ValidationException)"
+
+
+def test_all_failed_stops_with_the_services_words() -> None:
+    with pytest.raises(CanaryFailedError, match="temperature and top_p"):
+        run(BAD, BUSY, BAD)
+
+
+def test_all_throttled_is_tried_again() -> None:
+    with pytest.raises(ThrottledError, match="slow down"):
+        run(BUSY, BUSY)
+
+
+def test_a_throttle_after_a_success_ends_the_canary() -> None:
+    model = Model(GOOD, BUSY, GOOD)
+    run_canary([{}] * 3, model, "m", "converse")
+    assert model.calls == 2

@@ -1,0 +1,185 @@
+"""Plans: cuts that cover the corpus exactly, modes and limits inside the quotas."""
+
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bulk_inference import planning
+from bulk_inference.errors import InvalidRequestError
+from bulk_inference.planning import (
+    Cut,
+    Part,
+    Sample,
+    choose_mode,
+    cut_line,
+    estimate,
+    is_corpus_object,
+    plan_cuts,
+    refuse_compressed,
+    resolve_limits,
+    resolve_settings,
+)
+from bulk_inference.spec import Defaults, Quota, Quotas
+
+
+@dataclass(frozen=True)
+class Stored:
+    key: str
+    size: int
+    etag: str = "e"
+
+
+def quotas(**values: int) -> Quotas:
+    known = {
+        "min_records_per_job": 100,
+        "max_records_per_job": 50_000,
+        "max_records_per_file": 40_000,
+        "max_file_bytes": 900,
+        "max_job_bytes": 4500,
+        "max_jobs_in_flight": 7,
+    } | values
+    return Quotas(**{name: Quota(value, "service-quotas") for name, value in known.items()})
+
+
+@given(st.lists(st.integers(0, 500), max_size=30), st.integers(1, 100))
+def test_cuts_cover_every_byte_once(sizes: list[int], cut_bytes: int) -> None:
+    objects = [Stored(f"k{n:03d}", size) for n, size in enumerate(sizes)]
+    cuts = list(plan_cuts(objects, cut_bytes))
+    assert [cut.cut for cut in cuts] == [f"{n:05d}" for n in range(1, len(cuts) + 1)]
+    assert all(0 < cut.bytes <= cut_bytes for cut in cuts)
+    parts = [part for cut in cuts for part in cut.parts]
+    for stored in objects:
+        own = [part for part in parts if part.key == stored.key]
+        assert sum(part.end - part.start for part in own) == stored.size
+        assert all(before.end == after.start for before, after in pairwise(own))
+        assert all(part.size == stored.size and part.start < part.end for part in own)
+
+
+def test_small_objects_share_a_cut_and_large_ones_are_cut_evenly() -> None:
+    cuts = list(plan_cuts([Stored("a", 4), Stored("b", 5), Stored("c", 25)], 10))
+    assert [(part.key, part.start, part.end) for cut in cuts for part in cut.parts] == [
+        ("a", 0, 4),
+        ("b", 0, 5),
+        ("c", 0, 8),
+        ("c", 8, 16),
+        ("c", 16, 25),
+    ]
+    assert [len(cut.parts) for cut in cuts] == [2, 1, 1, 1]
+
+
+def test_a_cut_stays_small_enough_for_a_state_input() -> None:
+    objects = [Stored(f"{n:05d}/" + "ü" * 500, 1) for n in range(2000)]
+    assert all(len(cut_line(cut)) < 200_000 for cut in plan_cuts(objects, 10**9))
+
+
+def test_too_many_cuts_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(planning, "MAX_CUTS", 3)
+    with pytest.raises(InvalidRequestError, match="cut_bytes"):
+        list(plan_cuts([Stored("a", 40)], 10))
+
+
+def test_a_cut_survives_json() -> None:
+    cut = Cut("00001", [Part("ü", 1, 2, 3, "e")])
+    assert Cut.from_json(cut.to_json()) == cut
+
+
+@pytest.mark.parametrize(
+    ("key", "read"),
+    [
+        ("a/b.jsonl", True),
+        ("a/b.NDJSON", True),
+        ("b.json", True),
+        ("a/_SUCCESS", False),
+        ("a/.hidden.jsonl", False),
+        ("a/b.csv", False),
+        ("a/b.jsonl.gz", False),
+        ("a/", False),
+    ],
+)
+def test_objects_below_a_prefix(key: str, read: bool) -> None:
+    assert is_corpus_object(key) is read
+
+
+def test_a_compressed_object_is_refused() -> None:
+    refuse_compressed("a.jsonl")
+    with pytest.raises(InvalidRequestError, match="compressed"):
+        refuse_compressed("a.jsonl.gz")
+
+
+def test_the_estimate_scales_the_sample() -> None:
+    found = estimate(10_000, Sample(lines=10, bytes=1000, records=5, input_tokens=50), 20)
+    assert (found.records, found.input_tokens, found.max_output_tokens) == (50, 500, 1000)
+    assert estimate(0, Sample(0, 0, 0, 0), 20).records == 0
+
+
+@pytest.mark.parametrize(
+    ("wanted", "records", "capable", "mode"),
+    [
+        ("auto", 1000, True, "batch"),
+        ("auto", 999, True, "sync"),
+        ("auto", 10**6, False, "sync"),
+        ("sync", 10**6, True, "sync"),
+        ("batch", 5, True, "batch"),
+    ],
+)
+def test_mode(wanted: str, records: int, capable: bool, mode: str) -> None:
+    assert choose_mode(wanted, records, quotas(), capable, "m")[0] == mode
+
+
+def test_batch_of_a_model_without_batch_is_refused() -> None:
+    with pytest.raises(InvalidRequestError, match=r"run\.mode"):
+        choose_mode("batch", 10**6, quotas(), False, "m")
+
+
+def test_limits_are_the_tightest_quota_unless_the_request_is_tighter() -> None:
+    limits, notes = resolve_limits({}, Defaults(), quotas(), "batch")
+    assert (limits.max_records_per_shard, limits.max_bytes_per_shard, notes) == (40_000, 900, [])
+    assert limits.max_line_bytes < limits.max_bytes_per_shard
+    limits, notes = resolve_limits({"max_records_per_shard": 400, "max_attempts": 1}, Defaults(), quotas(), "batch")
+    assert (limits.max_records_per_shard, limits.max_attempts, notes) == (400, 1, [])
+
+
+def test_a_wish_over_the_quota_is_lowered_and_said() -> None:
+    limits, notes = resolve_limits({"max_records_per_shard": 50_000}, Defaults(), quotas(), "batch")
+    assert limits.max_records_per_shard == 40_000
+    assert "limits.max_records_per_shard: 50000 lowered to 40000" in notes[0]
+
+
+def test_a_shard_that_can_never_be_a_job_is_refused_in_batch_only() -> None:
+    with pytest.raises(InvalidRequestError, match=r"limits\.max_records_per_shard: 99 is below the 100"):
+        resolve_limits({"max_records_per_shard": 99}, Defaults(), quotas(), "batch")
+    assert resolve_limits({"max_records_per_shard": 99}, Defaults(), quotas(), "sync")[0].max_records_per_shard == 99
+
+
+def settings(request: dict[str, Any], limits_of: Quotas, cuts: int = 3, tokens: int = 100) -> Any:
+    limits, _ = resolve_limits(request, Defaults(), limits_of, "sync")
+    return resolve_settings(request, Defaults(), limits_of, limits, cuts, tokens, 900, 1)
+
+
+def test_concurrency_names_the_limit_that_decided() -> None:
+    found, notes = settings({}, quotas())
+    assert (found.cut_concurrency, found.job_concurrency, found.infer_concurrency) == (3, 7, 10)
+    assert "the account's quota" in notes[0]
+    assert "not known" in notes[1]
+    found, notes = settings({"job_concurrency": 2, "infer_concurrency": 4}, quotas())
+    assert (found.job_concurrency, found.infer_concurrency) == (2, 4)
+    assert all("as set" in note for note in notes)
+
+
+def test_inference_workers_follow_tokens_per_minute() -> None:
+    limits_of = quotas()
+    limits_of = Quotas(**{**vars(limits_of), "tokens_per_minute": Quota(600_000, "service-quotas")})
+    found, notes = settings({}, limits_of)
+    assert found.infer_concurrency == 10
+    assert "600000 tokens per minute (service-quotas), about 1000" in notes[1]
+    found, _ = settings({}, Quotas(**{**vars(limits_of), "tokens_per_minute": Quota(1, "override")}))
+    assert found.infer_concurrency == 1
+
+
+def test_a_jobs_task_outlasts_the_job() -> None:
+    found, _ = settings({"job_timeout_hours": 30}, quotas())
+    assert found.job_timeout_seconds > 30 * 3600
