@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import os
+import threading
 from collections.abc import Callable
 from typing import Any
 
@@ -188,16 +189,19 @@ def test_packages_of_the_server_are_not_importable(make_function: Make, invoke: 
 def test_layers_are_importable_and_the_function_comes_first(
     aws: LocalAws, make_function: Make, invoke: Invoke, unique: str
 ) -> None:
-    """Working with layers for Python: `python/` is on the path; the function's own files win."""
-    layer = aws.client("lambda").publish_layer_version(
-        LayerName=unique,
-        Content={"ZipFile": zipped({"python/only_here.py": "value = 'layer'", "python/both.py": "value = 'layer'"})},
-    )["LayerVersionArn"]
+    """Working with layers for Python: `python/` is on the path; a later layer's files win, the function's own first."""
+    layers = [
+        aws.client("lambda").publish_layer_version(
+            LayerName=f"{unique}-{name}",
+            Content={"ZipFile": zipped({f"python/{module}.py": f"value = '{name}'" for module in ("layer", "both")})},
+        )["LayerVersionArn"]
+        for name in ("first", "second")
+    ]
     code = zipped({
-        "app.py": "import both, only_here\ndef handler(event, context): return [only_here.value, both.value]",
+        "app.py": "import both, layer\ndef handler(event, context): return [layer.value, both.value]",
         "both.py": "value = 'function'",
     })  # fmt: skip
-    assert invoke(make_function("", Code={"ZipFile": code}, Layers=[layer])) == (["layer", "function"], None)
+    assert invoke(make_function("", Code={"ZipFile": code}, Layers=layers)) == (["second", "function"], None)
 
 
 def test_changed_configuration_reaches_the_next_call(aws: LocalAws, make_function: Make, invoke: Invoke) -> None:
@@ -227,11 +231,25 @@ def test_printed_lines_are_logged_in_the_environments_stream(
     assert "Max Memory Used" in messages[4]
 
 
-def test_log_tail_is_complete_when_the_call_returns(aws: LocalAws, make_function: Make) -> None:
-    """Invoke, LogType=Tail: the last 4 KB of the log of this very call, however late its last line was written."""
+def test_log_tail_holds_the_calls_last_line(aws: LocalAws, make_function: Make) -> None:
+    """Invoke, LogType=Tail: the last 4 KB of the log of this very call."""
     name = make_function("def handler(event, context):\n    for n in range(200): print('line', n)")
     answer = aws.client("lambda").invoke(FunctionName=name, LogType="Tail")
     assert base64.b64decode(answer["LogResult"]).decode().rstrip().endswith("line 199")
+
+
+def test_log_of_a_call_is_read_up_to_its_mark() -> None:
+    """A call's log is complete however late its last line arrives, and the next call's lines are not in it."""
+    from tests.local_aws import lambda_workers
+
+    source, sink = os.pipe()
+    logs = lambda_workers._Logs(source)
+    os.write(sink, b"early ")
+    rest = b"late" + lambda_bootstrap.END_OF_LOG + b"request-1\nnext" + lambda_bootstrap.END_OF_LOG + b"request-2\n"
+    threading.Timer(0.2, os.write, (sink, rest)).start()
+    assert logs.until_mark("request-1", seconds=30) == "early late"
+    assert logs.until_mark("request-2", seconds=30) == "next"
+    os.close(sink)
 
 
 def test_role_without_log_permissions_runs_without_logs(
