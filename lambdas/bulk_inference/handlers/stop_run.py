@@ -21,12 +21,12 @@ metrics = Metrics()
 def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
     """Event: "Step Functions Execution Status Change"."""
     stopping = Stopping.from_event(event)
+    metrics.add_metric("RunsStopped", MetricUnit.Count, int(stopping is not None))
     if stopping is None:
         return {"stopped": 0}
     runs = services.runs_table()
     stopped = stop(stopping, runs=runs, jobs=services.batch_jobs(), now=time.time())
     if stopped.meta is not None:
         announce_stop(stopped.meta, services.environment().output_bucket, runs=runs, bus=services.completion_bus())
-    metrics.add_metric("RunsStopped", MetricUnit.Count, 1)
     logger.info("run stopped", run=stopping.run, status=stopping.status, jobs=stopped.jobs)
     return {"stopped": stopped.jobs}
