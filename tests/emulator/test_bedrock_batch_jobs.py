@@ -154,9 +154,13 @@ def test_converse_lines_need_the_invocation_type(batch: Batch) -> None:
 
 
 def test_native_lines_do_not_go_with_converse(batch: Batch) -> None:
-    native = [{"recordId": "n", "modelInput": {"prompt": "x", "max_tokens": 5}}]
-    job = batch.run(native, modelId=OLD_HAIKU)
-    assert (job["status"], job["errorRecordCount"]) == ("Completed", 1)
+    text, blocks = claude_line("text", "A word."), claude_line("blocks", "A word.")
+    blocks["modelInput"]["messages"][0]["content"] = [{"type": "text", "text": "A word."}]
+    job = batch.run([text, blocks], modelId=OLD_HAIKU)
+    assert (job["status"], job["successRecordCount"], job["errorRecordCount"]) == ("Completed", 0, 2)
+    errors = {line["recordId"]: line["error"]["errorMessage"] for line in batch.lines(job)}
+    assert "Member must be a list" in errors["text"]
+    assert "exactly one member of the union set" in errors["blocks"]
 
 
 @pytest.mark.parametrize(
@@ -530,6 +534,16 @@ def test_a_job_can_be_made_to_end_early(batch: Batch, status: str, manifest: boo
     assert (job["status"], job["message"], job["processedRecordCount"]) == (status, "As planned.", 10)
     assert len(batch.lines(job)) == 10
     assert ("manifest.json.out" in batch.output_keys(job)) is manifest
+
+
+def test_a_slow_record_does_not_hold_up_another_job(batch: Batch) -> None:
+    faulty(batch, {"target": "record", "match": {"recordId": "slow"}, "do": "delay", "seconds": 3})
+    batch.upload("in/slow.jsonl", [converse_line("slow", "Slow.")])
+    slow = batch.create(inputDataConfig=batch.source("in/slow.jsonl"))
+    batch.until(slow, "InProgress")
+    assert batch.run(some(3))["status"] == "Completed"
+    assert batch.get(slow)["status"] == "InProgress"
+    assert batch.ended(slow)["status"] == "Completed"
 
 
 def test_a_job_can_be_made_to_expire(batch: Batch) -> None:

@@ -72,6 +72,13 @@ def test_a_batch_record_gets_the_same_answer_as_on_demand(batch: Batch, runtime:
     assert in_batch["usage"]["outputTokens"] == on_demand["usage"]["outputTokens"]
 
 
+def test_a_model_can_be_named_by_every_arn(batch: Batch, runtime: Any) -> None:
+    own = f"arn:aws:bedrock:us-east-1::foundation-model/{NOVA}"
+    profile = f"arn:aws:bedrock:us-east-1:{batch.aws.account}:inference-profile/{HAIKU}"
+    for model_id in (own, profile):
+        assert converse(runtime, model_id=model_id)["stopReason"] == "end_turn"
+
+
 def test_max_tokens_and_stop_sequences_end_the_text(runtime: Any) -> None:
     cut = converse(runtime, inferenceConfig={"maxTokens": 5})
     assert (cut["stopReason"], cut["usage"]["outputTokens"]) == ("max_tokens", 5)

@@ -189,9 +189,9 @@ _rules: list[Rule] = []
 _lock = threading.Lock()
 
 
-def active(target: Target) -> bool:
-    """Whether any rule has this target: lets hot paths skip gathering facts."""
-    return any(rule.target == target for rule in _rules)
+def active(target: Target, do: str | None = None) -> bool:
+    """Whether any rule has this target (and action): lets hot paths skip gathering facts."""
+    return any(rule.target == target and do in (None, rule.do) for rule in _rules)
 
 
 def strike(target: Target, identity: str | None = None, **facts: object) -> Rule | None:

@@ -23,14 +23,14 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from tests.local_aws import faults, knobs
-from tests.local_aws.bedrock import bodies, evaluation, jobs, objects, openai, quotas, roles
+from tests.local_aws.bedrock import bodies, evaluation, jobs, objects, quotas, roles
 from tests.local_aws.bedrock.jobs import InterruptedJobError, Job
 from tests.local_aws.bedrock.wire import AwsError
 
 logger = logging.getLogger(__name__)
 
 CHUNK = 250
-REAL_MODEL_WORKERS = 8
+SLOW_MODEL_WORKERS = 8
 SLOT_POLL_SECONDS = 0.1
 
 _encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
@@ -270,8 +270,8 @@ def _process_chunk(
 ) -> None:
     speed = knobs.current.records_per_second
     job.pause(len(chunk) / speed if speed > 0 else 0)
-    if openai.configured():
-        with ThreadPoolExecutor(REAL_MODEL_WORKERS) as pool:
+    if evaluation.may_wait():
+        with ThreadPoolExecutor(SLOW_MODEL_WORKERS) as pool:
             answers = list(pool.map(lambda position: _evaluate(job, file, position), chunk))
     else:
         with _turn:
@@ -377,4 +377,7 @@ def _finish(job: Job, status: str, message: str, outcome: _Outcome, progress: _P
     job.move(status, message)
     if wanted and outcome.manifest_delay > 0:
         time.sleep(outcome.manifest_delay)
-        _put(job, "manifest.json.out", data)
+        try:
+            _put(job, "manifest.json.out", data)
+        except FailedJobError as problem:
+            logger.warning("manifest of %s not written: %s", job.arn, problem)

@@ -34,8 +34,8 @@ class Evaluated(NamedTuple):
 
 
 def may_wait() -> bool:
-    """Whether an answer may take long, so that it must not be made on the server's event loop."""
-    return faults.active("record")
+    """Whether an answer may take long, so that nothing else may wait for it."""
+    return openai.configured() or faults.active("record", "delay")
 
 
 def evaluate(api: Api, model: Model, body: dict[str, Any], mode: str, **facts: object) -> Evaluated:

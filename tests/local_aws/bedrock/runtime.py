@@ -13,7 +13,7 @@ import time
 from typing import Any
 
 from tests.local_aws import knobs
-from tests.local_aws.bedrock import bodies, evaluation, models, openai
+from tests.local_aws.bedrock import bodies, evaluation, models
 from tests.local_aws.bedrock.bodies import Api, Prompt
 from tests.local_aws.bedrock.models import Route
 from tests.local_aws.bedrock.place import Place
@@ -61,7 +61,7 @@ async def _answered(api: Api, route: Route, request: dict[str, Any], prompt: Pro
     metadata = request.get("requestMetadata")
     record_id = metadata.get("recordId") if isinstance(metadata, dict) else None
     arguments = (api, route.model, request, prompt, "sync")
-    if openai.configured() or evaluation.may_wait():
+    if evaluation.may_wait():
         return await asyncio.to_thread(evaluation.answer, *arguments, recordId=record_id)
     return evaluation.answer(*arguments, recordId=record_id)
 

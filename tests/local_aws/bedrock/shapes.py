@@ -58,8 +58,9 @@ def _structure_problems(shape: Any, value: object, path: str) -> Iterator[str]:
         if value.get(name) is None:
             yield _violation(None, _join(path, name), "Member must not be null")
     if getattr(shape, "is_tagged_union", False):
-        named = [name for name in shape.members if value.get(name) is not None]
-        if len(named) != 1:
+        # Members that the union does not know count too: {"type": "text", "text": …} is not a content block.
+        named = [name for name, each in value.items() if each is not None]
+        if len(named) != 1 or named[0] not in shape.members:
             yield _violation(sorted(value), path, "Member must have exactly one member of the union set")
     for name, member in shape.members.items():
         if value.get(name) is not None:
