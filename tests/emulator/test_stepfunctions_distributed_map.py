@@ -349,7 +349,9 @@ def test_stop_aborts_children(machines: StateMachines, unique: str) -> None:
     assert (described["status"], described["error"], described["cause"]) == ("ABORTED", "Enough", "tested")
     run = machines.map_run(execution)
     assert (run["status"], run["executionCounts"]["aborted"], run["executionCounts"]["pending"]) == ("ABORTED", 2, 1)
-    assert {each["status"] for each in machines.children(run["mapRunArn"])} == {"ABORTED"}
+    for child in machines.children(run["mapRunArn"]):
+        assert child["status"] == "ABORTED"
+        assert machines.events(child["executionArn"])[-2:] == ["WaitStateAborted", "ExecutionAborted"]
     until(lambda: machines.map_run(execution)["executionCounts"]["resultsWritten"], "the results")
     found = read_manifest(machines, unique, manifest_key(machines, unique))
     assert {kind: len(entries) for kind, entries in found.items()} == {"FAILED": 2, "PENDING": 1, "SUCCEEDED": 0}

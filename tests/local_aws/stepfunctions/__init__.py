@@ -132,7 +132,8 @@ def _reset() -> None:
 
 
 def install() -> None:
-    """Register what replaces functions of ministack."""
+    """Register what replaces functions of ministack, and start the engine's thread."""
+    runtime.loop()
     for name, replacement, sha256 in (
         ("handle_request", _handle_request, "efa6e8c4532a9e05de1d5c451ba1609388c4cb6662e72df46f3fb9158a84e9c4"),
         ("_start_execution", _start_execution, "9923282fc76c57b9d2541cc83863bfb69f2472b29aec9a9fc3454f3d19d045b4"),
