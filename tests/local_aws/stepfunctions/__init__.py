@@ -63,7 +63,10 @@ def _check_new(request: Mapping[str, Any]) -> None:
     name = request.get("name", "")
     service.check_name(name)
     definition = definitions.require_valid(request.get("definition", ""))
-    definitions.require_role(definition, request.get("roleArn", ""), request.get("loggingConfiguration", {}), _region())
+    role = request.get("roleArn", "")
+    account = next(iter(role.split(":")[4:5]), "")
+    machine = f"arn:aws:states:{_region()}:{account}:stateMachine:{name}"
+    definitions.require_role(definition, role, request.get("loggingConfiguration", {}), machine)
 
 
 def _check_update(request: Mapping[str, Any]) -> None:
@@ -75,7 +78,8 @@ def _check_update(request: Mapping[str, Any]) -> None:
     merged = {**record, **request}
     definition = definitions.require_valid(merged.get("definition", ""))
     if record:
-        definitions.require_role(definition, merged["roleArn"], merged.get("loggingConfiguration", {}), _region())
+        machine = merged["stateMachineArn"]
+        definitions.require_role(definition, merged["roleArn"], merged.get("loggingConfiguration", {}), machine)
 
 
 def _region() -> str:

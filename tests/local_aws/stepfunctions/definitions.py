@@ -449,11 +449,12 @@ def _states(value: Any) -> Iterator[Mapping[str, Any]]:
                 yield from _states(inner)
 
 
-def require_trust(role: str) -> None:
-    """Refuse a role that Step Functions may not assume
+def require_trust(role: str, machine: str) -> None:
+    """Refuse a role that Step Functions may not assume for the state machine of this ARN; its trust policy may ask
+    for account and machine
     (https://docs.aws.amazon.com/step-functions/latest/dg/procedure-create-iam-role.html). Raises ApiError."""
     try:
-        iam.assume(role, "states.amazonaws.com", {"aws:SourceAccount": role.split(":")[4]})
+        iam.assume(role, "states.amazonaws.com", {"aws:SourceAccount": machine.split(":")[4], "aws:SourceArn": machine})
     except iam.AccessDeniedError as error:
         raise ApiError(
             "AccessDeniedException",
@@ -462,15 +463,15 @@ def require_trust(role: str) -> None:
         ) from error
 
 
-def require_role(definition: Mapping[str, Any], role: str, logging: Mapping[str, Any], region: str) -> None:
-    """Refuse a machine whose role could not do what creating it needs.
+def require_role(definition: Mapping[str, Any], role: str, logging: Mapping[str, Any], machine: str) -> None:
+    """Refuse a machine, named by its ARN, whose role could not do what creating it needs.
 
     AWS makes a managed rule for `.sync` of nested executions, and a log delivery, in the role's name at this time:
     https://docs.aws.amazon.com/step-functions/latest/dg/connect-stepfunctions.html and cw-logs.html.
     Raises ApiError AccessDeniedException.
     """
-    require_trust(role)
-    account = role.split(":")[4]
+    require_trust(role, machine)
+    region, account = machine.split(":")[3:5]
     resources = [str(state.get("Resource")) for state in _states(definition) if state.get("Type") == "Task"]
     if any(re.search(r"states:startExecution\.sync(:2)?$", each) for each in resources):
         rule = f"arn:aws:events:{region}:{account}:rule/{_PLANNED_RULE}"
