@@ -488,6 +488,16 @@ def test_a_delayed_event_comes_after_the_job_is_over(batch: Batch, aws: LocalAws
     assert came[-1] == "Submitted"
 
 
+def test_knobs_lose_and_double_events_by_share(batch: Batch, aws: LocalAws) -> None:
+    queue = _events_queue(aws)
+    aws.local("PUT", "/_local/knobs", {"event_drop": 1})
+    silent = batch.run(some(3))
+    aws.local("PUT", "/_local/knobs", {"event_drop": 0, "event_duplicate": 1})
+    doubled = batch.run(some(3))
+    assert len(queue.of(doubled["jobArn"], 10)) == 10
+    assert queue.of(silent["jobArn"], 0) == []
+
+
 # Faults
 
 

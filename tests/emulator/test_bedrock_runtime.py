@@ -79,6 +79,11 @@ def test_a_model_can_be_named_by_every_arn(batch: Batch, runtime: Any) -> None:
         assert converse(runtime, model_id=model_id)["stopReason"] == "end_turn"
 
 
+def test_an_answer_takes_the_latency_of_the_knob(batch: Batch, runtime: Any) -> None:
+    batch.aws.local("PUT", "/_local/knobs", {"latency_ms": 80})
+    assert converse(runtime)["metrics"]["latencyMs"] >= 80
+
+
 def test_max_tokens_and_stop_sequences_end_the_text(runtime: Any) -> None:
     cut = converse(runtime, inferenceConfig={"maxTokens": 5})
     assert (cut["stopReason"], cut["usage"]["outputTokens"]) == ("max_tokens", 5)
