@@ -161,6 +161,23 @@ def test_a_record_of_another_owner_is_a_duplicate_and_not_written() -> None:
 
 
 @pytest.mark.usefixtures("_in_order")
+def test_each_chunk_is_claimed_then_written_then_queued_then_noted() -> None:
+    """Written before it is claimed, a record could land in two units; noted before it is written, it could be lost."""
+    made = stage()
+    made.model.answers["r00"] = REFUSED
+    work(made)
+    kinds = [effect.partition(" run-1")[0].split("/part-")[0] for effect in made.world.effects]
+    wrote = ["put out-bucket default/runs/run-1/results", "put out-bucket default/runs/run-1/failures"]
+    note = f"item UNIT#{unit(made)['unit']}"
+    assert kinds == [
+        *[note, "claim", *wrote, "send", note],
+        *["claim", wrote[0], note],
+        *["claim", wrote[0], note],
+        note,
+    ]
+
+
+@pytest.mark.usefixtures("_in_order")
 def test_too_many_errors_fail_the_unit_after_landing() -> None:
     made = stage()
     made.model.answers |= {"r00": REFUSED, "r09": REFUSED}

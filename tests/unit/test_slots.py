@@ -3,7 +3,7 @@
 import pytest
 
 from bulk_inference.errors import JobSlotsFullError
-from bulk_inference.slots import base_model, require_slot
+from bulk_inference.slots import base_model, in_flight, require_slot
 from tests.unit.inference_world import FakeJobs, World
 
 HAIKU = "anthropic.claude-haiku-4-5-20251001-v1:0"
@@ -35,6 +35,7 @@ def test_jobs_of_others_take_slots_and_ended_jobs_do_not() -> None:
     for number, status in enumerate(["Completed", "PartiallyCompleted", "Failed", "Stopped", "Expired"]):
         jobs.add(f"ended-{number}", status, model=HAIKU)
     jobs.add("other-model", "InProgress", model="amazon.nova-lite-v1:0")
+    assert in_flight(jobs.list(), HAIKU) == 5
     require_slot(jobs, HAIKU, 6)
     with pytest.raises(JobSlotsFullError, match="5 jobs"):
         require_slot(jobs, HAIKU, 5)
