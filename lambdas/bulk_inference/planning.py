@@ -27,8 +27,9 @@ MAX_CUT_CONCURRENCY: Final = 50
 DEFAULT_INFER_CONCURRENCY: Final = 10
 MAX_INFER_CONCURRENCY: Final = 500
 """Leaves half of an account's 1,000 concurrent Lambda invocations to others."""
-CALLS_PER_MINUTE_PER_WORKER: Final = 60
-"""Requests that one infer_batch invocation is thought to finish in a minute: several at once, some seconds each."""
+CALLS_PER_MINUTE_PER_WORKER: Final = 240
+"""Requests that one infer_batch invocation is thought to finish in a minute: sixteen at once, four seconds each. The
+pace within a worker follows the throttles; this only keeps workers from being started in vain."""
 
 BYTES_PER_BATCH: Final = 200_000
 """Of the 262,144 bytes of a child's input; BatchInput and the envelope need room too."""

@@ -186,6 +186,7 @@ class Estimate(Document):
     records: int = 0
     input_tokens: int = 0
     max_output_tokens: int = 0
+    """0 where the request sets no maxTokens."""
     sampled_records: int = 0
     notes: list[str] = field(default_factory=list)
     """Why mode and concurrency are as they are, one sentence each."""

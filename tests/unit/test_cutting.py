@@ -174,6 +174,12 @@ def test_failure_lines_name_line_field_and_rule() -> None:
     assert (double["recordId"], double["errorClass"], double["errorCode"]) == ("a", "duplicate", "DuplicateLine")
 
 
+def test_a_piece_never_outgrows_its_bytes() -> None:
+    count, files = cut(jsonl(*({"id": name, "text": "x" * 100} for name in "abcdefg")), max_records=100, max_bytes=600)
+    assert [piece.records for piece in count.pieces] == [3, 3, 1]
+    assert all(len(shard) <= 600 for shard, _ in files.pieces.values())
+
+
 def test_a_range_in_mid_object_says_from_where_its_lines_count() -> None:
     files = Files()
     reader = RecordReader(id_field=None, sequence_field=None, renderer=None, max_line_bytes=MAX_LINE)

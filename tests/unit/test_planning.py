@@ -174,7 +174,7 @@ def test_inference_workers_follow_tokens_per_minute() -> None:
     limits_of = quotas()
     limits_of = Quotas(**{**vars(limits_of), "tokens_per_minute": Quota(600_000, "service-quotas")})
     found, notes = settings({}, limits_of)
-    assert found.infer_concurrency == 10
+    assert found.infer_concurrency == 2
     assert "600000 tokens per minute (service-quotas), about 1000" in notes[1]
     found, _ = settings({}, Quotas(**{**vars(limits_of), "tokens_per_minute": Quota(1, "override")}))
     assert found.infer_concurrency == 1

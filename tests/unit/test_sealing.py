@@ -16,7 +16,9 @@ from bulk_inference.sealing import merge, require_all_cuts, seal
 LIMITS: Any = {"min_records": 10, "max_records": 100, "max_bytes": 5000}
 
 pieces_strategy = st.lists(
-    st.tuples(st.integers(1, 100), st.integers(1, 50)).map(lambda pair: (pair[0], min(pair[0] * pair[1], 5000))),
+    st.tuples(st.one_of(st.integers(1, 15), st.integers(1, 100)), st.integers(1, 900)).map(
+        lambda pair: (pair[0], min(pair[0] * pair[1], 5000))
+    ),
     max_size=30,
 ).map(lambda counts: [PieceCount(f"{n:05d}-001", records, size) for n, (records, size) in enumerate(counts, 1)])
 
