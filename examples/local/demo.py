@@ -33,6 +33,8 @@ POISON = [
     "1889-benjamin-harrison-034", "1925-calvin-coolidge-019", "1997-william-j-clinton-027",
 ]  # fmt: skip
 
+SHOWN = {"1790-george-washington-001", "1862-abraham-lincoln-010", "1961-dwight-d-eisenhower-005"}
+
 # Lines that no model should ever see.
 BAD_LINES = [
     b'{"id": "broken-json", "year": 1790, "president": "Nobody", "text": "the quote never ends\n',
@@ -127,9 +129,10 @@ def table(manifests: dict[str, dict[str, Any]]) -> str:
 
 def show_results(stack: Stack, manifests: dict[str, dict[str, Any]]) -> None:
     say("\nThree results:")
-    for number, line in enumerate(stack.lines("speeches-batch", "results")):
-        if number in (0, 700, 1400):
-            say(f"  {line['recordId']}: {line['text'][:150]}")
+    for line in stack.lines("speeches-batch", "results"):
+        if line["recordId"] in SHOWN:
+            answer = json.loads(line["text"])
+            say(f"  {line['recordId']}: {', '.join(answer['labels'])}\n    {answer['summary'][:160]}")
     say("\nWhat did not go through, and why:")
     for line in sorted(stack.lines("speeches-sync", "failures"), key=lambda line: str(line["errorClass"])):
         say(f"  {line['errorClass']:14} {line.get('recordId') or '(no id)'}: {line['errorMessage'][:110]}")

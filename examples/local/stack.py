@@ -17,6 +17,15 @@ ROOT = Path(__file__).resolve().parents[2]
 TERRAFORM = ROOT / "tests" / "terraform.sh"
 EXAMPLE = ROOT / "examples" / "local"
 
+STAGES = {
+    "Plan Run": "planning",
+    "Cut Corpus": "cutting",
+    "Seal Shards": "sealing",
+    "Run Inference": "inferring",
+    "Finish Run": "accounting",
+}
+"""States of the pipeline that a run is in for a while, in words."""
+
 
 class StackError(Exception):
     """Terraform failed; the text holds the end of what it printed."""
@@ -137,7 +146,7 @@ class Stack:
         states = self.aws.client("stepfunctions")
         history = states.get_execution_history(executionArn=execution_arn, reverseOrder=True, maxResults=100)
         entered = [e["stateEnteredEventDetails"]["name"] for e in history["events"] if "stateEnteredEventDetails" in e]
-        progress = Progress(entered[0] if entered else "starting")
+        progress = Progress(next((STAGES[name] for name in entered if name in STAGES), "starting"))
         for map_run in self.map_runs(execution_arn):
             counts = states.describe_map_run(mapRunArn=map_run)["itemCounts"]
             label = map_run.split("/")[1].split(":")[0]
