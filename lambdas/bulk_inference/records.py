@@ -8,9 +8,8 @@ surrogate pair are refused, because the readers downstream would not agree on wh
 import json
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from hashlib import sha256
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from bulk_inference.rendering import EmptyPromptError, MissingFieldError, Renderer
 
@@ -48,8 +47,7 @@ class RejectedLineError(Exception):
         self.message = message
 
 
-@dataclass(frozen=True)
-class Record:
+class Record(NamedTuple):
     record_id: str
     """What Bedrock, the ledger and the index know the record by: `[A-Za-z0-9_-]{1,64}`."""
     line: bytes
@@ -142,7 +140,8 @@ def too_large(length: int, limit: int, what: str = "the line") -> RejectedLineEr
 def parse_object(line: bytes) -> dict[str, Any]:
     """One JSON object, strictly. Raises RejectedLineError: not_json, not_object, duplicate_key, lone_surrogate."""
     try:
-        value = _DECODE(line.decode())
+        text = line.decode().strip(" \t\r")
+        value, end = _DECODE(text)
     except UnicodeDecodeError as error:
         raise RejectedLineError(NOT_JSON, f"not UTF-8: byte {error.start} of the line") from None
     except json.JSONDecodeError as error:
@@ -152,9 +151,11 @@ def parse_object(line: bytes) -> dict[str, Any]:
     except ValueError:
         # Python refuses to turn thousands of digits into an integer.
         raise RejectedLineError(NOT_JSON, "no JSON that can be read: a number has too many digits") from None
+    if end != len(text):
+        raise RejectedLineError(NOT_JSON, f"no JSON: text after the value, from character {end + 1} on")
     if not isinstance(value, dict):
         raise RejectedLineError(NOT_OBJECT, f"the line is a JSON {_KINDS[type(value)]}, not an object")
-    if _SURROGATE_ESCAPE.search(line) and _has_lone_surrogate(value):
+    if b"\\u" in line and _SURROGATE_ESCAPE.search(line) and _has_lone_surrogate(value):
         raise RejectedLineError(LONE_SURROGATE, "a \\u escape is half of a surrogate pair: no Unicode text holds that")
     return value
 
@@ -215,9 +216,10 @@ def _has_lone_surrogate(value: Mapping[str, Any]) -> bool:
     return False
 
 
-_DECODE: Final[Callable[[str], Any]] = json.JSONDecoder(
+_DECODE: Final[Callable[[str], tuple[Any, int]]] = json.JSONDecoder(
     object_pairs_hook=_unique, parse_constant=_no_constant, parse_float=_finite
-).decode
+).raw_decode
+"""The value at the start of a text, and where it ends."""
 
 _KINDS: Final[Mapping[type, str]] = {
     str: "string",
