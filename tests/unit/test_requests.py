@@ -137,7 +137,7 @@ def test_every_problem_is_in_one_error() -> None:
     assert "6 problem(s)" in found
 
 
-@pytest.mark.parametrize("run", ["", "-a", "a" * 48, "a.b", "a\n"])
+@pytest.mark.parametrize("run", ["", "-a", "a" * 65, "a.b", "a\n"])
 def test_a_run_id_must_leave_room_for_nested_names(run: str) -> None:
     assert "execution name" in problems(LEAST, run)
 
