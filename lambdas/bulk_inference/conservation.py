@@ -146,7 +146,7 @@ class _Books:
 
     def unit(self, unit: Unit) -> None:
         counts = unit.counts
-        if counts.open < 0:
+        if counts.open < 0 or (unit.settled and counts.open):
             self._wrong(f"unit {unit.unit}: sent {counts.sent}, but {_shown(counts)}")
         for what, number, parts in (("landed", counts.landed, unit.results), ("failed", counts.failed, unit.failures)):
             if (lines := sum(part.lines for part in parts)) != number:

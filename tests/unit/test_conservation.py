@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bulk_inference.conservation import Account, account, cross_check
@@ -128,6 +128,7 @@ def test_every_run_that_can_be_conserves_its_records(run: Run) -> None:
         assert shard.records == shard.landed + shard.failed + shard.duplicate + shard.pending
 
 
+@settings(max_examples=400)
 @given(runs(), st.data())
 def test_one_record_lost_or_doubled_anywhere_is_noticed(run: Run, data: st.DataObject) -> None:
     """Any count of any item that is off by one breaks a sum, and the message names where."""
@@ -169,6 +170,13 @@ def test_a_lost_record_is_named_by_its_shard_and_numbers() -> None:
     run = finished()
     run.units[0]["pieces"]["00001"]["sent"] = 9
     assert "unit 00001-a1: sent 9 records, but 10 were due" in run.account().problems
+
+
+def test_a_settled_unit_has_no_open_records() -> None:
+    """Its numbers say what became of each record, or one of them is wrong."""
+    run = finished()
+    run.units[0]["pieces"]["00001"]["duplicate"] = -1
+    assert any("unit 00001-a1: sent 10, but landed 9 + failed 1" in problem for problem in run.account().problems)
 
 
 def test_a_unit_of_no_shard_is_a_problem() -> None:
