@@ -22,7 +22,7 @@ STARTED_BY: Final = "AWS_STEP_FUNCTIONS_STARTED_BY_EXECUTION_ID"
 MODES: Final = ("auto", "batch", "sync")
 PRIORITIES: Final = ("high", "normal", "low")
 
-_RUN: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,46}")
+_RUN: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
 _SCOPE: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}")
 
 _LIMITS: Final[Mapping[str, tuple[float, float]]] = {
@@ -82,7 +82,7 @@ class _Parser:
     def parse(self) -> RunRequest:
         if not _RUN.fullmatch(self._run):
             self._problem(
-                "execution name", "is the run's id: a letter or digit, then up to 46 letters, digits, `_` or `-`"
+                "execution name", "is the run's id: a letter or digit, then up to 63 letters, digits, `_` or `-`"
             )
         self._only(self._request, "", ("run", "source", "model", "prompt", "limits", STARTED_BY))
         run = self._section("run", ("scope", "tenant", "mode", "priority"))
