@@ -14,7 +14,7 @@ from typing import Any, Final
 from bulk_inference.errors import InvalidRequestError
 from bulk_inference.models import APIS, CONVERSE, Family, family_of
 from bulk_inference.rendering import Template
-from bulk_inference.spec import ModelSettings, Prompt, Settings, Source
+from bulk_inference.spec import ModelSettings, Prompt, Settings, Source, own_scope
 
 STARTED_BY: Final = "AWS_STEP_FUNCTIONS_STARTED_BY_EXECUTION_ID"
 """Step Functions' own key, which links a nested execution to its parent in the console."""
@@ -103,7 +103,7 @@ class _Parser:
         return RunRequest(
             run=self._run,
             tenant=tenant,
-            scope=scope or self._run,
+            scope=scope or own_scope(self._run),
             mode=mode,
             priority=priority,
             source=source,

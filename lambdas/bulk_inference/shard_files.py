@@ -17,7 +17,7 @@ from bulk_inference.ports import Bucket, Runs, Writer
 from bulk_inference.records import RecordReader
 from bulk_inference.rendering import Renderer
 from bulk_inference.runs import CUTS, Item, cut_sk, run_pk, shard_sk
-from bulk_inference.spec import RunSpec
+from bulk_inference.spec import RunSpec, own_scope
 from bulk_inference.units import expiry
 
 _NO_END: Final = 1 << 62
@@ -96,7 +96,7 @@ def _answer(item: Item) -> dict[str, Any]:
 
 def _claimed_elsewhere(spec: RunSpec, world: CutWorld) -> ClaimedElsewhere | None:
     """None where the scope is the run's own: no other run can have claimed there."""
-    if spec.scope == spec.run:
+    if spec.scope == own_scope(spec.run):
         return None
 
     def look_up(record_ids: Sequence[str]) -> Collection[str]:

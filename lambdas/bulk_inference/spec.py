@@ -192,6 +192,11 @@ class Estimate(Document):
     """Why mode and concurrency are as they are, one sentence each."""
 
 
+def own_scope(run: str) -> str:
+    """Scope of a run that names no dataset. The colon keeps it apart from every dataset's name."""
+    return f"run:{run}"
+
+
 @dataclass(frozen=True)
 class RunSpec(Document):
     """Everything that the functions of one run need to know about it. Written once, by plan_run."""
@@ -199,7 +204,7 @@ class RunSpec(Document):
     run: str
     tenant: str
     scope: str
-    """Namespace in which a recordId lands once: the run's own id unless the request names a dataset."""
+    """Namespace in which a recordId lands once: the run's own (`own_scope`) unless the request names a dataset."""
     execution_arn: str
     mode: str
     """`batch` or `sync`: resolved, never `auto`."""

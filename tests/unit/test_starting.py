@@ -31,7 +31,7 @@ def test_a_plan(world: World) -> None:
     assert plan == {
         "run": "run-1",
         "tenant": "default",
-        "scope": "run-1",
+        "scope": "run:run-1",
         "mode": "batch",
         "next": "cut",
         "cuts": {"key": "default/runs/run-1/plan/cuts.jsonl", "count": 1, "bytes": size},
