@@ -36,7 +36,7 @@ def test_the_least_request_gets_defaults() -> None:
     found = parsed(LEAST)
     assert (found.tenant, found.scope, found.mode, found.priority, found.api) == (
         "default",
-        "run-1",
+        "run:run-1",
         "auto",
         "normal",
         "converse",
