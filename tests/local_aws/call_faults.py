@@ -1,8 +1,10 @@
-"""Faults of target `call`: API calls of any service that fail, wait or lose their answer, by the fault plan.
+"""Faults of targets `call` and `worker`: API calls that fail, wait or lose their answer, and functions that die of one.
 
 Facts of a call: `service` (ministack's name: s3, dynamodb, sqs, lambda, states, events, bedrock, bedrock-runtime,
 servicequotas), `operation` as in the API reference, `caller` (ARN of the principal), `resource` (ARN), for
-bedrock-runtime also `modelId` and `prompt` (the request's body).
+bedrock-runtime also `modelId` and `prompt` (the request's body). `request` is path and body as text. A call of a Python
+function is also one of its worker, with the facts `function` (its name) and `call` (the operation). Where the request
+does not name its operation (S3), `operation` is the action that IAM asks for: CompleteMultipartUpload is a PutObject.
 """
 
 from __future__ import annotations
@@ -12,7 +14,7 @@ import re
 from typing import Any
 from urllib.parse import unquote
 
-from tests.local_aws import faults, seams
+from tests.local_aws import faults, lambda_workers, seams
 
 _APP = "ministack.app"
 _RUNTIME = re.compile(r"/model/(?P<model>.+)/(?P<call>converse-stream|converse|invoke-with-response-stream|invoke)")
@@ -43,20 +45,43 @@ _THROTTLING = {
 async def dispatch_service_request(
     method: str, path: str, headers: dict[str, str], body: bytes, query_params: dict[str, Any], request_id: str
 ) -> Any:
-    """Every call to a service: as ever, unless a rule of the fault plan strikes it."""
+    """Every call to a service: as ever, unless a rule of the fault plan strikes it or the function that makes it."""
     proceed = seams.original(_APP, "_dispatch_service_request")
-    if not faults.active("call"):
+    worker = lambda_workers.caller(headers) if faults.active("worker") else None
+    if worker is None and not faults.active("call"):
         return await proceed(method, path, headers, body, query_params, request_id)
     facts = _facts(method, path, headers, body, query_params)
+    blow = worker and faults.strike(
+        "worker",
+        function=worker.func_name,
+        service=facts["service"],
+        call=facts["operation"],
+        resource=facts.get("resource"),
+        request=facts["request"],
+    )
+    if worker and blow and blow.options.get("at") == "before":
+        await _strike(worker, blow)
+        if blow.do == "kill":
+            # Nobody is there any more to read it.
+            return _error(str(facts["service"]), request_id, headers, "InternalFailure", 500, "The caller is gone.")
     rule = faults.strike("call", None, **facts)
     if rule is not None and rule.do in ("error", "throttle"):
         return _refusal(rule, str(facts["service"]), request_id, headers)
     if rule is not None and rule.do == "delay":
         await asyncio.sleep(float(rule.options["seconds"]))
     answer = await proceed(method, path, headers, body, query_params, request_id)
+    if worker and blow and blow.options.get("at") == "after":
+        await _strike(worker, blow)
     if rule is not None and rule.do == "lose_reply":
         return _refusal(rule, str(facts["service"]), request_id, headers)
     return answer
+
+
+async def _strike(worker: lambda_workers.PythonWorker, rule: faults.Rule) -> None:
+    if rule.do == "kill":
+        await asyncio.to_thread(worker.die)
+    elif rule.do == "pause":
+        await asyncio.sleep(float(rule.options["seconds"]))
 
 
 def _facts(
@@ -67,9 +92,13 @@ def _facts(
 
     params = app._routing_params(method, path, headers, body, query_params)
     service = router.detect_service(method, path, headers, params)
-    facts: dict[str, object] = {"service": service, "caller": iam_evaluator.request_caller_arn(headers, query_params)}
+    prompt = body.decode("utf-8", "replace")
+    facts: dict[str, object] = {
+        "service": service,
+        "caller": iam_evaluator.request_caller_arn(headers, query_params),
+        "request": f"{unquote(path)}\n{prompt}",
+    }
     if service == "bedrock-runtime" and (match := _RUNTIME.fullmatch(path)):
-        prompt = body.decode("utf-8", "replace")
         return {
             **facts,
             "operation": _RUNTIME_OPERATIONS[match["call"]],
@@ -89,11 +118,15 @@ def _facts(
 
 def _refusal(rule: faults.Rule, service: str, request_id: str, headers: dict[str, str]) -> Any:
     """The rule's error, in the protocol of the service."""
-    from ministack.core import iam_actions
-
     code, status = _THROTTLING.get(service, ("ThrottlingException", 400))
     code, status = rule.options.get("code", code), rule.options.get("status", status)
     message = str(rule.options["message"])
+    return _error(service, request_id, headers, code, status, message)
+
+
+def _error(service: str, request_id: str, headers: dict[str, str], code: str, status: int, message: str) -> Any:
+    from ministack.core import iam_actions
+
     _, answer_headers, body = iam_actions.access_denied_response(
         service, "", "", request_id, error_code=code, message=message, headers=headers
     )

@@ -8,6 +8,7 @@ the local AWS runs; ``GET`` shows the plan with how often each rule matched and 
     {"target": "call", "match": {"service": "bedrock", "operation": "CreateModel*"}, "do": "throttle", "times": 2}
     {"target": "job", "match": {"jobName": {"contains": "-a1-"}}, "do": "end", "as": "Expired", "fraction": 0.4}
     {"target": "event", "match": {"status": "Completed"}, "do": "drop", "times": 1}
+    {"target": "worker", "match": {"function": "*-infer_batch", "call": "PutObject"}, "do": "kill", "at": "after"}
 
 Fields of every rule: ``target``, ``do``, and optionally ``name`` (a label), ``match`` (facts that must all fit; no
 ``match`` fits everything), ``after`` (leave the first n fits alone), ``times`` (fire at most n times), ``rate`` (0 to
@@ -15,8 +16,8 @@ Fields of every rule: ``target``, ``do``, and optionally ``name`` (a label), ``m
 same record is poison in batch and on demand and on every retry; what has no identity (calls, events) is drawn by its
 ordinal. Other fields belong to the action, see ``ACTIONS``.
 
-A match value is text (glob with ``*`` and ``?``; for ``prompt``: contained text), a number, a list (any of them), or
-one of ``{"prefix"|"suffix"|"contains"|"regex"|"not": …}``.
+A match value is text (glob with ``*`` and ``?``; for ``prompt`` and ``request``: contained text), a number, a list
+(any of them), or one of ``{"prefix"|"suffix"|"contains"|"regex"|"not": …}``.
 """
 
 from __future__ import annotations
@@ -42,10 +43,12 @@ TERMINAL_STATUSES = ("Completed", "PartiallyCompleted", "Failed", "Stopped", "Ex
 #: What a rule of each target may match on.
 FACTS: dict[str, frozenset[str]] = {
     "record": frozenset({"recordId", "prompt", "modelId", "mode", "jobName", "attempt"}),
-    "call": frozenset({"service", "operation", "caller", "resource", "modelId", "prompt"}),
+    # request: path and body of the call, as text.
+    "call": frozenset({"service", "operation", "caller", "resource", "modelId", "prompt", "request"}),
     "job": frozenset({"jobName", "jobArn", "modelId", "roleArn", "inputUri"}),
-    "event": frozenset({"source", "detailType", "status", "jobName", "jobArn"}),
-    "worker": frozenset({"function", "call", "point", "invocation"}),
+    "event": frozenset({"source", "detailType", "status", "jobName", "jobArn", "inputUri"}),
+    # call: an operation that the function calls, or Invoke: the invocation itself, whose request is its event.
+    "worker": frozenset({"function", "service", "call", "resource", "request"}),
 }
 
 
@@ -148,8 +151,11 @@ ACTIONS: dict[str, dict[str, Action]] = {
         "delay": Action({"seconds": _seconds}, frozenset({"seconds"})),
     },
     "worker": {
+        # Its process ends before the call is carried out, or after it and before the answer arrives.
         "kill": Action({"at": _point}, defaults={"at": "before"}),
         "pause": Action({"seconds": _seconds, "at": _point}, frozenset({"seconds"}), {"at": "before"}),
+        # Of an invocation: the same event runs once more in another environment, which begins so much later.
+        "repeat": Action({"seconds": _seconds}, defaults={"seconds": 0}),
     },
 }
 
@@ -243,7 +249,7 @@ def _fits(wanted: object, actual: object, fact: str) -> bool:
             return not _fits(operand, actual, fact)
         return _operator_fits(operator, operand, str(actual))
     if isinstance(wanted, str):
-        return wanted in str(actual) if fact == "prompt" else fnmatch.fnmatchcase(str(actual), wanted)
+        return wanted in str(actual) if fact in ("prompt", "request") else fnmatch.fnmatchcase(str(actual), wanted)
     return wanted == actual
 
 
@@ -370,7 +376,7 @@ def _wanted_problem(wanted: object) -> str | None:
 
 
 def install() -> None:
-    """Put the faults of target `call` in the way of every service."""
+    """Put the faults of targets `call` and `worker` in the way of every service."""
     importlib.import_module("tests.local_aws.call_faults")
 
 

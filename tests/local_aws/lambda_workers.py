@@ -8,6 +8,7 @@ pipes carry requests and answers; a third carries what it prints, ended by a mar
 
 from __future__ import annotations
 
+import contextvars
 import datetime
 import hashlib
 import importlib.util
@@ -23,15 +24,16 @@ import tempfile
 import threading
 import time
 import uuid
+import weakref
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ministack.core import lambda_runtime
-from ministack.services import cloudwatch_logs, lambda_svc
+from ministack.core import lambda_runtime, router
+from ministack.services import cloudwatch_logs, lambda_svc, sts
 
-from tests.local_aws import iam, lambda_bootstrap, seams
+from tests.local_aws import faults, iam, lambda_bootstrap, seams
 
 _RUNTIME = "ministack.core.lambda_runtime"
 _SERVICE = "ministack.services.lambda_svc"
@@ -96,6 +98,7 @@ class PythonWorker(lambda_runtime.Worker):  # type: ignore[misc]
     _process: subprocess.Popen[bytes] | None = None
     _proc: subprocess.Popen[bytes] | None
     log_stream = ""
+    access_key = ""
 
     def _spawn(self) -> None:
         """Start the process and load the handler. Raises _FunctionError with what Lambda reports when that fails."""
@@ -103,6 +106,9 @@ class PythonWorker(lambda_runtime.Worker):  # type: ignore[misc]
         self._discard_tmpdir()
         self._tmpdir = tempfile.mkdtemp(prefix=f"lambda-{self.func_name[:40]}-")
         self.log_stream = _new_log_stream(self.config)
+        credentials = _credentials(self.config)
+        self.access_key = credentials["AWS_ACCESS_KEY_ID"]
+        _by_access_key[self.access_key] = self
         layers = [_unpacked(data) for data in self._layer_zips()]
         code = _unpacked(self.code_zip)
         requests, self._requests = os.pipe()
@@ -114,7 +120,7 @@ class PythonWorker(lambda_runtime.Worker):  # type: ignore[misc]
             self._process = self._proc = subprocess.Popen(
                 command,
                 cwd=code,
-                env=_environment(self.config, code, layers, self._tmpdir, self.log_stream),
+                env=_environment(self.config, code, layers, self._tmpdir, self.log_stream, credentials),
                 stdin=subprocess.DEVNULL,
                 stdout=log_end,
                 stderr=log_end,
@@ -249,6 +255,14 @@ class PythonWorker(lambda_runtime.Worker):  # type: ignore[misc]
             os.killpg(process.pid, signal.SIGKILL)
         return int(process.wait())
 
+    def die(self) -> None:
+        """Kill the process, as when its machine goes; returns when it is gone."""
+        process = self._process
+        if process is None or process.poll() is not None:
+            return
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+
     def _close(self) -> None:
         for descriptor in (self._requests, self._responses):
             if descriptor is not None:
@@ -274,7 +288,26 @@ class _FunctionError(Exception):
         self.log = log
 
 
-def _environment(config: dict[str, Any], code: Path, layers: list[Path], scratch: str, stream: str) -> dict[str, str]:
+#: Execution environments by the access key that each has of its own: how a call tells which of them makes it.
+_by_access_key: weakref.WeakValueDictionary[str, PythonWorker] = weakref.WeakValueDictionary()
+
+
+def caller(headers: dict[str, str]) -> PythonWorker | None:
+    """The execution environment that signed a request, or None: somebody else did."""
+    return _by_access_key.get(router.extract_access_key_id(headers))
+
+
+def _credentials(config: dict[str, Any]) -> dict[str, str]:
+    """The function's session under an access key of this environment's own, as every environment has on AWS."""
+    shared: dict[str, str] = lambda_runtime.execution_credentials(config)
+    access_key = f"ASIA{uuid.uuid4().hex[:16].upper()}"
+    sts.register_session(access_key, dict(sts._sessions[shared["AWS_ACCESS_KEY_ID"]]))
+    return {**shared, "AWS_ACCESS_KEY_ID": access_key}
+
+
+def _environment(
+    config: dict[str, Any], code: Path, layers: list[Path], scratch: str, stream: str, credentials: dict[str, str]
+) -> dict[str, str]:
     """The defined runtime environment variables, the function's own, and the endpoint."""
     _, region = lambda_runtime._account_region_from_function_config(config)
     name = config["FunctionName"]
@@ -293,7 +326,7 @@ def _environment(config: dict[str, Any], code: Path, layers: list[Path], scratch
         "AWS_LAMBDA_LOG_STREAM_NAME": stream,
         "LAMBDA_TASK_ROOT": str(code),
         "LAMBDA_RUNTIME_DIR": str(_runtime_folder()),
-        **lambda_runtime.execution_credentials(config),
+        **credentials,
     }
     folders = [str(code)]
     for layer in layers:
@@ -384,18 +417,56 @@ def execute_function_warm(func: dict[str, Any], event: object, request_id: str) 
         stock: dict[str, Any] = seams.original(_SERVICE, "_execute_function_warm")(func, event, request_id)
         return stock
     lambda_svc._ensure_reaper_thread()
+    rule = None
+    if faults.active("worker"):
+        name = config.get("FunctionName", "unknown")
+        rule = faults.strike("worker", function=name, service="lambda", call="Invoke", request=json.dumps(event))
+    if rule is not None and rule.do == "repeat":
+        again = threading.Timer(
+            float(rule.options["seconds"]), contextvars.copy_context().run, (_run, config, code, event, request_id)
+        )
+        again.daemon = True
+        again.start()
+    return _run(config, code, event, request_id, rule)
+
+
+def _run(
+    config: dict[str, Any], code: bytes, event: object, request_id: str, rule: faults.Rule | None = None
+) -> dict[str, Any]:
+    """One invocation on a free worker; a rule of the fault plan may hold it up, or kill the worker before or after."""
     name = config.get("FunctionName", "unknown")
     worker, _ = lambda_runtime.acquire_worker(name, config, code, qualifier=config.get("Version", "$LATEST"))
     try:
+        if rule is not None and rule.do == "pause" and rule.options["at"] == "before":
+            time.sleep(float(rule.options["seconds"]))
+        if rule is not None and rule.do == "kill" and rule.options["at"] == "before":
+            return _killed(worker, request_id)
         outcome: dict[str, Any] = worker.invoke(
             event,
             request_id,
             trace_id=lambda_svc._xray_trace_id_for_invocation(config),
             invoked_function_arn=config.get("FunctionArn", ""),
         )
+        if rule is not None and rule.do == "pause" and rule.options["at"] == "after":
+            time.sleep(float(rule.options["seconds"]))
+        if rule is not None and rule.do == "kill" and rule.options["at"] == "after":
+            return _killed(worker, request_id)
         return outcome
     finally:
         lambda_runtime.release_worker(worker)
+
+
+def _killed(worker: PythonWorker, request_id: str) -> dict[str, Any]:
+    """What Lambda answers for a worker that dies outside of any call."""
+    worker.die()
+    reason = f"RequestId: {request_id} Error: Runtime exited with error: signal: killed"
+    return {
+        "body": {"errorType": "Runtime.ExitError", "errorMessage": reason, "requestId": request_id},
+        "error": True,
+        "function_error": "Unhandled",
+        "log": f"{reason}\nRuntime.ExitError\n",
+        "log_source": Environment(worker.log_stream, 0),
+    }
 
 
 @seams.replaces(

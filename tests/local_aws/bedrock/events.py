@@ -35,6 +35,7 @@ class StateChange:
     message: str
     created_at: float
     changed_at: float
+    input_uri: str = ""
 
     @property
     def detail(self) -> dict[str, str]:
@@ -61,6 +62,7 @@ def emit(change: StateChange) -> None:
         status=change.status,
         jobName=change.job_name,
         jobArn=change.job_arn,
+        inputUri=change.input_uri,
     )
     if any(rule.do == "drop" for rule in rules) or faults.share(knobs.current.event_drop, "event drop", identity):
         return

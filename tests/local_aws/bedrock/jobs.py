@@ -134,6 +134,7 @@ class Job:
                 message=self.message or "",
                 created_at=self.submitted_at,
                 changed_at=self.modified_at,
+                input_uri=str(self.input_uri),
             )
         )
 
