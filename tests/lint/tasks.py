@@ -24,9 +24,11 @@ LAMBDA_ERRORS = {
     "Lambda.AWSLambdaException",
     "Lambda.ClientExecutionTimeoutException",
     "Lambda.Unknown",
+    "Runtime.ExitError",
     "Sandbox.Timedout",
 }
-"""Names that the Lambda integration adds to the modelled errors of Invoke
+"""Names that the Lambda integration adds to the modelled errors of Invoke, and those that Lambda itself gives to an
+environment that dies or takes too long: the page below still says Lambda.Unknown for both, which older runtimes answer
 (https://docs.aws.amazon.com/step-functions/latest/dg/bp-lambda-serviceexception.html)."""
 
 
