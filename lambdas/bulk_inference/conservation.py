@@ -3,7 +3,10 @@
 The promise, per run and per shard:
 
     read     = accepted + rejected + duplicate
-    accepted = landed + failed + pending
+    accepted = landed + failed + resubmitted + dropped + pending
+
+where `resubmitted` and `dropped` are failed records that an operator has dealt with: landed by another run of the
+scope, or given up with a reason.
 
 The sums are made of four kinds of items, each written by the one who knows:
 
@@ -15,7 +18,8 @@ The sums are made of four kinds of items, each written by the one who knows:
   parts hold as many lines as records landed and failed. The units of a batch shard form a chain: the first is sent
   the shard's records, each next one what the one before left unprocessed. The units of a sync piece share its records
   out among them;
-* a late outcome (reprocess_records): one record leaves `failed` of its unit, and is landed or duplicate now.
+* a late outcome (reprocess_records, redrive_failures, update_runs): one record leaves `failed` of its unit, and is
+  landed, duplicate, resubmitted or dropped now.
 
 A duplicate that is found after cutting leaves `accepted` for `duplicate`. Hence the run's numbers:
 
@@ -30,10 +34,20 @@ Pending is counted from what is *known* to be unfinished, never as the differenc
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from enum import Enum
 from typing import Any
 
 from bulk_inference.runs import SHARDS, Item
 from bulk_inference.units import Counts, ErrorKind, Part, Unit
+
+
+class Late(Enum):
+    """What became of a record after its unit had counted it as failed."""
+
+    LANDED = "landed"
+    DUPLICATE = "duplicate"
+    RESUBMITTED = "resubmitted"
+    DROPPED = "dropped"
 
 
 @dataclass
@@ -47,6 +61,8 @@ class ShardAccount:
     failed: int = 0
     duplicate: int = 0
     """Found by its units."""
+    resubmitted: int = 0
+    dropped: int = 0
     pending: int = 0
     units: int = 0
 
@@ -58,6 +74,8 @@ class ShardAccount:
             "landed": self.landed,
             "failed": self.failed,
             "duplicate": self.duplicate,
+            "resubmitted": self.resubmitted,
+            "dropped": self.dropped,
             "pending": self.pending,
             "units": self.units,
         }
@@ -73,11 +91,15 @@ class Account:
     duplicate: int = 0
     landed: int = 0
     failed: int = 0
+    resubmitted: int = 0
+    """Failed here, landed by another run of the scope since."""
+    dropped: int = 0
+    """Failed, and given up by an operator."""
     pending: int = 0
     input_tokens: int = 0
     output_tokens: int = 0
     late: int = 0
-    """Failed records that the failure lane has settled."""
+    """Failed records that have left that state since."""
     shards: list[ShardAccount] = field(default_factory=list)
     errors: list[ErrorKind] = field(default_factory=list)
     """Kinds of error, the commonest first. Counts include failures that were settled late."""
@@ -100,6 +122,8 @@ class Account:
             "rejected": self.rejected,
             "duplicate": self.duplicate,
             "pending": self.pending,
+            "resubmitted": self.resubmitted,
+            "dropped": self.dropped,
         }
 
 
@@ -198,22 +222,28 @@ class _Books:
         unit = item["unit"]
         self.failed[unit] = self.failed.get(unit, 0) - 1
         if self.failed[unit] < 0:
-            self._wrong(f"unit {unit}: more of its failed records were reprocessed than had failed")
+            self._wrong(f"unit {unit}: more of its failed records were settled late than had failed")
         account = self.account
         account.late += 1
         account.failed -= 1
         account.input_tokens += item.get("inputTokens", 0)
         account.output_tokens += item.get("outputTokens", 0)
-        landed = item["outcome"] == "landed"
-        if landed:
+        outcome = Late(item["outcome"])
+        name = item["piece"] if item["piece"] in self.shards else self.by_piece.get(item["piece"], "")
+        shard = self.shards.get(name, ShardAccount("", "", 0))
+        shard.failed -= 1
+        if outcome is Late.LANDED:
             account.landed += 1
+            shard.landed += 1
+        elif outcome is Late.RESUBMITTED:
+            account.resubmitted += 1
+            shard.resubmitted += 1
+        elif outcome is Late.DROPPED:
+            account.dropped += 1
+            shard.dropped += 1
         else:
             self._move_to_duplicate(1)
-        name = item["piece"] if item["piece"] in self.shards else self.by_piece.get(item["piece"], "")
-        if shard := self.shards.get(name):
-            shard.failed -= 1
-            shard.landed += landed
-            shard.duplicate += not landed
+            shard.duplicate += 1
         self._parts(Part.from_json(one) for one in item.get("results", []))
 
     def close(self) -> None:
@@ -221,20 +251,23 @@ class _Books:
         account.shards = [self.shards[name] for name in sorted(self.shards)]
         for shard in account.shards:
             shard.pending = self._chain(shard) if shard.mode == "batch" else self._share(shard)
-            if shard.records != shard.landed + shard.failed + shard.duplicate + shard.pending:
+            gone = shard.resubmitted + shard.dropped
+            if shard.records != shard.landed + shard.failed + shard.duplicate + gone + shard.pending:
                 self._wrong(
                     f"shard {shard.shard}: {shard.records} records, but landed {shard.landed} + failed {shard.failed} "
-                    f"+ duplicate {shard.duplicate} + pending {shard.pending}"
+                    f"+ duplicate {shard.duplicate} + resubmitted {shard.resubmitted} + dropped {shard.dropped} "
+                    f"+ pending {shard.pending}"
                 )
             account.pending += shard.pending
         sealed = sum(shard.records for shard in account.shards)
         found_late = sum(shard.duplicate for shard in account.shards)
         if sealed != account.accepted + found_late:
             self._wrong(f"the cuts accepted {account.accepted + found_late} records, the shards hold {sealed}")
-        if account.accepted != account.landed + account.failed + account.pending:
+        gone = account.resubmitted + account.dropped
+        if account.accepted != account.landed + account.failed + gone + account.pending:
             self._wrong(
                 f"accepted {account.accepted}, but landed {account.landed} + failed {account.failed} "
-                f"+ pending {account.pending}"
+                f"+ resubmitted {account.resubmitted} + dropped {account.dropped} + pending {account.pending}"
             )
         account.errors = _merged(account.errors)
 

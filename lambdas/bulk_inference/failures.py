@@ -17,6 +17,33 @@ UNPROCESSED: Final = "unprocessed"
 DUPLICATE: Final = "duplicate"
 UNKNOWN: Final = "unknown"
 
+
+@dataclass(frozen=True)
+class ErrorClass:
+    retryable: bool
+    """Whether the same record, sent unchanged, may go well later. If not, only a person can help it."""
+    meaning: str
+
+
+CLASSES: Final[Mapping[str, ErrorClass]] = {
+    THROTTLE: ErrorClass(True, "Bedrock let the request through too late or not at all; the record is not to blame"),
+    MODEL: ErrorClass(True, "the model failed, timed out or was not available"),
+    VALIDATION: ErrorClass(False, "Bedrock refuses this request: body, parameters or content"),
+    SCHEMA: ErrorClass(True, "the answer is not of the form that the run declares; another answer may be"),
+    TOO_LARGE: ErrorClass(False, "the prompt is longer than the model's context"),
+    UNPROCESSED: ErrorClass(True, "no attempt brought a line of the record"),
+    DUPLICATE: ErrorClass(False, "another line or unit has the recordId: there is nothing to try"),
+    UNKNOWN: ErrorClass(True, "the service's answer fits no other class"),
+}
+"""Every class of a record that failed, and the one place that says which are tried again."""
+
+
+def retryable(error_class: str) -> bool:
+    """A class that is not known, from a message of a newer bundle, is tried: that ends in the dead-letter queue too."""
+    known = CLASSES.get(error_class)
+    return known is None or known.retryable
+
+
 _BY_STATUS: Final = {400: VALIDATION, 408: MODEL, 413: TOO_LARGE, 424: MODEL, 429: THROTTLE, 500: MODEL, 503: MODEL}
 """errorCode of an error line is the HTTP status that the same call would have had on demand."""
 
@@ -48,17 +75,21 @@ class Failure:
     attempt: int
 
     def line(self, source_bucket: str) -> bytes:
-        """`{"recordId", "errorClass", "errorCode", "errorMessage", "attempt", "source"}` with its newline."""
-        return encode(
-            {
-                "recordId": self.pointer.caller_id,
-                "errorClass": self.error_class,
-                "errorCode": self.error_code,
-                "errorMessage": self.error_message,
-                "attempt": self.attempt,
-                "source": self.pointer.where(source_bucket),
-            }
-        )
+        """`{"recordId", "errorClass", "errorCode", "errorMessage", "attempt", "source", "shard"?, "sentAs"?}` with its
+        newline. `shard` is the piece that the record lay in, `sentAs` its alias where it travelled under one."""
+        line: dict[str, Any] = {
+            "recordId": self.pointer.caller_id,
+            "errorClass": self.error_class,
+            "errorCode": self.error_code,
+            "errorMessage": self.error_message,
+            "attempt": self.attempt,
+            "source": self.pointer.where(source_bucket),
+        }
+        if self.pointer.shard is not None:
+            line["shard"] = self.pointer.shard
+        if self.pointer.original_id is not None:
+            line["sentAs"] = self.pointer.record_id
+        return encode(line)
 
     def message(self, run: str, tenant: str, unit: str, piece: str, item: Mapping[str, Any]) -> dict[str, Any]:
         """What the reprocess queue gets: ids and places, no prompt, no output, no words of the model."""

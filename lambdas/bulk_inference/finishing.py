@@ -33,24 +33,17 @@ def finish(spec: RunSpec, *, output: Bucket, runs: Runs, bus: Bus, clock: Clock)
     the tolerance) or `inconsistent`. The last raises ConservationError, after the manifest is written. A second call
     over the same items writes the same bytes.
     """
-    places = Places(spec.tenant, spec.run)
     meta = runs.get(run_pk(spec.run), META)
     if meta is None:
         raise InvalidRequestError(f"run {spec.run} has no item in the runs table: it was never planned")
-    # Listed before the items are read: what is written in between is then found by its item.
-    stored = {one.key: one.size for one in output.list(places.results_prefix)}
-    summed = add_up(spec.run, runs)
-    for key in summed.parts.keys() - stored.keys():
-        if (found := output.find(key)) is not None:
-            stored[key] = found.size
-    problems = summed.problems + cross_check(summed.parts, stored)
-    status = _status(summed, problems)
+    summed, problems = check(spec, output, runs)
+    status = status_of(summed, problems)
     same = meta.get("status") == status and meta.get("counts") == summed.counts
     finished_at = meta["finishedAt"] if same else iso_time(clock.now())
-    document = manifest(spec, summed, status=status, problems=problems, finished_at=finished_at, bucket=output.name)
-    output.put_json(places.manifest, document)
-    output.put(places.report, report(document).encode(), "text/html; charset=utf-8")
-    detail = _detail(spec, status, summed.counts, output.name)
+    publish(
+        manifest(spec, summed, status=status, problems=problems, finished_at=finished_at, bucket=output.name), output
+    )
+    detail = detail_of(spec, status, summed.counts, output.name)
     if status == "inconsistent":
         _close(runs, spec, status, summed, finished_at)
         shown = "; ".join(problems[:_SHOWN_PROBLEMS])
@@ -60,6 +53,25 @@ def finish(spec: RunSpec, *, output: Bucket, runs: Runs, bus: Bus, clock: Clock)
         bus.put(DETAIL_TYPE, detail)
     _close(runs, spec, status, summed, finished_at)
     return detail
+
+
+def check(spec: RunSpec, output: Bucket, runs: Runs) -> tuple[Account, list[str]]:
+    """The run's account, and all that is wrong with it: its sums, and its parts against those that lie in S3."""
+    prefix = Places(spec.tenant, spec.run).results_prefix
+    # Listed before the items are read: what is written in between is then found by its item.
+    stored = {one.key: one.size for one in output.list(prefix)}
+    summed = add_up(spec.run, runs)
+    for key in summed.parts.keys() - stored.keys():
+        if (found := output.find(key)) is not None:
+            stored[key] = found.size
+    return summed, summed.problems + cross_check(summed.parts, stored)
+
+
+def publish(document: Mapping[str, Any], output: Bucket) -> None:
+    """Manifest and report."""
+    places = Places(document["tenant"], document["run"])
+    output.put_json(places.manifest, document)
+    output.put(places.report, report(document).encode(), "text/html; charset=utf-8")
 
 
 def announce_stop(meta: Mapping[str, Any], output_bucket: str, *, runs: Runs, bus: Bus) -> None:
@@ -82,7 +94,8 @@ def announce_stop(meta: Mapping[str, Any], output_bucket: str, *, runs: Runs, bu
     )
 
 
-def _detail(spec: RunSpec, status: str, counts: Mapping[str, int], bucket: str) -> dict[str, Any]:
+def detail_of(spec: RunSpec, status: str, counts: Mapping[str, int], bucket: str) -> dict[str, Any]:
+    """Detail of the events about a run."""
     return {
         "run": spec.run,
         "tenant": spec.tenant,
@@ -93,7 +106,7 @@ def _detail(spec: RunSpec, status: str, counts: Mapping[str, int], bucket: str) 
     }
 
 
-def _status(summed: Account, problems: list[str]) -> str:
+def status_of(summed: Account, problems: list[str]) -> str:
     if problems:
         return "inconsistent"
     if summed.read == 0:

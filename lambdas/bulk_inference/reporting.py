@@ -75,7 +75,18 @@ def report(document: Mapping[str, Any]) -> str:
         ("failures", f"s3://{document['failures']['bucket']}/{document['failures']['prefix']}"),
     ]
     shards = document["shards"]
-    columns = ["shard", "mode", "records", "landed", "failed", "duplicate", "pending", "units"]
+    columns = [
+        "shard",
+        "mode",
+        "records",
+        "landed",
+        "failed",
+        "duplicate",
+        "resubmitted",
+        "dropped",
+        "pending",
+        "units",
+    ]
     errors = [[kind[name] for name in ("errorClass", "errorCode", "count", "recordId")] for kind in document["errors"]]
     body = [
         f"<h1>Run {escape(str(document['run']))}</h1>",

@@ -7,7 +7,11 @@
 | `RUN#{run}` | `SHARD#{shard}` | seal_shards: counts of one shard or sync piece |
 | `RUN#{run}` | `JOB#{shard}-a{attempt}` | submit_job: name and ARN of one attempt's job |
 | `RUN#{run}` | `UNIT#{unit}` | collect_results, infer_batch: outcome of one unit of work |
-| `RUN#{run}` | `LATE#{unit}#{hash}` | reprocess_records: outcome of one failed record |
+| `RUN#{run}` | `LATE#{unit}#{hash}` | the failure lane: what became of one failed record later |
+| `RUN#{run}` | `RESUBMISSION#{run2}` | redrive_failures: a run over records that failed in this one |
+| `RUN#{run}` | `UPDATE` | update_runs: revision and counts of the manifest |
+| `STALE` | `{run}` | the run's manifest is older than its late outcomes |
+| `STALE` | `{run}#{run2}` | failed records of the first may land in the second: looked for when that has ended |
 | `JOB#{jobName}` | `JOB` | submit_job: task token and whereabouts, found by the job's event |
 | `OPEN` | `JOB#{jobName}` | submit_job; deleted when the token is answered |
 | `QUOTA#{model}` | `QUOTA` | plan_run: quotas, cached for a day |
@@ -26,6 +30,9 @@ SHARDS: Final = "SHARD#"
 JOBS: Final = "JOB#"
 UNITS: Final = "UNIT#"
 LATES: Final = "LATE#"
+RESUBMISSIONS: Final = "RESUBMISSION#"
+UPDATE: Final = "UPDATE"
+STALE: Final = "STALE"
 JOB: Final = "JOB"
 OPEN: Final = "OPEN"
 QUOTA: Final = "QUOTA"
@@ -49,6 +56,10 @@ def unit_sk(unit: str) -> str:
 
 def late_sk(unit: str, record: str) -> str:
     return f"{LATES}{unit}#{record}"
+
+
+def resubmission_sk(run: str) -> str:
+    return f"{RESUBMISSIONS}{run}"
 
 
 def job_key(job_name: str) -> str:

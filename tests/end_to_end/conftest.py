@@ -63,7 +63,8 @@ def assert_conserves(manifest: dict[str, Any]) -> None:
     """The sums of docs/architecture.md, from the manifest alone."""
     counts = manifest["counts"]
     assert counts["read"] == counts["accepted"] + counts["rejected"] + counts["duplicate"], counts
-    assert counts["accepted"] == counts["landed"] + counts["failed"] + counts["pending"], counts
+    settled = counts["resubmitted"] + counts["dropped"]
+    assert counts["accepted"] == counts["landed"] + counts["failed"] + settled + counts["pending"], counts
 
 
 def tree(stack: Stack, run_id: str) -> dict[str, str]:

@@ -68,7 +68,7 @@ def runs(draw: st.DrawFn) -> Run:
         (_batch if mode == "batch" else _sync)(draw, run, name, f"p{number}", size)
     for unit in run.units:
         for late in range(draw(st.integers(0, min(3, Unit.from_json(unit).counts.failed)))):
-            outcome = draw(st.sampled_from(["landed", "duplicate"]))
+            outcome = draw(st.sampled_from(["landed", "duplicate", "resubmitted", "dropped"]))
             (piece, *_) = [name for name, one in unit["pieces"].items() if one["failed"]]
             item = {"unit": unit["unit"], "piece": piece, "outcome": outcome, "sk": f"LATE#{late}"}
             run.lates.append(item)
@@ -123,9 +123,11 @@ def test_every_run_that_can_be_conserves_its_records(run: Run) -> None:
     assert summed.counts == run.truth
     counts = summed.counts
     assert counts["read"] == counts["accepted"] + counts["rejected"] + counts["duplicate"]
-    assert counts["accepted"] == counts["landed"] + counts["failed"] + counts["pending"]
+    settled = counts["resubmitted"] + counts["dropped"]
+    assert counts["accepted"] == counts["landed"] + counts["failed"] + settled + counts["pending"]
     for shard in summed.shards:
-        assert shard.records == shard.landed + shard.failed + shard.duplicate + shard.pending
+        settled = shard.resubmitted + shard.dropped
+        assert shard.records == shard.landed + shard.failed + shard.duplicate + settled + shard.pending
 
 
 @settings(max_examples=400)
@@ -161,6 +163,7 @@ def test_the_numbers_of_a_plain_run() -> None:
     summed = finished().account()
     assert summed.counts == {
         "read": 12, "accepted": 10, "landed": 9, "failed": 1, "rejected": 1, "duplicate": 1, "pending": 0,
+        "resubmitted": 0, "dropped": 0,
     }  # fmt: skip
     assert summed.problems == []
     assert summed.parts == {"results/part-00001-a1.jsonl": 10}
@@ -194,7 +197,7 @@ def test_a_unit_that_nothing_leads_to_is_a_problem() -> None:
 def test_a_landing_that_is_reprocessed_twice_is_a_problem() -> None:
     run = finished()
     run.lates += [{"unit": "00001-a1", "piece": "00001", "outcome": "landed"}] * 2
-    assert any("more of its failed records were reprocessed" in problem for problem in run.account().problems)
+    assert any("more of its failed records were settled late" in problem for problem in run.account().problems)
 
 
 def test_a_shard_that_nobody_began_is_pending_and_conserves() -> None:

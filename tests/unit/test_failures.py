@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from bulk_inference.failures import Failure, class_of_line, class_of_outcome
+from bulk_inference.failures import CLASSES, Failure, class_of_line, class_of_outcome, retryable
 from bulk_inference.pointers import Pointer
 
 
@@ -52,8 +52,16 @@ def test_the_line_has_the_words_and_the_message_has_not() -> None:
         "errorMessage": "SECRET prompt quoted",
         "attempt": 2,
         "source": {"bucket": "corpus", "key": "k", "offset": 1, "length": 2},
+        "shard": "p",
+        "sentAs": "id-1",
     }
     message = failure.message("r", "t", "00001-a2", "00001", pointer.to_json())
     assert "SECRET" not in json.dumps(message)
     assert message["recordId"] == "id-1"
     assert message["item"]["offset"] == 3
+
+
+def test_what_is_tried_again_is_said_once_for_every_class() -> None:
+    assert {name for name in CLASSES if retryable(name)} == {"throttle", "model", "schema", "unprocessed", "unknown"}
+    assert {name for name in CLASSES if not retryable(name)} == {"validation", "too_large", "duplicate"}
+    assert retryable("a class of a newer bundle")

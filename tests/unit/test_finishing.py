@@ -44,6 +44,7 @@ def test_a_run_that_conserves_succeeds_and_says_so_once() -> None:
     made = stage()
     detail = go(made)
     counts = {"read": 14, "accepted": 12, "landed": 11, "failed": 1, "rejected": 1, "duplicate": 1, "pending": 0}
+    counts |= {"resubmitted": 0, "dropped": 0}
     assert detail == {
         "run": RUN,
         "tenant": "default",
