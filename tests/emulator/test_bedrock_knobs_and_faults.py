@@ -144,6 +144,9 @@ def test_routes_change_and_show_both(aws: LocalAws) -> None:
         assert [rule["do"] for rule in aws.local("GET", "/_local/faults")["rules"]] == ["drop", "duplicate"]
         with pytest.raises(LocalAwsError, match="rule 1: field 'target'"):
             aws.local("PUT", "/_local/faults", [{}])
+        aws.local("POST", "/_local/faults", {"target": "event", "do": "drop", "name": "mine"})
+        kept = aws.local("DELETE", "/_local/faults?name=mine")["rules"]
+        assert [rule["do"] for rule in kept] == ["drop", "duplicate"]
     finally:
         aws.local("DELETE", "/_local/faults")
         aws.local("DELETE", "/_local/knobs")

@@ -2,7 +2,8 @@
 
 A plan is a JSON list of rules (or ``{"rules": [...]}``), given by ``--faults FILE`` or ``PUT /_local/faults`` while
 the local AWS runs; ``GET`` shows the plan with how often each rule matched and fired, ``POST`` adds rules,
-``DELETE`` clears. A plan with a mistake is refused whole, naming the rule and the field.
+``DELETE`` clears (``?name=…``: the rules of that name). A plan with a mistake is refused whole, naming the rule and the
+field.
 
     {"target": "record", "match": {"recordId": "poison-*"}, "do": "error", "errorCode": 400, "errorMessage": "…"}
     {"target": "call", "match": {"service": "bedrock", "operation": "CreateModel*"}, "do": "throttle", "times": 2}
@@ -285,9 +286,10 @@ def load_file(path: Path) -> None:
     load(plan)
 
 
-def clear() -> None:
-    """No faults any more."""
-    load([])
+def clear(name: str | None = None) -> None:
+    """No faults any more; with a name: none of the rules that bear it."""
+    with _lock:
+        _rules[:] = [rule for rule in _rules if name is not None and rule.name != name]
 
 
 def described() -> dict[str, object]:
@@ -393,7 +395,7 @@ async def _post(query: dict[str, str], body: bytes) -> tuple[int, object]:
 
 
 async def _delete(query: dict[str, str], body: bytes) -> tuple[int, object]:
-    clear()
+    clear(query.get("name"))
     return 200, described()
 
 
