@@ -153,7 +153,8 @@ The local AWS goes on until Ctrl-C. In another shell:
   aws stepfunctions list-executions --state-machine-arn {stack.outputs["pipeline_arn"]}
   aws stepfunctions start-execution --state-machine-arn {stack.outputs["pipeline_arn"]} \\
     --name my-first-run --input '{json.dumps(requests()["speeches-sync"])}'
-  aws sqs receive-message --queue-url {stack.outputs["reprocess_dead_letter_queue_url"]}
+  aws sqs receive-message --endpoint-url $AWS_ENDPOINT_URL \\
+    --queue-url {stack.outputs["reprocess_dead_letter_queue_url"]}
 
 No aws command? pip install awscli, or boto3 with the same variables.""")
     try:
