@@ -221,6 +221,19 @@ async def _serve(application: Any, listener: socket.socket, port: int, options: 
     await server
 
 
+# For a person: programs start us with --parent-pid and read the ready line.
+_HOW_TO_USE = f"""
+Point a shell at it:
+
+  export AWS_ENDPOINT_URL=http://{HOST}:{{port}} AWS_ACCESS_KEY_ID={ACCOUNT} AWS_SECRET_ACCESS_KEY=test \\
+    AWS_REGION={REGION} AWS_DEFAULT_REGION={REGION}
+  tests/terraform.sh -chdir=examples/local init
+  tests/terraform.sh -chdir=examples/local apply
+
+Knobs and faults: curl http://{HOST}:{{port}}/_local/knobs, /_local/faults (tests/local_aws/README.md). Ctrl-C stops it.
+"""
+
+
 async def _announce(token: str, port: int, options: Options) -> None:
     """Print the ready line once the answer on our port is our own: its token proves the process."""
     await asyncio.to_thread(_wait_healthy, token, port)
@@ -239,6 +252,8 @@ async def _announce(token: str, port: int, options: Options) -> None:
         part.write_text(line + "\n")
         part.replace(options.ready_file)
     print(line, flush=True)
+    if options.parent_pid is None:
+        print(_HOW_TO_USE.format(port=port), file=sys.stderr, flush=True)
 
 
 def _wait_healthy(token: str, port: int, seconds: float = 30.0) -> None:
