@@ -53,6 +53,7 @@ module "failure_lane" {
   stores         = local.stores
   models         = local.models
   event_bus_name = module.completion.event_bus_name
+  pipeline_name  = "${var.name}-pipeline"
   reprocessing   = var.reprocessing
   runtime        = local.runtime
   functions      = var.functions
@@ -69,6 +70,7 @@ module "sync_inference" {
   models          = local.models
   reprocess_queue = module.failure_lane.reprocess_queue
   event_bus_name  = module.completion.event_bus_name
+  pipeline_name   = "${var.name}-pipeline"
   runtime         = local.runtime
   functions       = var.functions
   tags            = var.tags
@@ -84,6 +86,7 @@ module "batch_inference" {
   models                = local.models
   tenants               = var.tenants
   infer_batch_arn       = module.sync_inference.infer_batch_arn
+  fan_out_arn           = module.sync_inference.fan_out_arn
   pipeline_name         = "${var.name}-pipeline"
   reconcile_schedule    = var.reconcile_schedule
   reprocess_queue       = module.failure_lane.reprocess_queue

@@ -207,7 +207,7 @@ run "broken_runs_reach_stop_run" {
 
   assert {
     condition = jsondecode(aws_cloudwatch_event_rule.run_broke_off.event_pattern).detail == {
-      status          = ["FAILED", "TIMED_OUT", "ABORTED"]
+      status          = ["FAILED", "TIMED_OUT", "ABORTED", "RUNNING"]
       stateMachineArn = ["arn:aws:states:us-east-1:123456789012:stateMachine:tickets-pipeline"]
     }
     error_message = aws_cloudwatch_event_rule.run_broke_off.event_pattern

@@ -136,8 +136,8 @@ run "each_role_may_do_its_work_and_no_more" {
       for role, policy in output.policies : [
         for statement in jsondecode(policy).Statement : role if contains(flatten([statement.Action]), "bedrock:StopModelInvocationJob")
       ]
-    ])) == toset(["stop_run"])
-    error_message = "bedrock:StopModelInvocationJob is for stop_run alone"
+    ])) == toset(["stop_run", "reconcile_jobs"])
+    error_message = "bedrock:StopModelInvocationJob is for stop_run, reconcile_jobs alone"
   }
 
   assert {
@@ -181,8 +181,8 @@ run "each_role_may_do_its_work_and_no_more" {
       for role, policy in output.policies : [
         for statement in jsondecode(policy).Statement : role if contains(flatten([statement.Action]), "events:PutEvents")
       ]
-    ])) == toset(["finish_run", "stop_run"])
-    error_message = "events:PutEvents is for finish_run, stop_run alone"
+    ])) == toset(["finish_run", "stop_run", "reconcile_jobs"])
+    error_message = "events:PutEvents is for finish_run, stop_run, reconcile_jobs alone"
   }
 
   assert {

@@ -1,11 +1,16 @@
 """An item batch inferred on demand: infer, then claim and land in chunks of fixed positions.
 
 The unit's item holds one character per record: what has been settled is never inferred again, whichever invocation
-settled it. A chunk's records claim under one owner, however many flushes it takes to land them. The number of a flush,
-and so the key of its part, comes from the stored item: a crash between part and item makes the retry write the same
-key again.
+settled it. All records of a unit claim under one owner, however many tries and flushes it takes to land them. The
+number of a flush, and so the key of its part, comes from the stored item: a crash between part and item makes the retry
+write the same key again.
+
+The model may answer the retry otherwise than it answered the dead try. So a retry writes over whatever the dead try
+wrote, be it with nothing; a record that fails now gives back the claim that it got then; and a message goes into the
+failure lane only after the item says that its record failed, from which there is no way back.
 """
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -15,10 +20,10 @@ from bulk_inference.collection import describe
 from bulk_inference.errors import UnitFailedError, WorkInProgressError
 from bulk_inference.failures import Failure, class_of_outcome
 from bulk_inference.inference import infer_all
-from bulk_inference.landing import land, owner_of
+from bulk_inference.landing import give_back, land, owner_of
 from bulk_inference.pointers import Pointer
 from bulk_inference.ports import Outcome
-from bulk_inference.results import encode
+from bulk_inference.results import encode, split
 from bulk_inference.units import Counts, Part, Unit, broken, items_unit, tally
 from bulk_inference.workshop import Workshop
 
@@ -121,6 +126,10 @@ def _piece(batch: Batch, pointer: Pointer) -> str:
     return batch.piece or pointer.shard or "inline"
 
 
+def _whole(pointer: Pointer) -> bytes:
+    return encode({"recordId": pointer.record_id, "modelInput": pointer.body})
+
+
 class _Landing:
     """One invocation's work on one unit."""
 
@@ -132,9 +141,14 @@ class _Landing:
         self.pointers = {at: Pointer.from_json(item) for item, at in zip(batch.items, batch.positions, strict=True)}
         self.settled: dict[int, Outcome] = {}
         self.refusal: str | None = None
+        self.owner = owner_of(batch.run, unit.unit)
 
     def run(self) -> dict[str, Any]:
+        for part in self.unit.unsent:
+            self._send(part, self._failed_in(part))
+        self._sent()
         wanted = [at for at in self.pointers if self.unit.outcomes[at] == OPEN]
+        self.shop.require_decided(self.pointers[at].record_id for at in wanted)
         missing = {number: sum(at // CHUNK == number for at in wanted) for number in {at // CHUNK for at in wanted}}
         model = self.shop.spec.model
         call = partial(self.shop.model.infer, model.invoke_id, model.api)
@@ -151,19 +165,16 @@ class _Landing:
         return self._conclude()
 
     def _flush(self, number: int) -> None:
-        """Lands what is settled of one chunk: claim, part, failures, messages, and only then the unit's item."""
+        """Lands what is settled of one chunk: claim, parts, the unit's item, and only then the messages."""
         taken = sorted(at for at in self.settled if at // CHUNK == number)
         outcomes = {at: self.settled.pop(at) for at in taken}
         chunk = f"{self.unit.unit}-{number:03d}"
         flush = self.unit.flushes.get(f"{number}", 0) + 1
         part = chunk if flush == 1 else f"{chunk}-f{flush}"
         successes = [(self.pointers[at], done.output) for at, done in outcomes.items() if done.error_class is None]
+        shop = self.shop
         landed = land(
-            successes,
-            owner=owner_of(self.batch.run, chunk),
-            spec=self.shop.spec,
-            ledger=self.shop.ledger,
-            clock=self.shop.clock,
+            successes, owner=self.owner, spec=shop.spec, ledger=shop.ledger, clock=shop.clock, stands=shop.stands
         )
         failed = {
             at: Failure(
@@ -176,10 +187,12 @@ class _Landing:
             for at, done in outcomes.items()
             if done.error_class is not None
         }
-        source = self.shop.spec.source.bucket
-        results = self._part(self.shop.places.results(part), landed.lines)
-        failures = self._part(self.shop.places.failures(part), [one.line(source) for one in failed.values()])
-        self._queue(part, failed)
+        source = shop.spec.source.bucket
+        results = self._part(shop.places.results(part), landed.lines)
+        failures = self._part(shop.places.failures(part), [one.line(source) for one in failed.values()])
+        if failed:
+            self._park(part, list(failed.values()))
+            give_back((one.pointer.record_id for one in failed.values()), self.owner, shop.spec, shop.ledger)
         lost = {pointer.record_id for pointer in landed.lost}
         letters = list(self.unit.outcomes)
         pieces = dict(self.unit.pieces)
@@ -205,39 +218,63 @@ class _Landing:
                 failures=self.unit.failures + failures,
                 errors=tally(self.unit.errors, failed.values()),
                 flushes={**self.unit.flushes, f"{number}": flush},
+                unsent=self.unit.unsent + ([part] if failed else []),
             )
         )
+        if failed:
+            self._send(part, list(failed.values()))
+            self._sent()
 
     def _part(self, key: str, lines: list[bytes]) -> list[Part]:
-        if not lines:
+        """No lines, no object: unless a dead try has left one, which must not stay as it is."""
+        if not lines and self.shop.output.find(key) is None:
             return []
         body = b"".join(lines)
         self.shop.output.put(key, body, "application/x-ndjson")
         return [Part(key, len(body), len(lines))]
 
-    def _queue(self, part: str, failed: Mapping[int, Failure]) -> None:
-        """One message per failure. Records that came along whole are parked, so that messages hold pointers alone."""
-        parked = b""
-        items: dict[int, dict[str, Any]] = {}
-        key = self.shop.places.parked(part)
-        for at, failure in failed.items():
-            pointer = failure.pointer
-            if pointer.body is None:
-                items[at] = pointer.to_json()
-                continue
-            line = encode({"recordId": pointer.record_id, "modelInput": pointer.body})
-            items[at] = {"recordId": pointer.record_id, "parked": key, "offset": len(parked), "length": len(line)}
-            parked += line
+    # The failure lane.
+
+    def _park(self, part: str, failed: Sequence[Failure]) -> None:
+        """Records that came along whole are kept, so that messages hold pointers alone."""
+        parked = b"".join(_whole(failure.pointer) for failure in failed if failure.pointer.body is not None)
         if parked:
-            self.shop.output.put(key, parked, "application/x-ndjson")
-        if items:
-            batch = self.batch
-            self.shop.queue.send(
-                [
-                    failed[at].message(batch.run, batch.tenant, batch.unit, _piece(batch, failed[at].pointer), item)
-                    for at, item in items.items()
-                ]
+            self.shop.output.put(self.shop.places.parked(part), parked, "application/x-ndjson")
+
+    def _send(self, part: str, failed: Sequence[Failure]) -> None:
+        """One message per failure of a flush, in the order of its failure part."""
+        batch, parked = self.batch, 0
+        messages = []
+        for failure in failed:
+            item = failure.pointer.to_json()
+            if failure.pointer.body is not None:
+                length = len(_whole(failure.pointer))
+                key = self.shop.places.parked(part)
+                item = {"recordId": failure.pointer.record_id, "parked": key, "offset": parked, "length": length}
+                parked += length
+            piece = _piece(batch, failure.pointer)
+            messages.append(failure.message(batch.run, batch.tenant, batch.unit, piece, item))
+        self.shop.queue.send(messages)
+
+    def _failed_in(self, part: str) -> list[Failure]:
+        """The failures of a flush whose worker died before it had sent their messages."""
+        by_id = {pointer.caller_id: pointer for pointer in self.pointers.values()}
+        lines = split(self.shop.output.read(self.shop.places.failures(part)))
+        told = [json.loads(raw) for raw, _ in lines]
+        return [
+            Failure(
+                by_id[one["recordId"]],
+                one["errorClass"],
+                one["errorCode"],
+                one["errorMessage"],
+                one["attempt"],
             )
+            for one in told
+        ]
+
+    def _sent(self) -> None:
+        if self.unit.unsent:
+            self._save(replace(self.unit, unsent=[]))
 
     def _save(self, unit: Unit) -> None:
         changed = replace(unit, version=self.unit.version + 1)

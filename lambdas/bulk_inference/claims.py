@@ -2,6 +2,12 @@
 
 The rule is *there is no claim, or the claim is mine*. The owner is the deterministic id of the unit of work, the same
 on every try, so that a retry after a crash owns what the first try claimed, and nobody else does.
+
+A claim is a promise to land the record. Two promises cannot be kept any more, and must not shadow the record:
+
+* a unit that fails a record which an earlier, dead try of the same unit had claimed *gives the claim back*;
+* the claim of a run that is over, whose unit did not land the record, is *taken over* by a later run of the same scope.
+  Whether it is so, `Stands` says (standing.py).
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -10,7 +16,7 @@ from enum import Enum
 from itertools import islice
 from typing import Final, Protocol, TypeVar
 
-from bulk_inference.errors import ThrottledError
+from bulk_inference.errors import ThrottledError, WorkInProgressError
 
 CLAIMS_PER_REQUEST: Final = 25
 """Statements that BatchExecuteStatement takes."""
@@ -48,6 +54,25 @@ class Insertion(Enum):
     THROTTLED = "throttled"
 
 
+class Standing(Enum):
+    """What a claim of somebody else is worth."""
+
+    HELD = "held"
+    """Its owner has landed the record, or may still."""
+    FREE = "free"
+    """Its owner is gone and has not landed the record."""
+    UNDECIDED = "undecided"
+    """Its owner's run is over, but a worker of it may still write for a while."""
+
+
+Stands = Callable[[Claim], Standing]
+
+
+def held(claim: Claim) -> Standing:
+    """For scopes that belong to one run: every claim stands."""
+    return Standing.HELD
+
+
 class ClaimStore(Protocol):
     """The ledger's table as the rule sees it. Implemented by aws/dynamodb.py."""
 
@@ -59,23 +84,39 @@ class ClaimStore(Protocol):
         """The claims that exist, strongly consistent, at most 100 keys."""
         ...
 
-    def take_over(self, claim: Claim, now: int) -> bool:
-        """Replaces the claim of the same key if that has expired by `now` (epoch seconds)."""
+    def take_over(self, claim: Claim, now: int, owner: str | None = None) -> bool:
+        """Replaces the claim of the same key if that has expired by `now` (epoch seconds), or is `owner`'s."""
+        ...
+
+    def give_back(self, key: str, owner: str) -> bool:
+        """Deletes the claim if it is `owner`'s."""
         ...
 
 
-def claim(store: ClaimStore, claims: Sequence[Claim], *, now: int, sleep: Callable[[float], None]) -> dict[str, str]:
+def claim(
+    store: ClaimStore, claims: Sequence[Claim], *, now: int, sleep: Callable[[float], None], stands: Stands = held
+) -> dict[str, str]:
     """Claims every record it may; returns the losers as {key: owner that has it}.
 
-    Keys must differ from each other. Raises ThrottledError when DynamoDB goes on throttling; what was claimed by then
-    stays claimed by its owner, so a retry goes on from there.
+    Keys must differ from each other. Raises ThrottledError when DynamoDB goes on throttling, WorkInProgressError when
+    it cannot be told yet whether somebody else's claim stands; what was claimed by then stays claimed by its owner, so
+    a retry goes on from there.
     """
     lost: dict[str, str] = {}
     for chunk in chunked(claims, CLAIMS_PER_REQUEST):
         taken = _insert(store, chunk, sleep)
         if taken:
-            lost.update(_losers(store, taken, now))
+            lost.update(_losers(store, taken, now, stands))
     return lost
+
+
+def give_back(store: ClaimStore, keys: Iterable[str], owner: str) -> int:
+    """Deletes the claims that `owner` has among the keys; how many there were."""
+    given = 0
+    for chunk in chunked(keys, LOOKUPS_PER_REQUEST):
+        mine = [key for key, one in store.find(chunk).items() if one.owner == owner]
+        given += sum(store.give_back(key, owner) for key in mine)
+    return given
 
 
 def _insert(store: ClaimStore, claims: Sequence[Claim], sleep: Callable[[float], None]) -> list[Claim]:
@@ -92,29 +133,39 @@ def _insert(store: ClaimStore, claims: Sequence[Claim], sleep: Callable[[float],
     raise ThrottledError(f"the ledger throttled {len(waiting)} claims {_TRIES} times in a row")
 
 
-def _losers(store: ClaimStore, taken: Sequence[Claim], now: int) -> dict[str, str]:
+def _losers(store: ClaimStore, taken: Sequence[Claim], now: int, stands: Stands) -> dict[str, str]:
     existing = store.find([one.key for one in taken])
     lost: dict[str, str] = {}
     for one in taken:
         other = existing.get(one.key)
         if other is not None and other.owner == one.owner:
             continue
-        if other is not None and other.expires_at > now:
+        live = other is not None and other.expires_at > now
+        if other is not None and live and not _free(other, stands):
             lost[one.key] = other.owner
-        elif not store.take_over(one, now):
-            # Somebody else was quicker with an expired claim, or with one that vanished between the two reads.
+        elif not store.take_over(one, now, other.owner if other is not None and live else None):
+            # Somebody else was quicker with this claim, or with one that vanished between the two reads.
             winner = store.find([one.key]).get(one.key)
             if winner is None or winner.owner != one.owner:
                 lost[one.key] = winner.owner if winner else "unknown"
     return lost
 
 
-def owners(store: ClaimStore, tenant: str, scope: str, record_ids: Iterable[str], *, now: int) -> Mapping[str, str]:
-    """{recordId: owner} of those that are claimed in the scope and not expired. Any number of ids."""
-    found: dict[str, str] = {}
+def _free(other: Claim, stands: Stands) -> bool:
+    standing = stands(other)
+    if standing is Standing.UNDECIDED:
+        raise WorkInProgressError(f"run {other.run} is over, but a worker of it may still land what it has claimed")
+    return standing is Standing.FREE
+
+
+def standing_claims(
+    store: ClaimStore, tenant: str, scope: str, record_ids: Iterable[str], *, now: int
+) -> Mapping[str, Claim]:
+    """{recordId: claim} of those that are claimed in the scope and not expired. Any number of ids."""
+    found: dict[str, Claim] = {}
     for chunk in chunked(record_ids, LOOKUPS_PER_REQUEST):
         keys = {claim_key(tenant, scope, record_id): record_id for record_id in chunk}
-        found.update({keys[key]: one.owner for key, one in store.find(list(keys)).items() if one.expires_at > now})
+        found.update({keys[key]: one for key, one in store.find(list(keys)).items() if one.expires_at > now})
     return found
 
 

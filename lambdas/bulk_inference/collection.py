@@ -229,6 +229,7 @@ class _Collection:
             spec=self.shop.spec,
             ledger=self.shop.ledger,
             clock=self.shop.clock,
+            stands=self.shop.stands,
         )
         results.write(landed.lines)
         self._quarantine(found.failures, failures)

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Final, Self
 
-from bulk_inference.claims import CLAIMS_PER_REQUEST, Claim, ClaimStore, chunked, claim, claim_key
+from bulk_inference import claims
+from bulk_inference.claims import CLAIMS_PER_REQUEST, Claim, ClaimStore, Stands, chunked, claim, claim_key, held
 from bulk_inference.pointers import Pointer
 from bulk_inference.ports import Bucket, Clock, Writer
 from bulk_inference.results import Usage, result_line
@@ -33,13 +34,20 @@ class Landed:
 
 
 def land(
-    entries: Sequence[tuple[Pointer, Any]], *, owner: str, spec: RunSpec, ledger: ClaimStore, clock: Clock
+    entries: Sequence[tuple[Pointer, Any]],
+    *,
+    owner: str,
+    spec: RunSpec,
+    ledger: ClaimStore,
+    clock: Clock,
+    stands: Stands = held,
 ) -> Landed:
     """Claims the records (pointer, modelOutput) for `owner` and makes the result lines of those it owns.
 
-    Raises ThrottledError when the ledger goes on throttling.
+    Raises ThrottledError when the ledger goes on throttling, WorkInProgressError when it cannot be told yet whether
+    another run's claim stands.
     """
-    lost = _claim([pointer.record_id for pointer, _ in entries], owner, spec, ledger, clock)
+    lost = _claim([pointer.record_id for pointer, _ in entries], owner, spec, ledger, clock, stands)
     lines: list[bytes] = []
     tokens_in = tokens_out = 0
     for pointer, output in entries:
@@ -55,15 +63,25 @@ def owner_of(run: str, unit: str) -> str:
     return f"{run}/{unit}"
 
 
-def _claim(record_ids: Iterable[str], owner: str, spec: RunSpec, ledger: ClaimStore, clock: Clock) -> set[str]:
+def give_back(record_ids: Iterable[str], owner: str, spec: RunSpec, ledger: ClaimStore) -> int:
+    """For records that failed: deletes the claims that a dead try of the same owner has left on them.
+
+    To be called after the parts are written, which no longer hold these records, and before their failure is noted.
+    """
+    return claims.give_back(ledger, (claim_key(spec.tenant, spec.scope, one) for one in record_ids), owner)
+
+
+def _claim(
+    record_ids: Iterable[str], owner: str, spec: RunSpec, ledger: ClaimStore, clock: Clock, stands: Stands
+) -> set[str]:
     now = clock.now()
-    claims = {claim_key(spec.tenant, spec.scope, record_id): record_id for record_id in record_ids}
-    requests = list(chunked((Claim(key, owner, spec.run, expiry(spec, now)) for key in claims), CLAIMS_PER_REQUEST))
+    wanted = {claim_key(spec.tenant, spec.scope, record_id): record_id for record_id in record_ids}
+    requests = list(chunked((Claim(key, owner, spec.run, expiry(spec, now)) for key in wanted), CLAIMS_PER_REQUEST))
 
     def send(request: list[Claim]) -> dict[str, str]:
-        return claim(ledger, request, now=int(now), sleep=clock.sleep)
+        return claim(ledger, request, now=int(now), sleep=clock.sleep, stands=stands)
 
-    return {claims[key] for lost in _spread(send, requests) for key in lost}
+    return {wanted[key] for lost in _spread(send, requests) for key in lost}
 
 
 def _spread(send: Callable[[list[Claim]], dict[str, str]], requests: list[list[Claim]]) -> list[dict[str, str]]:

@@ -96,10 +96,109 @@ class Tasks(Protocol):
         ...
 
 
+@dataclass(frozen=True)
+class Execution:
+    """One execution of a state machine, as DescribeExecution tells it."""
+
+    arn: str
+    status: str
+    ended_at: float | None = None
+    """Epoch seconds; None while it runs."""
+    error: str = ""
+    cause: str = ""
+    redrives: int = 0
+
+
+@dataclass(frozen=True)
+class MapRun:
+    """One Map Run: its label, how its items ended, what it tolerates."""
+
+    label: str
+    status: str
+    total: int
+    failed: int
+    tolerated_percentage: float
+    failures: Sequence[tuple[str, str]] = ()
+    """(error, cause) of some of the children that failed."""
+
+
+class Executions(Protocol):
+    """Executions of the state machines."""
+
+    def describe(self, arn: str) -> Execution | None:
+        """None if Step Functions does not know it (any more)."""
+        ...
+
+    def ended(self, arn: str) -> float | None:
+        """Epoch seconds when the execution ended, 0 if nobody knows it any more, None while it runs."""
+        ...
+
+    def stop(self, arn: str, cause: str) -> bool:
+        """False if it does not run."""
+        ...
+
+    def map_runs(self, arn: str) -> Sequence[MapRun]:
+        """Its Map Runs, with a sample of their failures."""
+        ...
+
+
 class Queue(Protocol):
     """The reprocess queue."""
 
     def send(self, messages: Sequence[Mapping[str, Any]]) -> None: ...
+
+
+class Lane(Protocol):
+    """The reprocess queue that an invocation's messages came from, and its dead-letter queue."""
+
+    def postpone(self, body: str, seconds: int) -> None:
+        """Sends a message to the end of the queue, to be seen after so many seconds (at most 900)."""
+        ...
+
+    def hold(self, body: str) -> None:
+        """Sends a message to the dead-letter queue."""
+        ...
+
+    def back_off(self, receipt: str, seconds: int) -> None:
+        """Lets a message that is not deleted come back after so many seconds."""
+        ...
+
+
+class Letter(Protocol):
+    """A message that was received from the dead-letter queue."""
+
+    @property
+    def body(self) -> str: ...
+
+
+class DeadLetters(Protocol):
+    """The dead-letter queue of the failure lane."""
+
+    def move(self, priority: str, per_second: int | None) -> bool:
+        """Begins to move every message to the reprocess queue of the priority; False if a move is under way already."""
+        ...
+
+    def receive(self, hidden_seconds: int) -> Sequence[Letter]:
+        """Some messages, hidden from others for so many seconds; none when the queue shows none."""
+        ...
+
+    def send_back(self, letters: Sequence[Letter], priority: str) -> None:
+        """Sends copies to the reprocess queue of the priority, and then deletes the letters."""
+        ...
+
+    def delete(self, letters: Sequence[Letter]) -> None: ...
+
+    def release(self, letters: Sequence[Letter]) -> None:
+        """Shows letters that were received and not wanted to others again."""
+        ...
+
+
+class Pipeline(Protocol):
+    """The pipeline's state machine."""
+
+    def start(self, run: str, request: Mapping[str, Any]) -> bool:
+        """Starts a run. False if an execution of that name exists that is not running with the same request."""
+        ...
 
 
 class Bus(Protocol):

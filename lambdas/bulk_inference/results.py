@@ -72,6 +72,15 @@ def parse(raw: bytes) -> OutputLine | None:
     return None if output is None else OutputLine(record_id, output)
 
 
+def parse_id(raw: bytes) -> str | None:
+    """The recordId of a result line; None if it has none."""
+    try:
+        record_id = json.loads(raw).get("recordId")
+    except (ValueError, AttributeError):
+        return None
+    return record_id if isinstance(record_id, str) else None
+
+
 def extract(output: Any) -> tuple[str | None, Usage]:
     """Text and tokens of a model's answer: Converse and Nova, Claude, Titan, and the shapes of the other families.
 

@@ -13,11 +13,12 @@ from bulk_inference.lines import Line, lines_of_range
 from bulk_inference.models import family_named
 from bulk_inference.places import Places
 from bulk_inference.planning import Cut
-from bulk_inference.ports import Bucket, Runs, Writer
+from bulk_inference.ports import Bucket, Executions, Runs, Writer
 from bulk_inference.records import RecordReader
 from bulk_inference.rendering import Renderer
 from bulk_inference.runs import CUTS, Item, cut_sk, run_pk, shard_sk
 from bulk_inference.spec import RunSpec, own_scope
+from bulk_inference.standing import Rivals
 from bulk_inference.units import expiry
 
 _NO_END: Final = 1 << 62
@@ -55,6 +56,7 @@ class CutWorld:
     """By name."""
     runs: Runs
     ledger: claims.ClaimStore
+    executions: Executions
     now: float
     """Epoch seconds."""
 
@@ -95,13 +97,29 @@ def _answer(item: Item) -> dict[str, Any]:
 
 
 def _claimed_elsewhere(spec: RunSpec, world: CutWorld) -> ClaimedElsewhere | None:
-    """None where the scope is the run's own: no other run can have claimed there."""
+    """None where the scope is the run's own: no other run can have claimed there.
+
+    A claim that nobody will honour any more does not count, nor one of which that cannot be told yet: whether such a
+    record lands here is decided when it is landed.
+    """
     if spec.scope == own_scope(spec.run):
         return None
+    stands = Rivals(
+        spec.tenant,
+        spec.run,
+        output=world.output_bucket,
+        runs=world.runs,
+        executions=world.executions,
+        now=lambda: world.now,
+    )
 
     def look_up(record_ids: Sequence[str]) -> Collection[str]:
-        owners = claims.owners(world.ledger, spec.tenant, spec.scope, record_ids, now=int(world.now))
-        return {record_id for record_id, owner in owners.items() if not owner.startswith(f"{spec.run}/")}
+        claimed = claims.standing_claims(world.ledger, spec.tenant, spec.scope, record_ids, now=int(world.now))
+        return {
+            record_id
+            for record_id, one in claimed.items()
+            if one.run != spec.run and stands(one) is claims.Standing.HELD
+        }
 
     return look_up
 

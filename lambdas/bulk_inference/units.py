@@ -102,6 +102,8 @@ class Unit(Document):
     """One character a record: `.` open, `L` landed, `F` failed, `D` duplicate."""
     flushes: dict[str, int] = field(default_factory=dict)
     """How often each chunk has been landed from."""
+    unsent: list[str] = field(default_factory=list)
+    """Names of failure parts whose messages may not have been sent."""
 
     @property
     def counts(self) -> Counts:

@@ -141,4 +141,11 @@ data "aws_iam_policy_document" "collect_results" {
     actions   = ["bedrock:ListModelInvocationJobs"]
     resources = ["*"]
   }
+
+  # Whether another run of the same scope is over: then its claims may be taken over.
+  statement {
+    sid       = "ReadRuns"
+    actions   = ["states:DescribeExecution"]
+    resources = ["${local.pipeline_executions}:*"]
+  }
 }

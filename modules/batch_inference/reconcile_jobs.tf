@@ -93,9 +93,10 @@ data "aws_iam_policy_document" "reconcile_jobs" {
     resources = [local.runs]
   }
 
+  # Jobs are stopped that outlived their run or their own time.
   statement {
-    sid       = "ReadJobs"
-    actions   = ["bedrock:GetModelInvocationJob"]
+    sid       = "ReadAndStopJobs"
+    actions   = ["bedrock:GetModelInvocationJob", "bedrock:StopModelInvocationJob"]
     resources = [local.jobs]
   }
 
@@ -114,17 +115,76 @@ data "aws_iam_policy_document" "reconcile_jobs" {
     resources = [local.shard_and_submit, "${local.shard_and_submit}/*"]
   }
 
-  statement {
-    sid       = "ReadRuns"
-    actions   = ["states:DescribeExecution"]
-    resources = ["${local.pipeline_executions}:*"]
-  }
-
   # Where Lambda puts an event that failed on every try.
   statement {
     sid       = "KeepUndelivered"
     actions   = ["sqs:SendMessage"]
     resources = [var.undelivered_queue_arn]
+  }
+
+  # Of a run that is over: what is said of its end, and of those children that failed.
+  statement {
+    sid     = "ReadRuns"
+    actions = ["states:DescribeExecution", "states:ListMapRuns"]
+    resources = [
+      "${local.pipeline_executions}:*",
+      "${local.shard_and_submit_executions}:*",
+      "${local.fan_out_executions}:*",
+    ]
+  }
+
+  statement {
+    sid     = "ReadFailedChildren"
+    actions = ["states:DescribeExecution"]
+    resources = [
+      "${local.pipeline_executions}/CutCorpus:*",
+      "${local.shard_and_submit_executions}/SubmitShards:*",
+      "${local.fan_out_executions}/InferBatches:*",
+    ]
+  }
+
+  statement {
+    sid     = "ReadMapRuns"
+    actions = ["states:DescribeMapRun", "states:ListExecutions"]
+    resources = [
+      "${replace(local.pipeline_executions, ":execution:", ":mapRun:")}/CutCorpus:*",
+      "${replace(local.shard_and_submit_executions, ":execution:", ":mapRun:")}/SubmitShards:*",
+      "${replace(local.fan_out_executions, ":execution:", ":mapRun:")}/InferBatches:*",
+    ]
+  }
+
+  # Step Functions stops nested executions by best effort: here is what makes sure.
+  statement {
+    sid       = "StopInference"
+    actions   = ["states:StopExecution"]
+    resources = ["${local.shard_and_submit_executions}:*", "${local.fan_out_executions}:*"]
+  }
+
+  # Also what makes S3 answer 404 instead of 403 for an object that is not there.
+  # https://docs.aws.amazon.com/AmazonS3/latest/API/API_GetObject.html
+  statement {
+    sid       = "ListBuckets"
+    actions   = ["s3:ListBucket"]
+    resources = [local.input, local.output]
+  }
+
+  statement {
+    sid       = "ReadPlan"
+    actions   = ["s3:GetObject"]
+    resources = ["${local.input}/*/runs/*/plan/*"]
+  }
+
+  statement {
+    sid       = "WriteManifestAndReport"
+    actions   = ["s3:PutObject", "s3:AbortMultipartUpload"]
+    resources = ["${local.output}/*/runs/*"]
+  }
+
+  # A run whose end nobody heard of is closed from here.
+  statement {
+    sid       = "SendCompletionEvent"
+    actions   = ["events:PutEvents"]
+    resources = [local.event_bus]
   }
 }
 

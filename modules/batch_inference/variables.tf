@@ -62,6 +62,11 @@ variable "infer_batch_arn" {
   type        = string
 }
 
+variable "fan_out_arn" {
+  description = "ARN of the state machine of shape B: reconcile_jobs stops it when its run is over."
+  type        = string
+}
+
 variable "pipeline_name" {
   description = "Name of the state machine whose executions are runs: reconcile_jobs looks whether a job's run still lives."
   type        = string

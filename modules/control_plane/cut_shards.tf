@@ -83,13 +83,20 @@ data "aws_iam_policy_document" "cut_shards" {
   statement {
     sid       = "ListBuckets"
     actions   = ["s3:ListBucket"]
-    resources = [local.input]
+    resources = [local.input, local.output]
   }
 
   statement {
     sid       = "ReadCorpora"
     actions   = ["s3:GetObject"]
     resources = ["${local.input}/*"]
+  }
+
+  # What another run of the same scope has landed.
+  statement {
+    sid       = "ReadResults"
+    actions   = ["s3:GetObject"]
+    resources = ["${local.output}/*/runs/*/results/*"]
   }
 
   statement {
@@ -108,5 +115,12 @@ data "aws_iam_policy_document" "cut_shards" {
     sid       = "KeepRunItems"
     actions   = ["dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:UpdateItem"]
     resources = [local.runs]
+  }
+
+  # Whether another run of the same scope is over: then its claims may be taken over.
+  statement {
+    sid       = "ReadRuns"
+    actions   = ["states:DescribeExecution"]
+    resources = ["${local.pipeline_executions}:*"]
   }
 }

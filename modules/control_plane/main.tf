@@ -1,11 +1,13 @@
 # What happens to a run before and after its inference.
 
 locals {
-  pipeline            = "arn:${var.account.partition}:states:${var.account.region}:${var.account.id}:stateMachine:${var.name}-pipeline"
-  pipeline_executions = "arn:${var.account.partition}:states:${var.account.region}:${var.account.id}:execution:${var.name}-pipeline"
-  event_bus           = "arn:${var.account.partition}:events:${var.account.region}:${var.account.id}:event-bus/${var.event_bus_name}"
-  jobs                = "arn:${var.account.partition}:bedrock:${var.account.region}:${var.account.id}:model-invocation-job/*"
-  quotas              = "arn:${var.account.partition}:servicequotas:${var.account.region}:${var.account.id}:bedrock/*"
+  pipeline                    = "arn:${var.account.partition}:states:${var.account.region}:${var.account.id}:stateMachine:${var.name}-pipeline"
+  pipeline_executions         = "arn:${var.account.partition}:states:${var.account.region}:${var.account.id}:execution:${var.name}-pipeline"
+  shard_and_submit_executions = replace(var.shard_and_submit_arn, ":stateMachine:", ":execution:")
+  fan_out_executions          = replace(var.fan_out_arn, ":stateMachine:", ":execution:")
+  event_bus                   = "arn:${var.account.partition}:events:${var.account.region}:${var.account.id}:event-bus/${var.event_bus_name}"
+  jobs                        = "arn:${var.account.partition}:bedrock:${var.account.region}:${var.account.id}:model-invocation-job/*"
+  quotas                      = "arn:${var.account.partition}:servicequotas:${var.account.region}:${var.account.id}:bedrock/*"
 
   source_buckets = { for bucket, settings in var.source_buckets : bucket => {
     arn    = "arn:${var.account.partition}:s3:::${bucket}"

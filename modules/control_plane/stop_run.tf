@@ -119,19 +119,77 @@ data "aws_iam_policy_document" "stop_run" {
     actions   = ["sqs:SendMessage"]
     resources = [var.undelivered_queue_arn]
   }
+
+  # Of a run that is over: what is said of its end, and of those children that failed.
+  statement {
+    sid     = "ReadRuns"
+    actions = ["states:DescribeExecution", "states:ListMapRuns"]
+    resources = [
+      "${local.pipeline_executions}:*",
+      "${local.shard_and_submit_executions}:*",
+      "${local.fan_out_executions}:*",
+    ]
+  }
+
+  statement {
+    sid     = "ReadFailedChildren"
+    actions = ["states:DescribeExecution"]
+    resources = [
+      "${local.pipeline_executions}/CutCorpus:*",
+      "${local.shard_and_submit_executions}/SubmitShards:*",
+      "${local.fan_out_executions}/InferBatches:*",
+    ]
+  }
+
+  statement {
+    sid     = "ReadMapRuns"
+    actions = ["states:DescribeMapRun", "states:ListExecutions"]
+    resources = [
+      "${replace(local.pipeline_executions, ":execution:", ":mapRun:")}/CutCorpus:*",
+      "${replace(local.shard_and_submit_executions, ":execution:", ":mapRun:")}/SubmitShards:*",
+      "${replace(local.fan_out_executions, ":execution:", ":mapRun:")}/InferBatches:*",
+    ]
+  }
+
+  # Step Functions stops nested executions by best effort: here is what makes sure.
+  statement {
+    sid       = "StopInference"
+    actions   = ["states:StopExecution"]
+    resources = ["${local.shard_and_submit_executions}:*", "${local.fan_out_executions}:*"]
+  }
+
+  # Also what makes S3 answer 404 instead of 403 for an object that is not there.
+  # https://docs.aws.amazon.com/AmazonS3/latest/API/API_GetObject.html
+  statement {
+    sid       = "ListBuckets"
+    actions   = ["s3:ListBucket"]
+    resources = [local.input, local.output]
+  }
+
+  statement {
+    sid       = "ReadPlan"
+    actions   = ["s3:GetObject"]
+    resources = ["${local.input}/*/runs/*/plan/*"]
+  }
+
+  statement {
+    sid       = "WriteManifestAndReport"
+    actions   = ["s3:PutObject", "s3:AbortMultipartUpload"]
+    resources = ["${local.output}/*/runs/*"]
+  }
 }
 
 # https://docs.aws.amazon.com/step-functions/latest/dg/eventbridge-integration.html
 resource "aws_cloudwatch_event_rule" "run_broke_off" {
   name        = "${var.name}-run-broke-off"
-  description = "Runs of ${var.name} that failed, timed out or were aborted"
+  description = "Runs of ${var.name} that failed, timed out or were aborted, or go on after that"
   tags        = var.tags
 
   event_pattern = jsonencode({
     source        = ["aws.states"]
     "detail-type" = ["Step Functions Execution Status Change"]
     detail = {
-      status          = ["FAILED", "TIMED_OUT", "ABORTED"]
+      status          = ["FAILED", "TIMED_OUT", "ABORTED", "RUNNING"]
       stateMachineArn = [local.pipeline]
     }
   })

@@ -173,6 +173,13 @@ data "aws_iam_policy_document" "reprocess_records" {
       }
     }
   }
+
+  # Whether another run of the same scope is over: then its claims may be taken over.
+  statement {
+    sid       = "ReadRuns"
+    actions   = ["states:DescribeExecution"]
+    resources = ["${local.pipeline_executions}:*"]
+  }
 }
 
 resource "aws_lambda_event_source_mapping" "reprocess_records" {

@@ -37,6 +37,11 @@ variable "event_bus_name" {
   type        = string
 }
 
+variable "pipeline_name" {
+  description = "Name of the state machine whose executions are runs: a claim of a run that is over may be taken over."
+  type        = string
+}
+
 variable "runtime" {
   description = "How every function is made: the object in S3 that holds the code and its base64 SHA-256, layers, Lambda runtime (\"python3.13\"), CPU, logs, traces, network (null: none) and what its role must carry."
   type = object({

@@ -166,4 +166,11 @@ data "aws_iam_policy_document" "infer_batch" {
       }
     }
   }
+
+  # Whether another run of the same scope is over: then its claims may be taken over.
+  statement {
+    sid       = "ReadRuns"
+    actions   = ["states:DescribeExecution"]
+    resources = ["${local.pipeline_executions}:*"]
+  }
 }

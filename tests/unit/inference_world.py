@@ -15,7 +15,7 @@ from typing import Any, Self
 from bulk_inference.claims import Claim, Insertion
 from bulk_inference.jobs import Job, JobNameTakenError, JobRequest
 from bulk_inference.places import Places
-from bulk_inference.ports import Clock
+from bulk_inference.ports import Clock, Execution, MapRun
 from bulk_inference.runs import Item
 from bulk_inference.spec import (
     Cuts,
@@ -185,12 +185,20 @@ class FakeLedger:
         assert 0 < len(keys) <= 100
         return {key: self.claims[key] for key in keys if key in self.claims}
 
-    def take_over(self, claim: Claim, now: int) -> bool:
+    def take_over(self, claim: Claim, now: int, owner: str | None = None) -> bool:
         found = self.claims.get(claim.key)
-        if found is not None and found.expires_at > now:
+        if found is not None and found.expires_at > now and found.owner != owner:
             return False
         self.claims[claim.key] = claim
         self.world.strike("take over")
+        return True
+
+    def give_back(self, key: str, owner: str) -> bool:
+        found = self.claims.get(key)
+        if found is None or found.owner != owner:
+            return False
+        del self.claims[key]
+        self.world.strike("give back")
         return True
 
     @property
@@ -273,6 +281,38 @@ class FakeTasks:
         self.answers[token] = dict(output)
         self.world.strike("answer token")
         return True
+
+
+class FakeExecutions:
+    """Executions by ARN; of those that nobody told it of, every one runs."""
+
+    def __init__(self, world: World) -> None:
+        self.world = world
+        self.known: dict[str, Execution | None] = {}
+        self.runs: dict[str, list[MapRun]] = {}
+        self.stopped: list[str] = []
+
+    def end(self, arn: str, status: str = "ABORTED", *, at: float = NOW, **more: Any) -> None:
+        self.known[arn] = Execution(arn, status, at, **more)
+
+    def describe(self, arn: str) -> Execution | None:
+        return self.known.get(arn, Execution(arn, "RUNNING"))
+
+    def ended(self, arn: str) -> float | None:
+        found = self.describe(arn)
+        return 0.0 if found is None else found.ended_at
+
+    def stop(self, arn: str, cause: str) -> bool:
+        found = self.describe(arn)
+        if found is None or found.status != "RUNNING":
+            return False
+        self.end(arn)
+        self.stopped.append(arn)
+        self.world.strike("stop execution")
+        return True
+
+    def map_runs(self, arn: str) -> list[MapRun]:
+        return self.runs.get(arn, [])
 
 
 class FakeBus:
@@ -376,6 +416,7 @@ class Stage:
         self.runs, self.ledger, self.queue = FakeRuns(self.world), FakeLedger(self.world), FakeQueue(self.world)
         self.jobs, self.tasks, self.bus = FakeJobs(self.world), FakeTasks(self.world), FakeBus(self.world)
         self.model, self.time = FakeModel(), FakeTime()
+        self.executions = FakeExecutions(self.world)
 
     @property
     def shop(self) -> Workshop:
@@ -389,6 +430,7 @@ class Stage:
             self.jobs,
             self.model,
             self.time.clock,
+            self.executions,
         )
 
     def piece(self, piece: str, ids: Sequence[str], *, sync: bool = False) -> list[dict[str, Any]]:

@@ -14,8 +14,10 @@ from bulk_inference.aws.dynamodb import Ledger, RunsTable
 from bulk_inference.aws.s3 import Bucket
 from bulk_inference.claims import Claim, claim_key
 from bulk_inference.planning import Cut
+from bulk_inference.runs import run_pk, unit_sk
 from bulk_inference.shard_files import CutWorld, SealWorld, cut_run, seal_run
 from bulk_inference.starting import StartWorld, start_run
+from tests.unit import inference_world
 
 NOW = 1_800_000_000
 HAIKU = "us.anthropic.claude-haiku-4-5-20251001-v1:0"
@@ -64,6 +66,7 @@ class World:
         self.input, self.output = self.bucket("input"), self.bucket("output")
         self.runs = RunsTable("runs", self.dynamodb)
         self.ledger = Ledger("ledger", self.dynamodb)
+        self.executions = inference_world.FakeExecutions(inference_world.World())
         self.quotas, self.model = Quotas(), Model()
         self.settings(SETTINGS)
 
@@ -110,7 +113,7 @@ class World:
         return [Cut.from_json(json.loads(line)) for line in (self.input.get(plan["cuts"]["key"]) or b"").splitlines()]
 
     def cut(self, plan: Mapping[str, Any], cut: Cut) -> dict[str, Any]:
-        world = CutWorld(self.input, self.output, self.bucket, self.runs, self.ledger, NOW)
+        world = CutWorld(self.input, self.output, self.bucket, self.runs, self.ledger, self.executions, NOW)
         return cut_run(plan["run"], plan["tenant"], cut, world)
 
     def cut_all(self, plan: Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -119,8 +122,11 @@ class World:
     def seal(self, plan: Mapping[str, Any]) -> dict[str, Any]:
         return seal_run(plan["run"], plan["tenant"], SealWorld(self.input, self.runs, NOW))
 
-    def claim(self, scope: str, owner: str, *record_ids: str) -> None:
-        run = owner.partition("/")[0]
+    def claim(self, scope: str, owner: str, *record_ids: str, settled: bool = True) -> None:
+        """Claims of a unit that has landed what it claimed, or (`settled` false) has not come so far."""
+        run, _, unit = owner.partition("/")
+        if settled:
+            self.runs.put({"pk": run_pk(run), "sk": unit_sk(unit), "settled": True})
         # One by one: moto cannot insert by PartiQL.
         for one in record_ids:
             assert self.ledger.take_over(Claim(claim_key("default", scope, one), owner, run, NOW + 1000), NOW)

@@ -9,15 +9,19 @@ import pytest
 from bulk_inference import batches
 from bulk_inference.batches import Batch, infer_batch
 from bulk_inference.claims import Claim, claim_key
+from bulk_inference.conservation import cross_check
 from bulk_inference.errors import ThrottledError, UnitFailedError, WorkInProgressError
 from bulk_inference.pointers import Pointer, fetch
 from bulk_inference.ports import Outcome
-from bulk_inference.runs import run_pk, unit_sk
-from tests.unit.inference_world import NOW, RUN, FakeOutcome, Stage, assert_survives_kills
+from bulk_inference.reprocessing import Message, reprocess
+from bulk_inference.runs import META, run_pk, unit_sk
+from bulk_inference.workshop import Workshop
+from tests.unit.inference_world import NOW, RUN, FakeOutcome, Killed, Stage, assert_survives_kills
 
 IDS = [f"r{n:02d}" for n in range(12)]
 PIECE = "00001-001"
 REFUSED = FakeOutcome(error_class="invalid_request", error_code="ValidationException", error_message="SECRET no")
+OVERLOADED = FakeOutcome(error_class="model_error", error_code="ModelErrorException", error_message="no")
 DENIED = FakeOutcome(
     error_class="access_denied",
     error_code="AccessDeniedException",
@@ -161,8 +165,9 @@ def test_a_record_of_another_owner_is_a_duplicate_and_not_written() -> None:
 
 
 @pytest.mark.usefixtures("_in_order")
-def test_each_chunk_is_claimed_then_written_then_queued_then_noted() -> None:
-    """Written before it is claimed, a record could land in two units; noted before it is written, it could be lost."""
+def test_each_chunk_is_claimed_then_written_then_noted_then_queued() -> None:
+    """Written before it is claimed, a record could land in two units; noted before it is written, it could be lost;
+    queued before it is noted, it could be reprocessed and yet land from here."""
     made = stage()
     made.model.answers["r00"] = REFUSED
     work(made)
@@ -170,7 +175,7 @@ def test_each_chunk_is_claimed_then_written_then_queued_then_noted() -> None:
     wrote = ["put out-bucket default/runs/run-1/results", "put out-bucket default/runs/run-1/failures"]
     note = f"item UNIT#{unit(made)['unit']}"
     assert kinds == [
-        *[note, "claim", *wrote, "send", note],
+        *[note, "claim", *wrote, note, "send", note],
         *["claim", wrote[0], note],
         *["claim", wrote[0], note],
         note,
@@ -294,6 +299,88 @@ def test_dying_between_part_and_item_of_a_half_chunk_loses_no_record(monkeypatch
     state = step(made, state)
     assert landed(made) == IDS[:5]
     assert (state["counts"]["landed"], state["counts"]["duplicate"]) == (5, 0)
+
+
+@pytest.mark.usefixtures("_in_order")
+def test_a_record_that_fails_after_a_dead_try_had_claimed_it_is_free_again() -> None:
+    """The dead try had an answer, claimed the record and wrote it; the model refuses the retry. The record must be in
+    no part, and its claim must not keep the failure lane from landing it."""
+    for died_at in range(1, 4):
+        made = stage(IDS[:5])
+        made.world.kill_at = died_at
+        with pytest.raises(Killed):
+            work(made)
+        made.world.kill_at = None
+        made.model.answers["r02"] = OVERLOADED
+        assert work(made)["counts"]["failed"] == 1
+        assert landed(made) == [one for one in IDS[:5] if one != "r02"], died_at
+        assert "r02" not in made.ledger.owners
+        (message,) = {json.dumps(one) for one in made.queue.messages}
+        assert reprocess(Message.from_json(json.loads(message)), lucky(made)) == "landed"
+        assert landed(made) == IDS[:5]
+
+
+def lucky(made: Stage) -> Workshop:
+    del made.model.answers["r02"]
+    return made.shop
+
+
+@pytest.mark.usefixtures("_in_order")
+@pytest.mark.parametrize("died_at", range(1, 7))
+def test_a_record_that_lands_after_a_dead_try_had_failed_it_is_no_failure(died_at: int) -> None:
+    """Until the unit's item says that a record failed, nothing may rely on it: no message, no failure line."""
+    made = stage(IDS[:5])
+    for one in IDS[:5]:
+        made.model.answers[one] = REFUSED
+    made.world.kill_at = died_at
+    with pytest.raises(Killed):
+        work(made)
+    made.world.kill_at = None
+    made.model.answers.clear()
+    work(made)
+    noted = "F" in unit(made)["outcomes"]
+    failures = sorted(line["recordId"] for line in made.output.lines(made.places.failures_prefix))
+    assert failures == (IDS[:5] if noted else [])
+    assert {one["recordId"] for one in made.queue.messages} == set(failures)
+    assert landed(made) == ([] if noted else IDS[:5])
+    assert cross_check({part["key"]: part["bytes"] for part in unit(made)["results"]}, sizes(made)) == []
+
+
+def sizes(made: Stage) -> dict[str, int]:
+    return {one.key: one.size for one in made.output.list(made.places.results_prefix)}
+
+
+@pytest.mark.usefixtures("_in_order")
+def test_messages_that_a_dead_try_did_not_send_are_sent_by_the_next() -> None:
+    made = Stage()
+    made.model.answers |= {"r01": REFUSED, "r02": REFUSED}
+    lines = [{"recordId": one, "modelInput": {"prompt": one}} for one in IDS[:3]]
+    given = {"BatchInput": {"run": RUN, "tenant": "default"}, "Items": lines}
+    step(made, given)
+    expected = made.queue.messages
+    again = Stage()
+    again.model.answers |= made.model.answers
+    again.queue.send = lambda messages: (_ for _ in ()).throw(Killed("send"))  # type: ignore[method-assign]
+    with pytest.raises(Killed):
+        step(again, given)
+    del again.queue.send  # type: ignore[method-assign]
+    step(again, given)
+    assert again.queue.messages == expected
+    assert unit(again)["unsent"] == []
+
+
+@pytest.mark.usefixtures("_in_order")
+def test_a_claim_that_cannot_be_judged_yet_is_found_before_anything_is_paid_for() -> None:
+    made = stage()
+    key = claim_key("default", RUN, "r05")
+    made.ledger.claims[key] = Claim(key, "run-0/sync-x", "run-0", int(NOW) + 10)
+    made.runs.put({"pk": run_pk("run-0"), "sk": META, "executionArn": "arn-0"})
+    made.executions.end("arn-0", at=NOW - 10)
+    with pytest.raises(WorkInProgressError, match="run-0"):
+        work(made)
+    assert made.model.calls == []
+    made.time.now += 900
+    assert work(made)["counts"]["landed"] == 12
 
 
 def test_outcomes_of_the_real_runtime_fit_the_port() -> None:

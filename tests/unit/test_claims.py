@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bulk_inference.claims import Claim, claim, claim_key, owners
-from bulk_inference.errors import ThrottledError
+from bulk_inference.claims import Claim, Standing, claim, claim_key, give_back, standing_claims
+from bulk_inference.errors import ThrottledError, WorkInProgressError
 from tests.unit.inference_world import FakeLedger, World
 
 NOW = 1000
@@ -67,12 +67,54 @@ def test_endless_throttling_is_an_error_that_the_state_machine_retries() -> None
         lost(ledger, *claims("r/1", "a"))
 
 
-def test_owners_tells_who_has_what_and_leaves_out_what_expired() -> None:
+def test_standing_claims_are_found_by_record_and_expired_ones_are_not() -> None:
     ledger = FakeLedger(World())
     ids = [f"{n}" for n in range(230)]
     lost(ledger, *claims("r/1", *ids))
     lost(ledger, *claims("old/1", "gone", expires_at=NOW))
-    assert owners(ledger, "t", "s", [*ids, "gone", "never"], now=NOW) == dict.fromkeys(ids, "r/1")
+    found = standing_claims(ledger, "t", "s", [*ids, "gone", "never"], now=NOW)
+    assert {record_id: one.owner for record_id, one in found.items()} == dict.fromkeys(ids, "r/1")
+
+
+def test_a_claim_that_nobody_honours_is_taken_over_and_one_that_stands_is_not() -> None:
+    ledger = FakeLedger(World())
+    lost(ledger, *claims("dead/1", "a"), *claims("live/1", "b"))
+
+    def stands(one: Claim) -> Standing:
+        return Standing.FREE if one.run == "dead" else Standing.HELD
+
+    losers = claim(ledger, claims("r/1", "a", "b"), now=NOW, sleep=lambda seconds: None, stands=stands)
+    assert losers == {"t/s#b": "live/1"}
+    assert ledger.owners == {"a": "r/1", "b": "live/1"}
+
+
+def test_an_abandoned_claim_goes_to_one_of_those_that_want_it() -> None:
+    """Between our look and our write another unit took it: the write must fail, and the other be seen as the owner."""
+    ledger = FakeLedger(World())
+    lost(ledger, *claims("dead/1", "a"))
+
+    def stands(one: Claim) -> Standing:
+        ledger.claims[one.key] = claims("quick/1", "a")[0]
+        return Standing.FREE
+
+    losers = claim(ledger, claims("r/1", "a"), now=NOW, sleep=lambda seconds: None, stands=stands)
+    assert losers == {"t/s#a": "quick/1"}
+
+
+def test_what_cannot_be_told_yet_is_tried_again_later() -> None:
+    ledger = FakeLedger(World())
+    lost(ledger, *claims("ending/1", "a"))
+    with pytest.raises(WorkInProgressError, match="ending"):
+        claim(ledger, claims("r/1", "a"), now=NOW, sleep=lambda seconds: None, stands=lambda one: Standing.UNDECIDED)
+    assert ledger.owners == {"a": "ending/1"}
+
+
+def test_only_own_claims_are_given_back() -> None:
+    ledger = FakeLedger(World())
+    lost(ledger, *claims("r/1", "a", "b"), *claims("r/2", "c"))
+    keys = [claim_key("t", "s", one) for one in ("a", "c", "never")]
+    assert give_back(ledger, keys, "r/1") == 1
+    assert ledger.owners == {"b": "r/1", "c": "r/2"}
 
 
 def test_tenants_do_not_share_a_scope() -> None:

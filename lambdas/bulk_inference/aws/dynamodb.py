@@ -207,8 +207,12 @@ class Ledger:
                 return found
         raise ThrottledError(f"DynamoDB left keys of a lookup in {self.name} unprocessed {_LOOKUP_TRIES} times")
 
-    def take_over(self, claim: Claim, now: int) -> bool:
-        """Writes the claim if its key is free or what is there has expired by `now` (epoch seconds)."""
+    def take_over(self, claim: Claim, now: int, owner: str | None = None) -> bool:
+        """Writes the claim if its key is free, or what is there has expired by `now` (epoch s) or is `owner`'s."""
+        condition, values = "attribute_not_exists(pk) OR expires_at <= :now", {":now": now}
+        names: dict[str, Any] = {}
+        if owner is not None:
+            condition, names = f"{condition} OR #owner = :owner", {"ExpressionAttributeNames": {"#owner": "owner"}}
         try:
             with _explained(self.name):
                 self._client.put_item(
@@ -216,8 +220,26 @@ class Ledger:
                     Item=_encode(
                         {"pk": claim.key, "owner": claim.owner, "run": claim.run, "expires_at": claim.expires_at}
                     ),
-                    ConditionExpression="attribute_not_exists(pk) OR expires_at <= :now",
-                    ExpressionAttributeValues=_encode({":now": now}),
+                    ConditionExpression=condition,
+                    ExpressionAttributeValues=_encode({**values, **({} if owner is None else {":owner": owner})}),
+                    **names,
+                )
+        except ClientError as error:
+            if _code(error) == "ConditionalCheckFailedException":
+                return False
+            raise
+        return True
+
+    def give_back(self, key: str, owner: str) -> bool:
+        """Deletes the claim if it is `owner`'s; False if it is not, or there is none."""
+        try:
+            with _explained(self.name):
+                self._client.delete_item(
+                    TableName=self.name,
+                    Key=_encode({"pk": key}),
+                    ConditionExpression="#owner = :owner",
+                    ExpressionAttributeNames={"#owner": "owner"},
+                    ExpressionAttributeValues=_encode({":owner": owner}),
                 )
         except ClientError as error:
             if _code(error) == "ConditionalCheckFailedException":

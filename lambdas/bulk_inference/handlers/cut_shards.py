@@ -6,7 +6,7 @@ from typing import Any
 from aws_lambda_powertools import Logger, Metrics, Tracer
 from aws_lambda_powertools.metrics import MetricUnit
 
-from bulk_inference.aws import dynamodb, s3
+from bulk_inference.aws import dynamodb, s3, stepfunctions
 from bulk_inference.environment import Environment
 from bulk_inference.planning import Cut
 from bulk_inference.shard_files import CutWorld, cut_run
@@ -29,6 +29,7 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
         source_bucket=lambda name: s3.Bucket(name, client),
         runs=dynamodb.RunsTable(env.runs_table, dynamodb.connect()),
         ledger=dynamodb.Ledger(env.ledger_table, dynamodb.connect()),
+        executions=stepfunctions.Executions(stepfunctions.connect()),
         now=time.time(),
     )
     counts = cut_run(event["run"], event["tenant"], Cut.from_json(event["cut"]), world)

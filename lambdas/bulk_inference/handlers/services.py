@@ -39,6 +39,10 @@ def task_tokens() -> stepfunctions.TaskTokens:
     return stepfunctions.TaskTokens(stepfunctions.connect())
 
 
+def executions() -> stepfunctions.Executions:
+    return stepfunctions.Executions(stepfunctions.connect())
+
+
 def completion_bus() -> events.CompletionBus:
     return events.CompletionBus(environment().event_bus_name, events.connect())
 
@@ -66,4 +70,5 @@ def workshop(tenant: str, run: str, context: Any) -> Workshop:
         jobs=batch_jobs(),
         model=bedrock_runtime.Runtime(bedrock_runtime.connect(max_connections=2 * WIDTH)),
         clock=clock(context),
+        executions=executions(),
     )
