@@ -7,7 +7,7 @@ NPM := $(shell command -v npm 2>/dev/null)
 UV_VERSION := 0.13.9
 
 .DEFAULT_GOAL := help
-.PHONY: help demo local-aws test lint format package check-package lock clean terraform
+.PHONY: help demo local-aws test chaos lint format package check-package lock clean terraform
 .DELETE_ON_ERROR:
 
 help: ## show this list
@@ -21,6 +21,9 @@ local-aws: .venv/.ready ## start a local AWS and print how to point a shell at i
 
 test: .venv/.ready terraform check-package ## run every suite (SUITES="unit emulator" chooses; ARGS go to pytest)
 	@$(BIN) -m tests.suites $(SUITES) $(if $(ARGS),-- $(ARGS))
+
+chaos: .venv/.ready terraform check-package ## play every fault against whole runs; writes docs/chaos.md (ARGS="claim sync" chooses rows)
+	@$(BIN) -m tests.chaos $(if $(ARGS),$(ARGS),--write docs/chaos.md)
 
 lint: .venv/.ready terraform $(if $(NPM),node_modules/.ready) ## check code, state machines and HCL
 	$(VENV)/ruff check

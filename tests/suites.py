@@ -77,6 +77,7 @@ def suites(pytest_arguments: list[str]) -> list[Suite]:
         Suite("terraform", (init, (TERRAFORM, "test", "-no-color")), terraform_counts),
         # Each whole run keeps both cores busy already.
         pytest("end_to_end", ["tests/end_to_end"], "-n", "0"),
+        pytest("chaos", ["tests/chaos"], "-n", "0"),
     ]
 
 

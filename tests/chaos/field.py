@@ -27,8 +27,8 @@ VARIABLES: dict[str, Any] = {
     "name": "chaos",
     "reconcile_schedule": "rate(1 minute)",
     "functions": {
-        "infer_batch": {"timeout_seconds": 20},
-        "collect_results": {"timeout_seconds": 30},
+        "infer_batch": {"timeout_seconds": 12},
+        "collect_results": {"timeout_seconds": 20},
         "submit_job": {"timeout_seconds": 20},
         "cut_shards": {"timeout_seconds": 60},
         "reprocess_records": {"timeout_seconds": 10},
