@@ -54,6 +54,7 @@ run "job_events_reach_resume_job" {
   variables {
     tenants         = { default = {} }
     infer_batch_arn = "arn:aws:lambda:us-east-1:123456789012:function:tickets-infer_batch"
+    fan_out_arn     = "arn:aws:states:us-east-1:123456789012:stateMachine:tickets-fan_out"
     pipeline_name   = "tickets-pipeline"
   }
 
@@ -146,6 +147,7 @@ run "sizes_network_and_boundary_can_be_said" {
   variables {
     tenants         = { default = { batch_role_arn = "arn:aws:iam::123456789012:role/mine" } }
     infer_batch_arn = "arn:aws:lambda:us-east-1:123456789012:function:tickets-infer_batch"
+    fan_out_arn     = "arn:aws:states:us-east-1:123456789012:stateMachine:tickets-fan_out"
     pipeline_name   = "tickets-pipeline"
     functions       = { submit_job = { memory_mb = 2048, reserved_concurrency = 7 } }
     runtime = {

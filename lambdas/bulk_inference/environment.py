@@ -6,9 +6,22 @@ from dataclasses import dataclass, fields
 from typing import Self
 
 
-@dataclass(frozen=True)
-class Environment:
+class _Variables:
     """One field per variable: `input_bucket` is `INPUT_BUCKET`."""
+
+    @classmethod
+    def from_env(cls, environ: Mapping[str, str] = os.environ) -> Self:
+        """Raises RuntimeError that names every variable that is missing or empty."""
+        names = [one.name for one in fields(cls)]  # type: ignore[arg-type]
+        missing = [name.upper() for name in names if not environ.get(name.upper())]
+        if missing:
+            raise RuntimeError(f"environment variables not set on this function: {', '.join(missing)}")
+        return cls(**{name: environ[name.upper()] for name in names})
+
+
+@dataclass(frozen=True)
+class Environment(_Variables):
+    """Of every function."""
 
     name: str
     input_bucket: str
@@ -19,10 +32,10 @@ class Environment:
     event_bus_name: str
     settings_key: str
 
-    @classmethod
-    def from_env(cls, environ: Mapping[str, str] = os.environ) -> Self:
-        """Raises RuntimeError that names every variable that is missing or empty."""
-        missing = [f.name.upper() for f in fields(cls) if not environ.get(f.name.upper())]
-        if missing:
-            raise RuntimeError(f"environment variables not set on this function: {', '.join(missing)}")
-        return cls(**{f.name: environ[f.name.upper()] for f in fields(cls)})
+
+@dataclass(frozen=True)
+class LaneEnvironment(_Variables):
+    """Of the failure lane's functions, beside the others."""
+
+    dead_letter_queue_url: str
+    pipeline_arn: str

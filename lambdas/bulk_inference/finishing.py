@@ -8,7 +8,7 @@ from bulk_inference.errors import ConservationError, InvalidRequestError
 from bulk_inference.places import Places
 from bulk_inference.ports import Bucket, Bus, Clock, Runs
 from bulk_inference.reporting import iso_time, manifest, report
-from bulk_inference.runs import CUTS, LATES, META, SHARDS, UNITS, run_pk
+from bulk_inference.runs import CUTS, LATES, LIVE, META, SHARDS, UNITS, run_pk
 from bulk_inference.spec import RunSpec
 
 DETAIL_TYPE: Final = "Bulk Inference Run Finished"
@@ -74,26 +74,6 @@ def publish(document: Mapping[str, Any], output: Bucket) -> None:
     output.put(places.report, report(document).encode(), "text/html; charset=utf-8")
 
 
-def announce_stop(meta: Mapping[str, Any], output_bucket: str, *, runs: Runs, bus: Bus) -> None:
-    """The same event for a run that its execution left unfinished, with its counts so far. `meta`: the run's item.
-
-    There is a manifest only if finish_run wrote one, of a run that it found inconsistent.
-    """
-    places = Places(meta["tenant"], meta["run"])
-    written = meta["status"] == "inconsistent"
-    bus.put(
-        DETAIL_TYPE,
-        {
-            "run": meta["run"],
-            "tenant": meta["tenant"],
-            "scope": meta["scope"],
-            "status": meta["status"],
-            "counts": add_up(meta["run"], runs).counts,
-            "manifest": {"bucket": output_bucket, "key": places.manifest} if written else None,
-        },
-    )
-
-
 def detail_of(spec: RunSpec, status: str, counts: Mapping[str, int], bucket: str) -> dict[str, Any]:
     """Detail of the events about a run."""
     return {
@@ -115,4 +95,8 @@ def status_of(summed: Account, problems: list[str]) -> str:
 
 
 def _close(runs: Runs, spec: RunSpec, status: str, summed: Account, finished_at: str) -> None:
-    runs.update(run_pk(spec.run), META, {"status": status, "counts": summed.counts, "finishedAt": finished_at})
+    closed = {"status": status, "counts": summed.counts, "finishedAt": finished_at, "stopped": None}
+    runs.update(run_pk(spec.run), META, closed)
+    if status != "inconsistent":
+        # An inconsistent one fails its execution, and is closed for good by what follows that.
+        runs.delete_if(LIVE, spec.run, "executionArn", spec.execution_arn)

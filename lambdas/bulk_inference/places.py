@@ -30,6 +30,11 @@ class Places:
         return f"{self.root}plan/cuts.jsonl"
 
     @property
+    def ranges(self) -> str:
+        """JSONL, one byte range of a corpus object per line: the corpus of a run over another run's failures."""
+        return f"{self.root}plan/ranges.jsonl"
+
+    @property
     def jobs(self) -> str:
         """JSONL, one batch shard per line: the items of the map Submit Shards."""
         return f"{self.root}plan/jobs.jsonl"

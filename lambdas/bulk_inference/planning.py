@@ -102,11 +102,7 @@ def plan_cuts(objects: Iterable[ObjectInfo], cut_bytes: int) -> Iterator[Cut]:
     def named(parts: list[Part]) -> Cut:
         nonlocal number
         number += 1
-        if number > MAX_CUTS:
-            raise InvalidRequestError(
-                f"limits.cut_bytes: {cut_bytes} bytes make more than {MAX_CUTS} cuts of this corpus: raise it"
-            )
-        return Cut(f"{number:05d}", parts)
+        return _numbered(number, parts, cut_bytes)
 
     for found in objects:
         if found.size == 0:
@@ -127,6 +123,28 @@ def plan_cuts(objects: Iterable[ObjectInfo], cut_bytes: int) -> Iterator[Cut]:
         yield named(gathered)
 
 
+def pack_ranges(parts: Iterable[Part], cut_bytes: int) -> Iterator[Cut]:
+    """Ranges that are given, such as single lines, to cuts; in their order. Raises InvalidRequestError as above."""
+    number = 0
+    gathered: list[Part] = []
+    for part in parts:
+        if gathered and not _fits([*gathered, part], cut_bytes):
+            number += 1
+            yield _numbered(number, gathered, cut_bytes)
+            gathered = []
+        gathered.append(part)
+    if gathered:
+        yield _numbered(number + 1, gathered, cut_bytes)
+
+
+def _numbered(number: int, parts: list[Part], cut_bytes: int) -> Cut:
+    if number > MAX_CUTS:
+        raise InvalidRequestError(
+            f"limits.cut_bytes: {cut_bytes} bytes make more than {MAX_CUTS} cuts of this corpus: raise it"
+        )
+    return Cut(f"{number:05d}", parts)
+
+
 def _ranges(found: ObjectInfo, cut_bytes: int) -> Iterator[Part]:
     count = -(-found.size // cut_bytes)
     for n in range(count):
@@ -136,7 +154,7 @@ def _ranges(found: ObjectInfo, cut_bytes: int) -> Iterator[Part]:
 def _fits(parts: list[Part], cut_bytes: int) -> bool:
     return (
         len(parts) <= _MAX_PARTS
-        and sum(part.end for part in parts) <= cut_bytes
+        and sum(part.end - part.start for part in parts) <= cut_bytes
         and sum(len(part.key.encode()) * 2 + 120 for part in parts) <= _MAX_CUT_JSON
     )
 

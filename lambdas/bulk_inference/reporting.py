@@ -21,9 +21,16 @@ def iso_time(epoch_seconds: float) -> str:
 
 
 def manifest(
-    spec: RunSpec, summed: Account, *, status: str, problems: Sequence[str], finished_at: str, bucket: str
+    spec: RunSpec,
+    summed: Account,
+    *,
+    status: str,
+    problems: Sequence[str],
+    finished_at: str,
+    bucket: str,
+    stopped: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
-    """The run in numbers and places, without a word of any record."""
+    """The run in numbers and places, without a word of any record. `stopped`: why it did not come to its end."""
     places = Places(spec.tenant, spec.run)
     seconds = (datetime.fromisoformat(finished_at) - datetime.fromisoformat(spec.created_at)).total_seconds()
     return {
@@ -33,6 +40,7 @@ def manifest(
         "scope": spec.scope,
         "status": status,
         "problems": list(problems),
+        "stopped": None if stopped is None else dict(stopped),
         "mode": spec.mode,
         "model": {"id": spec.model.id, "invokeId": spec.model.invoke_id, "api": spec.model.api},
         "source": spec.source.to_json(),
@@ -96,6 +104,8 @@ def report(document: Mapping[str, Any]) -> str:
     if document["problems"]:
         body.append("<h2>What does not add up</h2>")
         body.append("<ul>" + "".join(f"<li>{escape(problem)}</li>" for problem in document["problems"]) + "</ul>")
+    if document.get("stopped"):
+        body += ["<h2>Why it stopped</h2>", *_stopped(document["stopped"])]
     if errors:
         body += ["<h2>Errors</h2>", _table(["class", "code", "records", "such as"], errors)]
     body += [f"<h2>{len(shards):,} shards</h2>"]
@@ -103,6 +113,18 @@ def report(document: Mapping[str, Any]) -> str:
     if len(shards) > _SHOWN_SHARDS:
         body.append(f"<p>The first {_SHOWN_SHARDS:,}; manifest.json has all.</p>")
     return _PAGE.format(title=escape(f"Run {document['run']}"), body="\n".join(body))
+
+
+def _stopped(why: Mapping[str, Any]) -> list[str]:
+    thresholds = [
+        [one["threshold"], ", ".join(f"{k} {v}" for k, v in list(one.items())[1:])] for one in why["thresholds"]
+    ]
+    children = [[one[name] for name in ("stage", "error", "cause", "sampled")] for one in why["children"]]
+    return [
+        f"<p>{escape(str(why['error']))} {escape(str(why['cause']))}</p>",
+        _table(["threshold", ""], thresholds),
+        _table(["stage", "error", "cause", "children of the sample"], children),
+    ]
 
 
 def _table(head: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:

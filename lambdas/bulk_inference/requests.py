@@ -13,6 +13,7 @@ from typing import Any, Final
 
 from bulk_inference.errors import InvalidRequestError
 from bulk_inference.models import APIS, CONVERSE, Family, family_of
+from bulk_inference.places import Places
 from bulk_inference.rendering import Template
 from bulk_inference.spec import ModelSettings, Prompt, Settings, Source, own_scope
 
@@ -88,7 +89,8 @@ class _Parser:
         run = self._section("run", ("scope", "tenant", "mode", "priority"))
         tenant = self._tenant(run)
         scope = self._text(run, "run.scope")
-        if scope is not None and not _SCOPE.fullmatch(scope):
+        resubmission = "ranges" in self._object(self._request, "source")
+        if scope is not None and not _SCOPE.fullmatch(scope.removeprefix(own_scope("")) if resubmission else scope):
             self._problem("run.scope", "must match [A-Za-z0-9][A-Za-z0-9_.-]{0,99}")
         mode = self._choice(run, "run.mode", MODES) or self._settings.defaults.mode
         priority = self._choice(run, "run.priority", PRIORITIES) or "normal"
@@ -127,10 +129,16 @@ class _Parser:
     def _source(self, tenant: str) -> Source:
         if "source" not in self._request:
             self._problem("source", 'missing: where the corpus lies, as {"key": …} or {"prefix": …}')
-        given = self._section("source", ("bucket", "key", "prefix", "id_field", "sequence_field"))
+        names = ("bucket", "key", "prefix", "id_field", "sequence_field", "ranges", "failures_of")
+        given = self._section("source", names)
         bucket = self._text(given, "source.bucket") or self._input_bucket
         key, prefix = self._text(given, "source.key"), self._text(given, "source.prefix")
-        if "source" in self._request and ("key" in given) == ("prefix" in given):
+        ranges, failures_of = self._text(given, "source.ranges"), self._text(given, "source.failures_of")
+        if ("ranges" in given) != ("failures_of" in given):
+            self._problem("source", "ranges and failures_of come together, from redrive_failures")
+        if ranges is not None and ranges != Places(tenant, self._run).ranges:
+            self._problem("source.ranges", f"must be {Places(tenant, self._run).ranges}, which redrive_failures writes")
+        if "source" in self._request and sum(name in given for name in ("key", "prefix", "ranges")) != 1:
             self._problem("source", "needs either key (one object) or prefix (all objects below), not both")
         if bucket == self._input_bucket:
             for name, value in (("key", key), ("prefix", prefix)):
@@ -141,6 +149,8 @@ class _Parser:
             prefix=prefix,
             id_field=self._text(given, "source.id_field"),
             sequence_field=self._text(given, "source.sequence_field"),
+            ranges=ranges,
+            failures_of=failures_of,
         )
 
     def _inside_tenant(self, name: str, value: str | None, tenant: str) -> None:

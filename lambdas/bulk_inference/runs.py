@@ -14,6 +14,7 @@
 | `STALE` | `{run}#{run2}` | failed records of the first may land in the second: looked for when that has ended |
 | `JOB#{jobName}` | `JOB` | submit_job: task token and whereabouts, found by the job's event |
 | `OPEN` | `JOB#{jobName}` | submit_job; deleted when the token is answered |
+| `LIVE` | `{run}` | plan_run; deleted when the run is closed |
 | `QUOTA#{model}` | `QUOTA` | plan_run: quotas, cached for a day |
 
 TTL attribute of every item: `expires_at`, epoch seconds.
@@ -36,6 +37,7 @@ STALE: Final = "STALE"
 JOB: Final = "JOB"
 OPEN: Final = "OPEN"
 QUOTA: Final = "QUOTA"
+LIVE: Final = "LIVE"
 
 
 def run_pk(run: str) -> str:
@@ -69,3 +71,8 @@ def job_key(job_name: str) -> str:
 
 def quota_pk(model: str) -> str:
     return f"QUOTA#{model}"
+
+
+def live_item(run: str, execution_arn: str, expires_at: int) -> Item:
+    """Says that the run goes on: reconciliation looks whether its execution does, too."""
+    return {"pk": LIVE, "sk": run, "executionArn": execution_arn, "expires_at": expires_at}

@@ -89,7 +89,7 @@ class Settings(Document):
 
 @dataclass(frozen=True)
 class Source(Document):
-    """Where the corpus lies: one object (`key`) or all objects below `prefix`."""
+    """Where the corpus lies: one object (`key`), all objects below `prefix`, or lines named one by one (`ranges`)."""
 
     bucket: str
     key: str | None = None
@@ -97,6 +97,10 @@ class Source(Document):
     id_field: str | None = None
     """Field of a plain object that is its recordId; None: `recordId`, then `id`, else a hash of the line."""
     sequence_field: str | None = None
+    ranges: str | None = None
+    """Key in the input bucket of a list of byte ranges of objects of `bucket`: the lines that failed in another run."""
+    failures_of: str | None = None
+    """That run. Its scope is this run's scope."""
 
 
 @dataclass(frozen=True)

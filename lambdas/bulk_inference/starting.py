@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any, Final, Protocol
@@ -13,6 +13,7 @@ from bulk_inference.canary import run_canary
 from bulk_inference.corpus import Corpus, CorpusBucket, part_lines
 from bulk_inference.cutting import sample_records
 from bulk_inference.errors import InvalidRequestError
+from bulk_inference.lines import BOM
 from bulk_inference.models import geography_of
 from bulk_inference.places import Places
 from bulk_inference.planning import Cut, Sample
@@ -20,7 +21,8 @@ from bulk_inference.ports import Bucket, Runs
 from bulk_inference.records import Record, RecordReader, RejectedLineError
 from bulk_inference.rendering import Renderer
 from bulk_inference.requests import RunRequest
-from bulk_inference.runs import META, QUOTA, quota_pk, run_pk
+from bulk_inference.results import split
+from bulk_inference.runs import META, QUOTA, live_item, quota_pk, run_pk
 from bulk_inference.spec import Cuts, Estimate, Json, Model, RunSpec, Settings
 from bulk_inference.tokens import estimate as estimate_tokens
 from bulk_inference.units import expiry
@@ -66,7 +68,9 @@ def start_run(run: str, execution_arn: str, request: dict[str, Json], world: Sta
         written = world.input_bucket.put_if_absent(places.spec, body, "application/json")
         # Another invocation of the same run was first: its plan holds.
         spec = drawn if written else _planned(places, parsed, world) or drawn
-    world.runs.put_new(_run_item(spec, world.now))
+    known = world.runs.put_new(_run_item(spec, world.now))
+    if known is None or known["status"] == "running":
+        world.runs.put(live_item(spec.run, spec.execution_arn, expiry(spec, world.now)))
     return _answer(spec, places, world)
 
 
@@ -102,7 +106,12 @@ def _draw_up(request: RunRequest, execution_arn: str, places: Places, world: Sta
     notes = quotas.fallback_notes(limits_of) if _batch_capable(request) else []
     bucket = world.source_bucket(request.source.bucket)
     corpus = Corpus(request.source, bucket)
-    cuts, first_cut = _write_cuts(corpus, request.limits.get("cut_bytes") or defaults.cut_bytes, places, world)
+    cut_bytes = request.limits.get("cut_bytes") or defaults.cut_bytes
+    if request.source.ranges is not None:
+        planned = planning.pack_ranges(_ranges(request.source.ranges, bucket, world), cut_bytes)
+    else:
+        planned = planning.plan_cuts(corpus, cut_bytes)
+    cuts, first_cut = _write_cuts(planned, places, world)
     if corpus.skipped:
         notes.append(
             f"{corpus.skipped} objects are no JSONL by their name and not read, such as {corpus.first_skipped}"
@@ -198,13 +207,21 @@ def _found_quotas(request: RunRequest, world: StartWorld) -> dict[str, float]:
     return found
 
 
-def _write_cuts(
-    objects: Iterable[planning.ObjectInfo], cut_bytes: int, places: Places, world: StartWorld
-) -> tuple[Cuts, Cut | None]:
+def _ranges(key: str, bucket: CorpusBucket, world: StartWorld) -> Iterator[planning.Part]:
+    """The ranges that redrive_failures has written. A record's offset leaves a byte order mark out, but a line begins
+    with it."""
+    for raw, _ in split(world.input_bucket.read(key)):
+        part = planning.Part.from_json(json.loads(raw))
+        if part.start == len(BOM) and b"".join(bucket.read(part.key, end=len(BOM), etag=part.etag)) == BOM:
+            part = replace(part, start=0)
+        yield part
+
+
+def _write_cuts(planned: Iterable[Cut], places: Places, world: StartWorld) -> tuple[Cuts, Cut | None]:
     first: Cut | None = None
     count = size = 0
     with world.input_bucket.writer(places.cuts) as file:
-        for cut in planning.plan_cuts(objects, cut_bytes):
+        for cut in planned:
             first = first or cut
             count += 1
             size += cut.bytes

@@ -13,11 +13,15 @@ from bulk_inference.errors import InvalidRequestError, ThrottledError
 from bulk_inference.jobs import JobNameTakenError, JobRequest, attempt_id, check, identity, job_name
 from bulk_inference.places import Places
 from bulk_inference.ports import BatchJobs, Bucket, Runs, Tasks
+from bulk_inference.priorities import slots_for
 from bulk_inference.reconciliation import answer
 from bulk_inference.runs import JOB, JOBS, OPEN, job_key, run_pk
 from bulk_inference.slots import require_slot
 from bulk_inference.spec import RunSpec
 from bulk_inference.units import expiry
+
+_OVERTIME_SECONDS: Final = 3600
+"""Beyond its own timeout, after which a job should long have ended: then reconciliation stops it."""
 
 _INVOCATION_TYPES: Final = {"converse": "Converse", "invoke_model": "InvokeModel"}
 
@@ -73,11 +77,11 @@ def submit(
         arn = found.arn if found else None
     if arn is None:
         check(request)
-        require_slot(jobs, request.model_id, spec.quotas.max_jobs_in_flight.value)
-    _store(task, request.name, arn, runs, now, expiry(spec, now))
+        require_slot(jobs, request.model_id, slots_for(spec.priority, spec.quotas.max_jobs_in_flight.value))
+    _store(task, request, arn, runs, now, expiry(spec, now))
     if arn is None:
         arn = _create(request, jobs)
-        _store(task, request.name, arn, runs, now, expiry(spec, now))
+        _store(task, request, arn, runs, now, expiry(spec, now))
     job = jobs.get(arn)
     if job is not None:
         # It may have ended before this token was stored; then no event is to come.
@@ -116,16 +120,18 @@ def _create(request: JobRequest, jobs: BatchJobs) -> str:
         return job.arn
 
 
-def _store(task: SubmitTask, name: str, arn: str | None, runs: Runs, now: float, expires_at: int) -> None:
+def _store(task: SubmitTask, request: JobRequest, arn: str | None, runs: Runs, now: float, expires_at: int) -> None:
     """Token and name where an event, a stop and a reconciliation look for them. Replaces the token of a dead task."""
+    name = request.name
     where = {"run": task.run, "tenant": task.tenant, "shard": task.shard, "attempt": task.attempt}
     made = {} if arn is None else {"jobArn": arn}
     common = {**where, **made, "jobName": name, "expires_at": expires_at}
+    due_at = int(now) + request.timeout_hours * 3600 + _OVERTIME_SECONDS
     runs.update(job_key(name), JOB, {**common, "taskToken": task.task_token})
     runs.update(run_pk(task.run), f"{JOBS}{task.unit}", common)
     runs.update(
         OPEN,
         job_key(name),
-        {"taskToken": task.task_token, "run": task.run, "expires_at": expires_at},
-        defaults={"openedAt": int(now)},
+        {"taskToken": task.task_token, "run": task.run, "expires_at": expires_at, **made},
+        defaults={"openedAt": int(now), "dueAt": due_at},
     )

@@ -125,7 +125,7 @@ data "aws_iam_policy_document" "collect_results" {
   statement {
     sid       = "SendFailures"
     actions   = ["sqs:SendMessage"]
-    resources = [local.reprocess_queue]
+    resources = local.reprocess_queues
   }
 
   statement {

@@ -125,7 +125,7 @@ data "aws_iam_policy_document" "infer_batch" {
   statement {
     sid       = "SendFailures"
     actions   = ["sqs:SendMessage"]
-    resources = [local.reprocess_queue]
+    resources = local.reprocess_queues
   }
 
   # Converse has no action of its own: it is authorised as InvokeModel.

@@ -29,6 +29,7 @@ from bulk_inference.spec import (
     RunSpec,
     Source,
 )
+from bulk_inference.stopping import StopWorld
 from bulk_inference.workshop import Workshop
 
 NOW = 1_800_000_000.0
@@ -227,6 +228,9 @@ class FakeJobs:
         self.requests: list[JobRequest] = []
         self.on_create: Callable[[JobRequest], None] = lambda request: None
         self.stopped: list[str] = []
+        self.older: set[str] = set()
+        """Names of jobs that were submitted before any time that is asked for."""
+        self.listed: Callable[[Job], None] = lambda job: None
 
     def add(self, name: str, status: str, *, model: str = "m", message: str = "", processed: int | None = None) -> Job:
         arn = f"arn:aws:bedrock:us-east-1:123456789012:model-invocation-job/{md5(name.encode()).hexdigest()[:12]}"
@@ -257,14 +261,18 @@ class FakeJobs:
         self, *, status: str | None = None, name_contains: str | None = None, submitted_after: float | None = None
     ) -> Iterator[Job]:
         for job in list(self.jobs.values()):
+            if job.name in self.older and submitted_after is not None:
+                continue
             if status in (None, job.status) and (name_contains or "") in job.name:
                 yield job
+            self.listed(job)
 
     def stop(self, arn: str) -> bool:
         if self.jobs[arn].terminal:
             return False
         self.jobs[arn] = replace(self.jobs[arn], status="Stopping")
         self.stopped.append(arn)
+        self.world.strike("stop job")
         return True
 
 
@@ -431,6 +439,19 @@ class Stage:
             self.model,
             self.time.clock,
             self.executions,
+        )
+
+    @property
+    def stop_world(self) -> StopWorld:
+        return StopWorld(
+            name="tickets",
+            output=self.output,
+            runs=self.runs,
+            jobs=self.jobs,
+            executions=self.executions,
+            bus=self.bus,
+            clock=self.time.clock,
+            spec_of=lambda tenant, run: self.spec,
         )
 
     def piece(self, piece: str, ids: Sequence[str], *, sync: bool = False) -> list[dict[str, Any]]:

@@ -8,7 +8,7 @@ import pytest
 
 from bulk_inference.collection import ShardTask, collect
 from bulk_inference.errors import ConservationError, InvalidRequestError
-from bulk_inference.finishing import DETAIL_TYPE, announce_stop, finish
+from bulk_inference.finishing import DETAIL_TYPE, finish
 from bulk_inference.reprocessing import Message, reprocess
 from bulk_inference.runs import META, cut_sk, run_pk, shard_sk
 from tests.unit.inference_world import RUN, Stage, assert_survives_kills, make_spec
@@ -148,15 +148,6 @@ def test_an_empty_corpus_ends_with_zeros_and_says_so() -> None:
 def test_a_run_that_was_never_planned_is_refused() -> None:
     with pytest.raises(InvalidRequestError, match="never planned"):
         go(Stage())
-
-
-def test_a_run_left_unfinished_is_announced_with_its_counts_so_far() -> None:
-    made = stage()
-    meta = made.runs.update(run_pk(RUN), META, {"status": "aborted"})
-    announce_stop(meta, "out-bucket", runs=made.runs, bus=made.bus)
-    ((detail_type, detail),) = made.bus.events
-    assert detail_type == DETAIL_TYPE
-    assert (detail["status"], detail["counts"]["landed"], detail["manifest"]) == ("aborted", 11, None)
 
 
 def test_names_from_outside_cannot_write_into_the_report() -> None:

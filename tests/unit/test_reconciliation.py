@@ -6,8 +6,9 @@ from typing import Any
 
 import pytest
 
-from bulk_inference.reconciliation import Reconciled, answer, reconcile, resume
-from bulk_inference.runs import JOB, OPEN, job_key, run_pk
+from bulk_inference.errors import ThrottledError
+from bulk_inference.reconciliation import GRACE_SECONDS, Reconciled, answer, reconcile, resume
+from bulk_inference.runs import JOB, LIVE, META, OPEN, job_key, live_item, run_pk
 from tests.unit.inference_world import NOW, RUN, Stage, assert_survives_kills
 
 EVENTS = Path(__file__).parent.parent / "events"
@@ -36,7 +37,7 @@ def follow(made: Stage, event: Any) -> bool:
 
 
 def look(made: Stage) -> Reconciled:
-    return reconcile("tickets", runs=made.runs, jobs=made.jobs, tasks=made.tasks)
+    return reconcile(made.stop_world, made.tasks)
 
 
 def documented() -> dict[str, Any]:
@@ -106,7 +107,7 @@ def test_lost_events_are_found_by_the_schedule() -> None:
 def test_a_child_that_is_gone_is_not_looked_for_again() -> None:
     made = stage()
     made.tasks.waiting.clear()
-    assert look(made) == Reconciled(open=1, terminal=1, answered=0)
+    assert look(made) == Reconciled(open=1, terminal=1, answered=0, expired=1)
     assert look(made) == Reconciled()
 
 
@@ -126,3 +127,130 @@ def test_a_worker_that_dies_anywhere_wakes_the_child_once() -> None:
         return made.tasks.answers
 
     assert_survives_kills(stage, work, at_least=3)
+
+
+def live(made: Stage, status: str = "running") -> str:
+    arn = made.spec.execution_arn
+    made.runs.items[(LIVE, RUN)] = live_item(RUN, arn, 0)
+    made.runs.items[(run_pk(RUN), META)] = {
+        "pk": run_pk(RUN), "sk": META, "run": RUN, "tenant": "default", "scope": RUN, "status": status,
+        "executionArn": arn, "expires_at": 0,
+    }  # fmt: skip
+    return arn
+
+
+@pytest.mark.parametrize(
+    ("execution", "status"),
+    [("ABORTED", "aborted"), ("FAILED", "failed"), ("TIMED_OUT", "timed_out"), (None, "failed")],
+)
+def test_a_run_whose_execution_is_over_is_closed_once_and_its_jobs_are_stopped(
+    execution: str | None, status: str
+) -> None:
+    """The event of its end was lost, or Step Functions does not even know the execution any more."""
+    made = stage("InProgress")
+    arn = live(made)
+    job = made.jobs.find(NAME)
+    assert job is not None
+    made.runs.items[(run_pk(RUN), "JOB#00001-a1")] = {
+        "pk": run_pk(RUN), "sk": "JOB#00001-a1", "jobName": NAME, "jobArn": job.arn,
+    }  # fmt: skip
+    if execution is None:
+        made.executions.known[arn] = None
+    else:
+        made.executions.end(arn, execution, at=NOW - GRACE_SECONDS)
+    first = look(made)
+    assert (first.abandoned, first.stopped) == (1, 1)
+    assert made.jobs.stopped == [job.arn]
+    assert made.runs.items[(run_pk(RUN), META)]["status"] == status
+    assert [detail["status"] for _, detail in made.bus.events] == [status]
+    second = look(made)
+    assert (second.abandoned, second.stopped, len(made.bus.events)) == (0, 0, 1)
+
+
+def test_an_event_that_may_still_come_is_waited_for() -> None:
+    made = Stage()
+    made.executions.end(live(made), at=NOW - GRACE_SECONDS + 1)
+    assert look(made).abandoned == 0
+    assert made.bus.events == []
+
+
+def test_a_run_that_goes_on_and_one_that_came_to_its_end_are_left_alone() -> None:
+    made = Stage()
+    arn = live(made)
+    assert look(made).abandoned == 0
+    made.executions.end(arn, "SUCCEEDED", at=NOW - GRACE_SECONDS)
+    made.runs.items[(run_pk(RUN), META)]["status"] = "succeeded"
+    assert look(made).abandoned == 0
+    assert made.runs.get(LIVE, RUN) is None
+    assert made.runs.items[(run_pk(RUN), META)]["status"] == "succeeded"
+
+
+def test_a_job_that_outlived_its_run_is_stopped_once_and_then_forgotten() -> None:
+    """Created by a submitter that was at work when the run was stopped."""
+    made = stage("InProgress")
+    made.executions.end(live(made, "aborted"), at=NOW - GRACE_SECONDS)
+    del made.runs.items[(LIVE, RUN)]
+    made.tasks.waiting.clear()
+    assert look(made).stopped == 1
+    assert look(made).stopped == 0, "it is stopping"
+    made.jobs.set(NAME, "Stopped")
+    assert look(made).expired == 1
+    assert look(made) == Reconciled()
+
+
+def test_a_job_that_outlived_its_own_time_is_stopped_so_that_it_can_be_salvaged() -> None:
+    made = stage("InProgress")
+    live(made)
+    made.runs.items[(OPEN, job_key(NAME))]["dueAt"] = int(NOW)
+    assert look(made).stopped == 0
+    made.time.now += 1
+    assert look(made).stopped == 1
+
+
+def test_a_job_that_is_older_than_the_wait_for_it_is_found() -> None:
+    """A redriven child waits for the job that the first try made: the list since the wait began does not have it."""
+    made = stage()
+    made.jobs.older.add(NAME)
+    made.runs.items[(OPEN, job_key(NAME))]["jobArn"] = made.jobs.find(NAME).arn  # type: ignore[union-attr]
+    assert look(made).answered == 1
+
+
+def test_a_wait_for_a_job_that_was_never_made_ends_with_its_run() -> None:
+    made = stage()
+    made.jobs.jobs.clear()
+    arn = live(made)
+    assert look(made) == Reconciled(open=1)
+    made.executions.end(arn, at=NOW - GRACE_SECONDS)
+    assert look(made).expired == 1
+    assert made.runs.get(OPEN, job_key(NAME)) is None
+
+
+def test_throttling_does_not_undo_what_was_found_before() -> None:
+    made = stage()
+    await_job(made, "tickets-00002-a1-x", "Failed", "token-2")
+
+    def throttled(job: Any) -> None:
+        raise ThrottledError("page 2")
+
+    made.jobs.listed = throttled
+    found = look(made)
+    assert (found.answered, found.throttled) == (1, ["jobs: page 2"])
+    made.jobs.listed = lambda job: None
+    assert look(made).answered == 1
+
+
+def test_one_child_that_cannot_be_told_now_does_not_keep_the_others_waiting() -> None:
+    made = stage()
+    await_job(made, "tickets-00002-a1-x", "Failed", "token-2")
+    real = made.tasks.succeed
+
+    def succeed(token: str, output: Any) -> bool:
+        if token == "token":
+            raise ThrottledError("SendTaskSuccess")
+        return real(token, output)
+
+    made.tasks.succeed = succeed  # type: ignore[method-assign]
+    found = look(made)
+    assert (found.answered, found.throttled) == (1, [f"{NAME}: SendTaskSuccess"])
+    made.tasks.succeed = real  # type: ignore[method-assign]
+    assert look(made).answered == 1

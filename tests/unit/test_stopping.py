@@ -6,9 +6,11 @@ from typing import Any
 
 import pytest
 
-from bulk_inference.runs import META, run_pk
-from bulk_inference.stopping import Stopped, Stopping, stop
-from tests.unit.inference_world import NOW, RUN, Stage
+from bulk_inference.ports import MapRun
+from bulk_inference.runs import LIVE, META, run_pk
+from bulk_inference.stopping import Stopped, Stopping, go_on, stop
+from bulk_inference.units import ErrorKind
+from tests.unit.inference_world import RUN, Stage, assert_survives_kills
 
 EVENT: dict[str, Any] = json.loads(
     (Path(__file__).parent.parent / "events" / "execution_status_change.json").read_text()
@@ -20,7 +22,7 @@ def stage(status: str = "running") -> Stage:
     made.runs.put(
         {
             "pk": run_pk(RUN), "sk": META, "run": RUN, "tenant": "default", "scope": RUN, "status": status,
-            "executionArn": made.spec.execution_arn,
+            "executionArn": made.spec.execution_arn, "expires_at": 0,
         }
     )  # fmt: skip
     for shard, job_status in enumerate(["InProgress", "Completed", "Stopping", "Submitted"], 1):
@@ -34,7 +36,7 @@ def stage(status: str = "running") -> Stage:
 def go(made: Stage, **detail: Any) -> Stopped:
     stopping = Stopping.from_event({**EVENT, "detail": {**EVENT["detail"], **detail}})
     assert stopping is not None
-    return stop(stopping, runs=made.runs, jobs=made.jobs, now=NOW)
+    return stop(stopping, made.stop_world)
 
 
 def test_jobs_of_the_run_that_go_on_are_stopped_and_only_those() -> None:
@@ -44,7 +46,7 @@ def test_jobs_of_the_run_that_go_on_are_stopped_and_only_those() -> None:
     assert stopped.jobs == 2
     assert {made.jobs.jobs[arn].name for arn in made.jobs.stopped} == {"tickets-00001-a1-x", "tickets-00004-a1-x"}
     assert stopped.meta is not None
-    assert (stopped.meta["status"], stopped.meta["stoppedJobs"]) == ("aborted", 2)
+    assert stopped.meta["status"] == "aborted"
     assert stopped.meta["finishedAt"] == "2027-01-15T08:00:00.000+00:00"
 
 
@@ -63,14 +65,14 @@ def test_other_events_are_none_of_its_business(status: str) -> None:
 def test_an_execution_that_is_not_the_runs_own_stops_nothing() -> None:
     """The name of a run can be that of another machine's execution, or of an older one."""
     made = stage()
-    assert go(made, executionArn="arn:aws:states:us-east-1:123456789012:execution:other:run-1") == Stopped(None, 0)
+    assert go(made, executionArn="arn:aws:states:us-east-1:123456789012:execution:other:run-1") == Stopped(None)
     assert made.jobs.stopped == []
 
 
 def test_a_run_that_was_never_planned_has_nothing_to_stop() -> None:
     made = stage()
     made.runs.items.clear()
-    assert go(made) == Stopped(None, 0)
+    assert go(made) == Stopped(None)
 
 
 def test_an_inconsistent_run_keeps_that_status() -> None:
@@ -85,3 +87,129 @@ def test_a_second_event_changes_nothing() -> None:
     second = go(made)
     assert second.jobs == 0
     assert second.meta == first.meta
+    assert len(made.bus.events) == 1
+
+
+def test_a_job_that_was_created_while_the_run_was_stopped_is_stopped_by_the_second_event() -> None:
+    made = stage()
+    go(made)
+    late = made.jobs.add("tickets-00005-a1-x", "Submitted")
+    made.runs.put({"pk": run_pk(RUN), "sk": "JOB#00005-a1", "jobName": late.name, "jobArn": late.arn})
+    assert go(made).jobs == 1
+    assert made.jobs.stopped[-1] == late.arn
+
+
+def test_nested_executions_are_stopped_before_the_jobs() -> None:
+    """The other way round, a child could create a job that nobody stops."""
+    made = stage()
+    made.executions.end(made.spec.execution_arn)
+    stopped = go(made, redriveCount=2)
+    account = "arn:aws:states:us-east-1:123456789012:execution"
+    assert made.executions.stopped == [
+        f"{account}:tickets-shard_and_submit:run-1-2",
+        f"{account}:tickets-fan_out:run-1-2",
+    ]
+    assert stopped.executions == 2
+    effects = [effect for effect in made.world.effects if effect.startswith("stop ")]
+    assert effects == ["stop execution"] * 2 + ["stop job"] * 2
+
+
+FAN_OUT = "arn:aws:states:us-east-1:123456789012:execution:tickets-fan_out:run-1-0"
+
+
+def broken(made: Stage, error: str, cause: str, *, failed: int = 60) -> dict[str, Any]:
+    """A run whose Map Run failed by its children's error; what the manifest says of its end."""
+    made.executions.end(made.spec.execution_arn, "FAILED", error="States.TaskFailed", cause="{}")
+    exceeded = "The specified tolerated failure threshold was exceeded"
+    made.executions.end(FAN_OUT, "FAILED", error="States.ExceedToleratedFailureThreshold", cause=exceeded)
+    made.executions.runs[FAN_OUT] = [MapRun("InferBatches", "FAILED", 200, failed, 10.0, [(error, cause)] * 3)]
+    go(made, status="FAILED")
+    why: dict[str, Any] = made.output.get_json(made.places.manifest)["stopped"]
+    assert made.runs.items[(run_pk(RUN), META)]["stopped"] == why
+    ((_, detail),) = made.bus.events
+    assert detail["stopped"] == why
+    return why
+
+
+def test_a_run_stopped_by_a_threshold_says_which_and_by_what_errors() -> None:
+    made = stage()
+    kinds = [ErrorKind("validation", f"code-{n}", 10 - n, f"r{n}").to_json() for n in range(7)]
+    pieces = {"p": {"sent": 60, "failed": 49}}
+    made.runs.put({"pk": run_pk(RUN), "sk": "UNIT#u", "unit": "u", "kind": "items", "pieces": pieces, "errors": kinds})
+    cause = json.dumps({"errorType": "UnitFailedError", "errorMessage": "unit u: 49 of 60 records failed"})
+    why = broken(made, "UnitFailedError", cause)
+    assert why["error"] == "States.ExceedToleratedFailureThreshold"
+    assert why["thresholds"] == [
+        {
+            "threshold": "toleratedFailurePercentage", "stage": "InferBatches",
+            "tolerated": 10.0, "failed": 60, "items": 200,
+        },
+        {"threshold": "unitErrorRatio", "sampledChildren": 3},
+    ]  # fmt: skip
+    assert why["errors"] == kinds[:5]
+    assert why["children"] == [
+        {
+            "stage": "InferBatches", "error": "UnitFailedError", "cause": "unit u: 49 of 60 records failed",
+            "sampled": 3,
+        }
+    ]  # fmt: skip
+
+
+def test_a_missing_permission_is_named_where_no_record_is_to_blame() -> None:
+    denied = "User: x is not authorized to perform: bedrock:InvokeModel on resource: y"
+    why = broken(stage(), "AccessDeniedException", json.dumps({"errorMessage": denied}))
+    assert why["children"][0]["cause"] == denied
+    assert why["errors"] == []
+
+
+@pytest.mark.parametrize("error", ["ValueError", "KeyError", "Exception", "BulkInference"])
+def test_messages_that_may_quote_a_record_are_not_repeated(error: str) -> None:
+    made = stage()
+    why = broken(made, error, json.dumps({"errorMessage": "invalid literal: 'my SECRET prompt'"}))
+    assert why["children"][0]["error"] == error
+    assert "SECRET" not in json.dumps([why, made.bus.events])
+
+
+def test_a_threshold_that_was_not_passed_is_not_blamed() -> None:
+    """A Map Run that was aborted with the run has failures, too."""
+    why = broken(stage(), "Lambda.Unknown", "", failed=20)
+    assert why["thresholds"] == []
+
+
+def test_a_redriven_run_goes_on_and_can_be_stopped_again() -> None:
+    made = stage()
+    go(made)
+    running = {"detail": {**EVENT["detail"], "status": "RUNNING", "redriveCount": 1}}
+    assert go_on(running, made.runs) is True
+    meta = made.runs.items[(run_pk(RUN), META)]
+    assert (meta["status"], meta["stopped"]) == ("running", None)
+    assert made.runs.get(LIVE, RUN) is not None
+    stopped = go(made, redriveCount=1)
+    assert stopped.meta is not None
+    assert stopped.meta["status"] == "aborted"
+    assert made.runs.get(LIVE, RUN) is None
+    assert len(made.bus.events) == 2
+
+
+@pytest.mark.parametrize("redrives", [0, 1])
+def test_the_start_of_an_execution_that_has_ended_since_is_old_news(redrives: int) -> None:
+    """Events are unordered."""
+    made = stage()
+    go(made, redriveCount=1)
+    assert go_on({"detail": {**EVENT["detail"], "status": "RUNNING", "redriveCount": redrives}}, made.runs) is False
+    assert made.runs.items[(run_pk(RUN), META)]["status"] == "aborted"
+
+
+def test_a_worker_that_dies_anywhere_and_a_retry_end_in_the_same() -> None:
+    def work(made: Stage) -> Any:
+        go(made)
+        return made.runs.items[(run_pk(RUN), META)]["status"]
+
+    assert_survives_kills(calm, work, at_least=7)
+
+
+def calm() -> Stage:
+    made = stage()
+    made.runs.put({"pk": LIVE, "sk": RUN, "executionArn": made.spec.execution_arn})
+    made.world.effects.clear()
+    return made

@@ -9,6 +9,7 @@ from bulk_inference.errors import InvalidRequestError, JobRejectedError, JobSlot
 from bulk_inference.jobs import JobRequest
 from bulk_inference.reconciliation import resume
 from bulk_inference.runs import JOB, OPEN, job_key, run_pk
+from bulk_inference.spec import Quota
 from bulk_inference.submission import SubmitTask, submit
 from tests.unit.inference_world import NOW, RUN, Stage, assert_survives_kills, make_spec
 
@@ -16,7 +17,7 @@ PIECE = "00001-001"
 
 
 def stage(**spec: Any) -> Stage:
-    made = Stage(make_spec(**spec))
+    made = Stage(make_spec(**{"priority": "high", **spec}))
     made.piece(PIECE, ["a", "b"])
     made.piece("00001-a2", ["b"])
     made.tasks.waiting = {"token-1", "token-2"}
@@ -127,6 +128,18 @@ def test_a_full_account_is_waited_for_and_nothing_is_stored() -> None:
     made.jobs.set("foreign-0", "Completed")
     go(made)
     assert len(made.jobs.requests) == 1
+
+
+@pytest.mark.parametrize(("priority", "busy"), [("high", 9), ("normal", 8), ("low", 5)])
+def test_a_run_leaves_the_slots_that_are_for_those_above_it(priority: str, busy: int) -> None:
+    ten = replace(make_spec().quotas, max_jobs_in_flight=Quota(10, "override"))
+    made = stage(priority=priority, quotas=ten)
+    for number in range(busy + 1):
+        made.jobs.add(f"foreign-{number}", "InProgress", model="vendor.m-v1:0")
+    with pytest.raises(JobSlotsFullError):
+        go(made)
+    made.jobs.set("foreign-0", "Completed")
+    go(made)
 
 
 def test_an_own_job_is_found_again_even_when_it_took_the_last_slot() -> None:

@@ -1,11 +1,14 @@
-"""Amazon SQS: the reprocess queue.
+"""Amazon SQS: the reprocess queues and their dead-letter queue.
 
 https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_SendMessageBatch.html
+https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_StartMessageMoveTask.html
 """
 
 import json
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Any, Final
 
@@ -15,6 +18,8 @@ from botocore.exceptions import ClientError
 
 from bulk_inference.claims import chunked
 from bulk_inference.errors import ThrottledError
+from bulk_inference.ports import Letter
+from bulk_inference.priorities import lane
 
 if TYPE_CHECKING:
     from mypy_boto3_sqs import SQSClient
@@ -76,3 +81,112 @@ class ReprocessQueue:
         if faults := [entry for entry in failed if entry["SenderFault"]]:
             raise ValueError(f"SQS takes no such message: {faults[0]['Code']}: {faults[0].get('Message', '')}")
         return {entry["Id"]: entry["Code"] for entry in failed}
+
+
+class MessageLane:
+    """One reprocess queue and the dead-letter queue behind it (ports.Lane). Every call may raise ThrottledError."""
+
+    def __init__(self, url: str, dead_letter_url: str, client: "SQSClient") -> None:
+        self._url = url
+        self._dead_letter_url = dead_letter_url
+        self._client = client
+
+    def postpone(self, body: str, seconds: int) -> None:
+        with _explained("SendMessage"):
+            self._client.send_message(QueueUrl=self._url, MessageBody=body, DelaySeconds=seconds)
+
+    def hold(self, body: str) -> None:
+        with _explained("SendMessage"):
+            self._client.send_message(QueueUrl=self._dead_letter_url, MessageBody=body)
+
+    def back_off(self, receipt: str, seconds: int) -> None:
+        with _explained("ChangeMessageVisibility"):
+            self._client.change_message_visibility(QueueUrl=self._url, ReceiptHandle=receipt, VisibilityTimeout=seconds)
+
+
+def sibling_url(url: str, queue_arn: str) -> str:
+    """URL of a queue of the same account and Region as the queue of `url`."""
+    return f"{url.rpartition('/')[0]}/{queue_arn.rpartition(':')[2]}"
+
+
+@dataclass(frozen=True)
+class ReceivedLetter:
+    body: str
+    receipt: str
+
+
+class DeadLetterQueue:
+    """The dead-letter queue (ports.DeadLetters). Every call may raise ThrottledError."""
+
+    def __init__(self, url: str, reprocess_url: str, client: "SQSClient") -> None:
+        """`reprocess_url`: the reprocess queue of priority normal."""
+        self._url = url
+        self._reprocess_url = reprocess_url
+        self._client = client
+
+    def move(self, priority: str, per_second: int | None) -> bool:
+        """The destination is named: SQS knows no source of the messages that were put here by us."""
+        source = self._arn(self._url)
+        rate: dict[str, Any] = {} if per_second is None else {"MaxNumberOfMessagesPerSecond": per_second}
+        with _explained("StartMessageMoveTask"):
+            # One task at a time may run on a queue.
+            latest = self._client.list_message_move_tasks(SourceArn=source, MaxResults=1).get("Results", [])
+            if any(task.get("Status") in ("RUNNING", "CANCELLING") for task in latest):
+                return False
+            destination = self._arn(lane(self._reprocess_url, priority))
+            self._client.start_message_move_task(SourceArn=source, DestinationArn=destination, **rate)
+        return True
+
+    def receive(self, hidden_seconds: int) -> list[Letter]:
+        with _explained("ReceiveMessage"):
+            answer = self._client.receive_message(
+                QueueUrl=self._url,
+                MaxNumberOfMessages=_MESSAGES_PER_REQUEST,
+                VisibilityTimeout=hidden_seconds,
+                WaitTimeSeconds=1,
+            )
+        return [ReceivedLetter(one["Body"], one["ReceiptHandle"]) for one in answer.get("Messages", [])]
+
+    def send_back(self, letters: Sequence[Letter], priority: str) -> None:
+        ReprocessQueue(lane(self._reprocess_url, priority), self._client).send(
+            [json.loads(one.body) for one in letters]
+        )
+        self.delete(letters)
+
+    def delete(self, letters: Sequence[Letter]) -> None:
+        for chunk in chunked(_receipts(letters), _MESSAGES_PER_REQUEST):
+            with _explained("DeleteMessage"):
+                self._client.delete_message_batch(
+                    QueueUrl=self._url,
+                    Entries=[{"Id": str(n), "ReceiptHandle": receipt} for n, receipt in enumerate(chunk)],
+                )
+
+    def release(self, letters: Sequence[Letter]) -> None:
+        for chunk in chunked(_receipts(letters), _MESSAGES_PER_REQUEST):
+            with _explained("ChangeMessageVisibility"):
+                self._client.change_message_visibility_batch(
+                    QueueUrl=self._url,
+                    Entries=[
+                        {"Id": str(n), "ReceiptHandle": receipt, "VisibilityTimeout": 0}
+                        for n, receipt in enumerate(chunk)
+                    ],
+                )
+
+    def _arn(self, url: str) -> str:
+        answer = self._client.get_queue_attributes(QueueUrl=url, AttributeNames=["QueueArn"])
+        return answer["Attributes"]["QueueArn"]
+
+
+def _receipts(letters: Iterable[Letter]) -> Iterator[str]:
+    return (one.receipt for one in letters if isinstance(one, ReceivedLetter))
+
+
+@contextmanager
+def _explained(action: str) -> Iterator[None]:
+    try:
+        yield
+    except ClientError as error:
+        code = str(error.response.get("Error", {}).get("Code", ""))
+        if code.rpartition(".")[2] in _PASSING:
+            raise ThrottledError(f"SQS refused {action} for now: {error}") from error
+        raise

@@ -54,6 +54,30 @@ class TaskTokens:
         return True
 
 
+class Pipeline:
+    """The state machine whose executions are runs (ports.Pipeline)."""
+
+    def __init__(self, arn: str, client: "SFNClient") -> None:
+        self._arn = arn
+        self._client = client
+
+    def start(self, run: str, request: Mapping[str, Any]) -> bool:
+        """The same name and input as an execution that runs: StartExecution answers that one. Raises ThrottledError.
+
+        https://docs.aws.amazon.com/step-functions/latest/apireference/API_StartExecution.html
+        """
+        try:
+            self._client.start_execution(stateMachineArn=self._arn, name=run, input=json.dumps(request))
+        except ClientError as error:
+            code = error.response.get("Error", {}).get("Code", "")
+            if code == "ExecutionAlreadyExists":
+                return False
+            if code == "ThrottlingException":
+                raise ThrottledError(f"Step Functions throttled StartExecution: {error}") from error
+            raise
+        return True
+
+
 class Executions:
     """Executions of the state machines and their Map Runs (ports.Executions). Every call may raise ThrottledError."""
 

@@ -1,4 +1,4 @@
-"""Schedule: wakes the children of jobs whose event was lost."""
+"""Schedule: wakes children whose event was lost, stops what outlived its run, closes runs whose execution is over."""
 
 from dataclasses import asdict
 from typing import Any
@@ -19,13 +19,15 @@ metrics = Metrics()
 @metrics.log_metrics
 def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
     """Event: whatever the schedule sends."""
-    found = reconcile(
-        services.environment().name,
-        runs=services.runs_table(),
-        jobs=services.batch_jobs(),
-        tasks=services.task_tokens(),
-    )
-    metrics.add_metric("JobsAwaited", MetricUnit.Count, found.open)
-    metrics.add_metric("JobsReconciled", MetricUnit.Count, found.answered)
-    logger.info("jobs reconciled", **asdict(found))
+    found = reconcile(services.stop_world(context), services.task_tokens())
+    for metric, count in (
+        ("JobsAwaited", found.open),
+        ("JobsReconciled", found.answered),
+        ("TokensExpired", found.expired),
+        ("JobsStopped", found.stopped),
+        ("RunsAbandoned", found.abandoned),
+        ("LooksThrottled", len(found.throttled)),
+    ):
+        metrics.add_metric(metric, MetricUnit.Count, count)
+    logger.info("reconciled", **asdict(found))
     return asdict(found)

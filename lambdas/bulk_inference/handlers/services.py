@@ -5,18 +5,26 @@ from functools import cache, lru_cache
 from typing import Any
 
 from bulk_inference.aws import bedrock, bedrock_runtime, dynamodb, events, s3, sqs, stepfunctions
-from bulk_inference.environment import Environment
+from bulk_inference.environment import Environment, LaneEnvironment
+from bulk_inference.errors import InvalidRequestError
 from bulk_inference.inference import WIDTH
 from bulk_inference.places import Places
 from bulk_inference.ports import Clock
+from bulk_inference.priorities import lane
 from bulk_inference.shard_files import load_spec
-from bulk_inference.spec import RunSpec
+from bulk_inference.spec import RunSpec, Settings
+from bulk_inference.stopping import StopWorld
 from bulk_inference.workshop import Workshop
 
 
 @cache
 def environment() -> Environment:
     return Environment.from_env()
+
+
+@cache
+def lane_environment() -> LaneEnvironment:
+    return LaneEnvironment.from_env()
 
 
 def input_bucket() -> s3.Bucket:
@@ -43,6 +51,36 @@ def executions() -> stepfunctions.Executions:
     return stepfunctions.Executions(stepfunctions.connect())
 
 
+def ledger() -> dynamodb.Ledger:
+    return dynamodb.Ledger(environment().ledger_table, dynamodb.connect())
+
+
+def message_lane(queue_arn: str) -> sqs.MessageLane:
+    """The reprocess queue of this ARN."""
+    url = sqs.sibling_url(environment().reprocess_queue_url, queue_arn)
+    return sqs.MessageLane(url, lane_environment().dead_letter_queue_url, sqs.connect())
+
+
+def dead_letters() -> sqs.DeadLetterQueue:
+    return sqs.DeadLetterQueue(
+        lane_environment().dead_letter_queue_url, environment().reprocess_queue_url, sqs.connect()
+    )
+
+
+def pipeline() -> stepfunctions.Pipeline:
+    return stepfunctions.Pipeline(lane_environment().pipeline_arn, stepfunctions.connect())
+
+
+def settings() -> Settings:
+    """The module's settings, as Terraform wrote them."""
+    value = input_bucket().get_json(environment().settings_key)
+    if value is None:
+        raise InvalidRequestError(
+            f"s3://{environment().input_bucket}/{environment().settings_key} does not exist: apply the module"
+        )
+    return Settings.from_json(value)
+
+
 def completion_bus() -> events.CompletionBus:
     return events.CompletionBus(environment().event_bus_name, events.connect())
 
@@ -58,15 +96,28 @@ def clock(context: Any) -> Clock:
     return Clock(time.time, lambda: context.get_remaining_time_in_millis() / 1000, time.sleep)
 
 
+def stop_world(context: Any) -> StopWorld:
+    return StopWorld(
+        name=environment().name,
+        output=output_bucket(),
+        runs=runs_table(),
+        jobs=batch_jobs(),
+        executions=executions(),
+        bus=completion_bus(),
+        clock=clock(context),
+        spec_of=run_spec,
+    )
+
+
 def workshop(tenant: str, run: str, context: Any) -> Workshop:
-    env = environment()
+    env, spec = environment(), run_spec(tenant, run)
     return Workshop(
-        spec=run_spec(tenant, run),
+        spec=spec,
         input=input_bucket(),
         output=output_bucket(),
         runs=runs_table(),
-        ledger=dynamodb.Ledger(env.ledger_table, dynamodb.connect()),
-        queue=sqs.ReprocessQueue(env.reprocess_queue_url, sqs.connect()),
+        ledger=ledger(),
+        queue=sqs.ReprocessQueue(lane(env.reprocess_queue_url, spec.priority), sqs.connect()),
         jobs=batch_jobs(),
         model=bedrock_runtime.Runtime(bedrock_runtime.connect(max_connections=2 * WIDTH)),
         clock=clock(context),

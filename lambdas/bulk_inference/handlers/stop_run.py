@@ -1,14 +1,13 @@
-"""EventBridge rule on pipeline executions that failed, were aborted or timed out: stops the run's jobs."""
+"""EventBridge rule on pipeline executions: stops and closes a run that failed, was aborted or timed out; notes that a
+redriven one goes on."""
 
-import time
 from typing import Any
 
 from aws_lambda_powertools import Logger, Metrics, Tracer
 from aws_lambda_powertools.metrics import MetricUnit
 
-from bulk_inference.finishing import announce_stop
 from bulk_inference.handlers import services
-from bulk_inference.stopping import Stopping, stop
+from bulk_inference.stopping import Stopping, go_on, stop
 
 logger = Logger()
 tracer = Tracer(auto_patch=False)
@@ -22,11 +21,13 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
     """Event: "Step Functions Execution Status Change"."""
     stopping = Stopping.from_event(event)
     metrics.add_metric("RunsStopped", MetricUnit.Count, int(stopping is not None))
+    world = services.stop_world(context)
     if stopping is None:
+        resumed = go_on(event, world.runs)
+        logger.info("run goes on", run=event["detail"]["name"], resumed=resumed)
         return {"stopped": 0}
-    runs = services.runs_table()
-    stopped = stop(stopping, runs=runs, jobs=services.batch_jobs(), now=time.time())
-    if stopped.meta is not None:
-        announce_stop(stopped.meta, services.environment().output_bucket, runs=runs, bus=services.completion_bus())
-    logger.info("run stopped", run=stopping.run, status=stopping.status, jobs=stopped.jobs)
+    stopped = stop(stopping, world)
+    logger.info(
+        "run stopped", run=stopping.run, status=stopping.status, jobs=stopped.jobs, executions=stopped.executions
+    )
     return {"stopped": stopped.jobs}

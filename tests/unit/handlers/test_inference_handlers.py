@@ -3,7 +3,7 @@
 import json
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +26,7 @@ from bulk_inference.handlers import (
     stop_run,
     submit_job,
 )
+from bulk_inference.reconciliation import Reconciled
 from bulk_inference.runs import META, cut_sk, run_pk, shard_sk
 from tests.unit.inference_world import NOW, RUN, FakeOutcome, Stage, converse
 
@@ -67,6 +68,7 @@ def made(monkeypatch: pytest.MonkeyPatch) -> Iterator[Stage]:
         "batch_jobs": lambda: stage.jobs,
         "task_tokens": lambda: stage.tasks,
         "completion_bus": lambda: stage.bus,
+        "stop_world": lambda context: stage.stop_world,
         "run_spec": lambda tenant, run: stage.spec,
         "workshop": lambda tenant, run, context: replace(
             stage.shop, clock=replace(stage.time.clock, remaining=lambda: context.left / 1000)
@@ -108,7 +110,7 @@ def test_the_way_of_a_shard_through_its_handlers(made: Stage) -> None:
     key = f"{made.places.job_output('00001', 1)}{job.id}/00001-001.jsonl.out"
     made.output.objects[key] = b"\n".join(json.dumps(line).encode() for line in lines)
     assert resume_job.handler({"detail": {"batchJobArn": job.arn}}, Context()) == {"woken": True}
-    assert reconcile_jobs.handler({}, Context()) == {"open": 0, "terminal": 0, "answered": 0}
+    assert reconcile_jobs.handler({}, Context()) == asdict(Reconciled())
     state["job"] = made.tasks.answers["token"]
     collected = collect_results.handler(state, Context())
     assert (collected["next"], collected["counts"]["landed"]) == ("done", len(IDS))
