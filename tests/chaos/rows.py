@@ -20,7 +20,8 @@ MODES = ("batch", "sync")
 #: The function that lands records, by mode.
 LANDS = {"batch": "collect_results", "sync": "infer_batch"}
 
-_FUNCTIONS = {"contains": ":assumed-role/"}
+#: The functions' roles: what services do under other roles, they try again by themselves.
+_FUNCTIONS = {"regex": r":assumed-role/chaos-(?!batch|pipeline|shard_and_submit|fan_out)"}
 
 
 @dataclass(frozen=True)
@@ -210,7 +211,8 @@ def _events() -> list[Row]:
         Row("events late", "batch", (event("delay", seconds=8),)),
         Row("events out of order", "batch", (event("delay", early, seconds=5),)),
         Row("events foreign", "batch", act=_foreign),
-        Row("reconcile and resume racing", "batch", (event("duplicate", copies=2),), act=_race),
+        # Reconciliation looks after every run: others would not need their events any more.
+        Row("reconcile and resume racing", "batch", (event("duplicate", copies=2),), act=_race, alone={}),
     ]
 
 
@@ -295,6 +297,7 @@ def _poison() -> list[Row]:
                 "1 % of the records are poison",
                 mode,
                 (refused(None, 0.01),),
+                records=400,
                 limits={"canary_records": 0},
                 everything_lands=False,
                 short=True,
@@ -367,8 +370,8 @@ def _line(do: str, rate: float) -> Rule:
 
 def _slots() -> list[Row]:
     return [
-        Row("job slots exhausted, jobs queue", "batch", alone={"job_slots": 1, "job_slots_full": "queue"}),
-        Row("job slots exhausted, jobs refused", "batch", alone={"job_slots": 1, "job_slots_full": "refuse"}),
+        Row(f"job slots exhausted, {they}", "batch", act=_wait_for_slots, alone={"job_slots": 1, "job_slots_full": how})
+        for they, how in (("jobs queue", "queue"), ("jobs are refused", "refuse"))
     ]
 
 
@@ -446,6 +449,12 @@ def _race(play: Play) -> None:
         together([lambda: play.field.invoke("reconcile_jobs", {})] * 2)
         play.injected += 2
     play.finish()
+
+
+def _wait_for_slots(play: Play) -> None:
+    """One job has the only slot: each other one waits for it."""
+    play.finish()
+    play.injected += len(play.field.stack.jobs(play.run)) - 1
 
 
 def _abort(play: Play) -> None:
