@@ -58,6 +58,7 @@ variable "reprocessing" {
     maximum_concurrency = optional(number)
     max_receive_count   = optional(number)
     retention_days      = optional(number)
+    update_schedule     = optional(string)
   })
   default = { max_receive_count = 2 }
 }

@@ -1,5 +1,6 @@
-"""Reprocess queue: one failed record a message, each settled for itself (ReportBatchItemFailures)."""
+"""Reprocess queues: one failed record a message, each settled for itself (ReportBatchItemFailures)."""
 
+from collections.abc import Callable
 from typing import Any
 
 from aws_lambda_powertools import Logger, Metrics, Tracer
@@ -10,7 +11,7 @@ from aws_lambda_powertools.utilities.data_classes.sqs_event import SQSRecord
 
 from bulk_inference.handlers import services
 from bulk_inference.handlers.guard import guarded
-from bulk_inference.reprocessing import Message, reprocess
+from bulk_inference.reprocessing import Delivery, Message, Shift
 
 logger = Logger()
 tracer = Tracer(auto_patch=False)
@@ -21,21 +22,30 @@ metrics = Metrics()
 @tracer.capture_lambda_handler(capture_response=False)
 @metrics.log_metrics
 def handler(event: dict[str, Any], context: Any) -> PartialItemFailureResponse:
-    """Event: SQS messages. Those that are not settled are named in the answer, and come again."""
+    """Event: SQS messages of one queue. Those that are to come again are named in the answer."""
 
-    def settle(record: SQSRecord) -> str:
-        message = Message.from_json(record.json_body)
-        shop = services.workshop(message.tenant, message.run, context)
+    def once(message: Message, work: Callable[[], str]) -> str:
         answer = guarded(
-            lambda: {"outcome": reprocess(message, shop)},
+            lambda: {"outcome": work()},
             table=services.environment().ledger_table,
             function="reprocess_records",
             key={"run": message.run, "record": message.digest},
             context=context,
         )
-        metrics.add_metric(f"Reprocessed{answer['outcome'].capitalize()}", MetricUnit.Count, 1)
         return str(answer["outcome"])
 
+    def settle(record: SQSRecord) -> str:
+        delivery = Delivery(record.body, record.receipt_handle, int(record.attributes.approximate_receive_count))
+        outcome = shift.settle(delivery)
+        metrics.add_metric(f"Reprocessed{outcome.capitalize()}", MetricUnit.Count, 1)
+        return outcome
+
+    shift = Shift(
+        services.message_lane(event["Records"][0]["eventSourceARN"]),
+        services.clock(context),
+        lambda message: services.workshop(message.tenant, message.run, context),
+        once,
+    )
     # A batch in which every message failed is a normal answer too: an error would slow the poller down.
     processor = BatchProcessor(event_type=EventType.SQS, raise_on_entire_batch_failure=False)
     return process_partial_response(event=event, record_handler=settle, processor=processor, context=context)

@@ -20,7 +20,6 @@ from bulk_inference.handlers import (
     guard,
     infer_batch,
     reconcile_jobs,
-    reprocess_records,
     resume_job,
     services,
     stop_run,
@@ -196,22 +195,6 @@ def test_an_invocation_that_died_blocks_no_longer_than_its_time() -> None:
 def test_the_same_invocation_again_gets_the_first_answer() -> None:
     assert guarded(lambda: {"n": 1}, Context()) == {"n": 1}
     assert guarded(lambda: {"n": 2}, Context()) == {"n": 1}
-
-
-def test_only_messages_that_are_not_settled_come_again(made: Stage) -> None:
-    """A poison record and a message that is none do not take the good one with them."""
-    made.piece("00001-001", ["a", "b"])
-    made.model.answers["b"] = FakeOutcome(error_class="invalid_request", error_code="ValidationException")
-    answer = reprocess_records.handler(load("reprocess_messages"), Context())
-    assert {one["itemIdentifier"] for one in answer["batchItemFailures"]} == {"m-poison", "m-garbage"}
-    assert [one["recordId"] for one in made.output.lines(made.places.results_prefix)] == ["a"]
-
-
-def test_a_batch_in_which_all_failed_is_an_answer_and_no_error(made: Stage) -> None:
-    event = load("reprocess_messages")
-    event["Records"] = event["Records"][2:]
-    answer = reprocess_records.handler(event, Context())
-    assert [one["itemIdentifier"] for one in answer["batchItemFailures"]] == ["m-garbage"]
 
 
 def test_an_aborted_pipeline_stops_its_jobs_and_says_so(made: Stage) -> None:

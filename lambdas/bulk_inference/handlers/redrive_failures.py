@@ -1,0 +1,35 @@
+"""An operator's command over records that failed: redrive, resubmit or drop."""
+
+from typing import Any
+
+from aws_lambda_powertools import Logger, Metrics, Tracer
+from aws_lambda_powertools.metrics import MetricUnit
+
+from bulk_inference.handlers import services
+from bulk_inference.redriving import RedriveWorld, carry_out, parse
+
+logger = Logger()
+tracer = Tracer(auto_patch=False)
+metrics = Metrics()
+
+
+@logger.inject_lambda_context
+@tracer.capture_lambda_handler(capture_response=False)
+@metrics.log_metrics
+def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
+    """Event: `{"action": "redrive" | "resubmit" | "drop", …}`, see docs/redriving.md."""
+    world = RedriveWorld(
+        input=services.input_bucket(),
+        output=services.output_bucket(),
+        runs=services.runs_table(),
+        letters=services.dead_letters(),
+        pipeline=services.pipeline(),
+        clock=services.clock(context),
+        spec_of=services.run_spec,
+        settings=services.settings,
+    )
+    answer = carry_out(parse(event), world)
+    metrics.add_metric("RedriveCommands", MetricUnit.Count, 1)
+    metrics.add_metric("RecordsDropped", MetricUnit.Count, answer.get("dropped", 0))
+    logger.info("command carried out", **answer)
+    return answer

@@ -1,0 +1,34 @@
+"""Schedule: writes the manifests of runs anew whose failed records were settled late, and says so."""
+
+from dataclasses import asdict
+from typing import Any
+
+from aws_lambda_powertools import Logger, Metrics, Tracer
+from aws_lambda_powertools.metrics import MetricUnit
+
+from bulk_inference.handlers import services
+from bulk_inference.updating import UpdateWorld, update_runs
+
+logger = Logger()
+tracer = Tracer(auto_patch=False)
+metrics = Metrics()
+
+
+@logger.inject_lambda_context
+@tracer.capture_lambda_handler(capture_response=False)
+@metrics.log_metrics
+def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
+    """Event: whatever the schedule sends."""
+    world = UpdateWorld(
+        output=services.output_bucket(),
+        runs=services.runs_table(),
+        ledger=services.ledger(),
+        bus=services.completion_bus(),
+        clock=services.clock(context),
+        spec_of=services.run_spec,
+    )
+    found = update_runs(world)
+    metrics.add_metric("RunsUpdated", MetricUnit.Count, found.updated)
+    metrics.add_metric("RunsStale", MetricUnit.Count, found.waiting)
+    logger.info("runs updated", **asdict(found))
+    return asdict(found)
