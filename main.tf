@@ -44,20 +44,22 @@ module "completion" {
   tags      = var.tags
 }
 
-# Where failures go: a queue of failed records and its consumer, dead letters, events that reached nobody.
+# Where failures go: queues of failed records and their consumer, dead letters and the operator's command over them,
+# manifests that follow late landings, events that reached nobody.
 module "failure_lane" {
   source = "./modules/failure_lane"
 
-  name           = var.name
-  account        = local.account
-  stores         = local.stores
-  models         = local.models
-  event_bus_name = module.completion.event_bus_name
-  pipeline_name  = "${var.name}-pipeline"
-  reprocessing   = var.reprocessing
-  runtime        = local.runtime
-  functions      = var.functions
-  tags           = var.tags
+  name            = var.name
+  account         = local.account
+  stores          = local.stores
+  models          = local.models
+  event_bus_name  = module.completion.event_bus_name
+  pipeline_name   = "${var.name}-pipeline"
+  reprocessing    = var.reprocessing
+  alarm_topic_arn = var.alarm_topic_arn
+  runtime         = local.runtime
+  functions       = var.functions
+  tags            = var.tags
 }
 
 # Shape B, fan-out: on-demand calls over batches of records.

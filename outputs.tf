@@ -53,6 +53,11 @@ output "reprocess_queue_url" {
   value       = module.failure_lane.reprocess_queue.url
 }
 
+output "reprocess_queue_urls" {
+  description = "URLs of the queues of failed records that wait for another try, by the priority of their runs."
+  value       = module.failure_lane.reprocess_queue_urls
+}
+
 output "reprocess_dead_letter_queue_url" {
   description = "URL of the queue of records that failed on every try; a redrive sends them back."
   value       = module.failure_lane.dead_letter_queue.url

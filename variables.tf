@@ -393,9 +393,9 @@ variable "functions" {
   validation {
     condition = alltrue([for function in keys(var.functions) : contains([
       "plan_run", "cut_shards", "seal_shards", "submit_job", "resume_job", "collect_results", "infer_batch",
-      "reprocess_records", "reconcile_jobs", "finish_run", "stop_run",
+      "reprocess_records", "redrive_failures", "update_runs", "reconcile_jobs", "finish_run", "stop_run",
     ], function)])
-    error_message = "functions must be keyed by handler name: plan_run, cut_shards, seal_shards, submit_job, resume_job, collect_results, infer_batch, reprocess_records, reconcile_jobs, finish_run or stop_run; for example { infer_batch = { memory_mb = 2048 } }."
+    error_message = "functions must be keyed by handler name: plan_run, cut_shards, seal_shards, submit_job, resume_job, collect_results, infer_batch, reprocess_records, redrive_failures, update_runs, reconcile_jobs, finish_run or stop_run; for example { infer_batch = { memory_mb = 2048 } }."
   }
 
   validation {
@@ -413,18 +413,25 @@ variable "reprocessing" {
   description = <<-EOT
     The failure lane.
     - batch_size: messages per reprocess_records invocation (1 to 10).
-    - maximum_concurrency: parallel invocations (2 to 1000).
+    - maximum_concurrency: parallel invocations (2 to 1000) for failed records of runs of priority high, and as many for normal ones; low has 2.
     - max_receive_count: tries of a record before it goes to the dead-letter queue (at least 2).
-    - retention_days: life of a message in the reprocess queue; dead letters live 14 days.
+    - retention_days: life of a message in the reprocess queue; dead letters live 14 days. max_receive_count times six times the timeout of reprocess_records must fit into half of it.
+    - update_schedule: how often manifests of runs follow late landings: a rate or cron expression, UTC.
   EOT
   type = object({
     batch_size          = optional(number, 10)
     maximum_concurrency = optional(number, 5)
     max_receive_count   = optional(number, 5)
     retention_days      = optional(number, 7)
+    update_schedule     = optional(string, "rate(1 minute)")
   })
   default  = {}
   nullable = false
+
+  validation {
+    condition     = can(regex("^(rate\\([1-9][0-9]* (minute|minutes|hour|hours|day|days)\\)|cron\\(.+\\))$", var.reprocessing.update_schedule))
+    error_message = "reprocessing.update_schedule must be a rate or cron expression: for example \"rate(1 minute)\"."
+  }
 
   validation {
     condition     = var.reprocessing.batch_size >= 1 && var.reprocessing.batch_size <= 10
@@ -444,6 +451,17 @@ variable "reprocessing" {
   validation {
     condition     = var.reprocessing.retention_days >= 1 && var.reprocessing.retention_days <= 13
     error_message = "reprocessing.retention_days must be 1 to 13: a dead letter keeps its age, and the dead-letter queue's 14 days must be the longer ones."
+  }
+}
+
+variable "alarm_topic_arn" {
+  description = "ARN of an SNS topic that takes alarms; null: none are made."
+  type        = string
+  default     = null
+
+  validation {
+    condition     = var.alarm_topic_arn == null ? true : can(regex("^arn:[^:]+:sns:[^:]+:[0-9]{12}:.+$", var.alarm_topic_arn))
+    error_message = "alarm_topic_arn must be the ARN of an SNS topic: for example \"arn:aws:sns:us-east-1:123456789012:on-call\"."
   }
 }
 

@@ -3,6 +3,8 @@
 locals {
   default_sizes = {
     reprocess_records = { memory_mb = 1024, timeout_seconds = 300 }
+    redrive_failures  = { memory_mb = 2048, timeout_seconds = 900 }
+    update_runs       = { memory_mb = 1024, timeout_seconds = 300 }
   }
 
   functions = {
@@ -25,9 +27,11 @@ locals {
       OUTPUT_BUCKET                = var.stores.output_bucket
       LEDGER_TABLE                 = var.stores.ledger_table
       RUNS_TABLE                   = var.stores.runs_table
-      REPROCESS_QUEUE_URL          = aws_sqs_queue.reprocess.url
+      REPROCESS_QUEUE_URL          = aws_sqs_queue.reprocess["normal"].url
       EVENT_BUS_NAME               = var.event_bus_name
       SETTINGS_KEY                 = "config/settings.json"
+      DEAD_LETTER_QUEUE_URL        = aws_sqs_queue.dead_letter.url
+      PIPELINE_ARN                 = local.pipeline
       POWERTOOLS_METRICS_NAMESPACE = "BulkInference"
       POWERTOOLS_LOG_LEVEL         = var.runtime.log_level
     },

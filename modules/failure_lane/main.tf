@@ -1,8 +1,12 @@
-# Two queues for records that failed, one for events that nobody could be told of.
+# Queues for records that failed, one for events that nobody could be told of, and who works on them: reprocess_records,
+# redrive_failures (an operator's command), update_runs.
 
 locals {
   queue_arns          = "arn:${var.account.partition}:sqs:${var.account.region}:${var.account.id}"
-  reprocess_queue     = "${local.queue_arns}:${aws_sqs_queue.reprocess.name}"
+  reprocess_queues    = [for lane in ["high", "normal", "low"] : "${local.queue_arns}:${local.lanes[lane].queue}"]
+  dead_letter_queue   = "${local.queue_arns}:${var.name}-reprocess-dead-letter"
+  undelivered_queue   = "${local.queue_arns}:${var.name}-undelivered"
+  pipeline            = "arn:${var.account.partition}:states:${var.account.region}:${var.account.id}:stateMachine:${var.pipeline_name}"
   pipeline_executions = "arn:${var.account.partition}:states:${var.account.region}:${var.account.id}:execution:${var.pipeline_name}"
   event_bus           = "arn:${var.account.partition}:events:${var.account.region}:${var.account.id}:event-bus/${var.event_bus_name}"
 }

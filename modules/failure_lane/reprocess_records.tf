@@ -1,9 +1,9 @@
-# Consumes the reprocess queue: one record a message, partial batch responses. What fails again comes back until the dead-
-# letter queue takes it.
+# Consumes the reprocess queues: one record a message, partial batch responses. What fails again comes back until the
+# dead-letter queue takes it; what no other try can change is put there at once.
 
 resource "aws_lambda_function" "reprocess_records" {
   function_name                  = local.functions.reprocess_records.name
-  description                    = "Infers single failed records again, from the reprocess queue"
+  description                    = "Infers single failed records again, from the reprocess queues"
   role                           = aws_iam_role.reprocess_records.arn
   handler                        = "bulk_inference.handlers.reprocess_records.handler"
   runtime                        = var.runtime.python
@@ -124,15 +124,15 @@ data "aws_iam_policy_document" "reprocess_records" {
   }
 
   statement {
-    sid       = "SendFailures"
+    sid       = "PostponeAndHold"
     actions   = ["sqs:SendMessage"]
-    resources = [local.reprocess_queue]
+    resources = concat(local.reprocess_queues, [local.dead_letter_queue])
   }
 
   statement {
     sid       = "ConsumeFailures"
     actions   = ["sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:GetQueueAttributes", "sqs:ChangeMessageVisibility"]
-    resources = [local.reprocess_queue]
+    resources = local.reprocess_queues
   }
 
   # Converse has no action of its own: it is authorised as InvokeModel.
@@ -183,13 +183,15 @@ data "aws_iam_policy_document" "reprocess_records" {
 }
 
 resource "aws_lambda_event_source_mapping" "reprocess_records" {
-  event_source_arn        = aws_sqs_queue.reprocess.arn
+  for_each = local.lanes
+
+  event_source_arn        = aws_sqs_queue.reprocess[each.key].arn
   function_name           = aws_lambda_function.reprocess_records.arn
   batch_size              = var.reprocessing.batch_size
   function_response_types = ["ReportBatchItemFailures"]
   tags                    = var.tags
 
   scaling_config {
-    maximum_concurrency = var.reprocessing.maximum_concurrency
+    maximum_concurrency = each.value.maximum_concurrency
   }
 }

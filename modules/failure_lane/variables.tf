@@ -32,6 +32,12 @@ variable "models" {
   })
 }
 
+variable "alarm_topic_arn" {
+  description = "SNS topic that alarms about dead letters and old messages go to; null: no alarms."
+  type        = string
+  default     = null
+}
+
 variable "event_bus_name" {
   description = "Bus that takes completion events."
   type        = string
@@ -79,12 +85,13 @@ variable "functions" {
 }
 
 variable "reprocessing" {
-  description = "Messages per invocation (1 to 10), parallel invocations (2 to 1000), tries of a record before it goes to the dead-letter queue, life of a message in days."
+  description = "Messages per invocation (1 to 10), parallel invocations (2 to 1000), tries of a record before it goes to the dead-letter queue, life of a message in days, how often manifests follow late landings. Parallel invocations are those of each of the priorities high and normal; low has 2."
   type = object({
     batch_size          = optional(number, 10)
     maximum_concurrency = optional(number, 5)
     max_receive_count   = optional(number, 5)
     retention_days      = optional(number, 7)
+    update_schedule     = optional(string, "rate(1 minute)")
   })
   default = {}
 }
