@@ -66,10 +66,10 @@ def repeated(function: str, times: int = 3, seconds: float = 0) -> Rule:
     return {"target": "worker", "match": match, "do": "repeat", "times": times, "seconds": seconds}
 
 
-def refused(mode: str | None, rate: float, **more: Any) -> Rule:
+def refused(mode: str | None, rate: float, code: int = 500, **more: Any) -> Rule:
     """The model refuses a share of the records: in one mode only, or at every try."""
     match = {"prompt": "Ticket {me}-", **({"mode": mode} if mode else {}), **more}
-    return {"target": "record", "match": match, "do": "error", "errorCode": 400, "rate": rate}
+    return {"target": "record", "match": match, "do": "error", "errorCode": code, "rate": rate}
 
 
 def call(service: str, operation: Any, do: str, request: Any = "{run}", **more: Any) -> Rule:
@@ -184,8 +184,11 @@ def _kills() -> list[Row]:
 
 
 def _twice() -> Rule:
-    """The model refuses some calls on demand, whatever their record: what fails in its batch lands when reprocessed."""
-    return call("bedrock-runtime", "Converse", "error", "Ticket {me}-", code="ValidationException", rate=0.05, times=8)
+    """The model errs at three records until they have failed in their batch: they land when they are reprocessed."""
+    prompts = [f"Ticket {{me}}-{number:05d}:" for number in (3, 50, 101)]
+    match = {"prompt": prompts, "mode": "sync"}
+    # An on-demand record is tried four times.
+    return {"target": "record", "match": match, "do": "error", "errorCode": 500, "times": 12}
 
 
 def _duplicates() -> list[Row]:
@@ -296,7 +299,7 @@ def _poison() -> list[Row]:
             Row(
                 "1 % of the records are poison",
                 mode,
-                (refused(None, 0.01),),
+                (refused(None, 0.01, 400),),
                 records=400,
                 limits={"canary_records": 0},
                 everything_lands=False,
@@ -305,7 +308,7 @@ def _poison() -> list[Row]:
             Row(
                 "60 % of the records are poison",
                 mode,
-                (refused(None, 0.6),),
+                (refused(None, 0.6, 400),),
                 limits={"canary_records": 0},
                 ends="FAILED",
                 everything_lands=False,
@@ -314,7 +317,7 @@ def _poison() -> list[Row]:
             Row(
                 "dead letters redriven twice",
                 mode,
-                (refused(None, 0.03),),
+                (refused(None, 0.03, 400),),
                 limits={"canary_records": 0},
                 after=_redrive_twice,
             ),
