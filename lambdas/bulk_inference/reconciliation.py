@@ -17,7 +17,7 @@ from bulk_inference.stopping import STATUSES, Stopping, StopWorld, stop
 
 _CLOCK_SKEW_SECONDS: Final = 3600.0
 
-GRACE_SECONDS: Final = 300.0
+GRACE_SECONDS: Final = 60.0
 """How long after the end of an execution its event, and what follows from that, is waited for."""
 
 

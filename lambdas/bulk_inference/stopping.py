@@ -90,6 +90,11 @@ def stop(stopping: Stopping, world: StopWorld) -> Stopped:
     meta = runs.get(pk, META)
     if meta is None or meta.get("executionArn") != stopping.execution_arn:
         return Stopped(None)
+    execution = world.executions.describe(stopping.execution_arn)
+    if execution is not None and execution.redrives > stopping.redrives:
+        # Events come late and more than once: the execution has been redriven since, and its jobs are wanted. Its
+        # status is no argument, because DescribeExecution may lag behind the event.
+        return Stopped(None)
     halted = _stop_nested(stopping, world)
     # After the executions, so that none of them creates another one.
     stopped = _stop_jobs(stopping.run, world)

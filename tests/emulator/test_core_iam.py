@@ -256,6 +256,16 @@ def test_answering_a_task_token_needs_the_action(acting: Callable[..., Any]) -> 
     assert message.endswith(reason("states:SendTaskSuccess", "*"))
 
 
+def test_a_look_at_a_map_run_is_authorised_on_that_map_run(aws: LocalAws, acting: Callable[..., Any]) -> None:
+    """Service Authorization Reference of Step Functions: DescribeMapRun and ListExecutions know the type mapRun."""
+    own = f"arn:aws:states:{aws.region}:{aws.account}:mapRun:machine/Label:1"
+    client = acting("stepfunctions", {"states:DescribeMapRun": own, "states:ListExecutions": own})
+    other = own.replace("machine", "another")
+    for call in (client.describe_map_run, client.list_executions):
+        assert denial(call, mapRunArn=own)[0] != "AccessDeniedException"
+        assert denial(call, mapRunArn=other)[0] == "AccessDeniedException"
+
+
 def test_operator_is_root_of_the_account(aws: LocalAws) -> None:
     """The tests act as the account's root user; its access key is the account's id."""
     assert aws.client("sts").get_caller_identity()["Arn"] == f"arn:aws:iam::{aws.account}:root"

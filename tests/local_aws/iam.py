@@ -437,8 +437,15 @@ def _sqs(request: _Request) -> Iterator[_Check]:
 
 
 def _states(request: _Request) -> Iterator[_Check]:
-    """An answer to a task token is authorised on the state machine whose execution waits for it."""
+    """An answer to a task token is authorised on the state machine whose execution waits for it, a look at a Map Run on
+    that.
+
+    https://docs.aws.amazon.com/service-authorization/latest/reference/list_awsstepfunctions.html
+    """
     operation = request.operation()
+    if operation in ("DescribeMapRun", "UpdateMapRun", "ListExecutions") and (map_run := request.text("mapRunArn")):
+        yield _Check(f"states:{operation}", (map_run,))
+        return
     if operation not in ("SendTaskSuccess", "SendTaskFailure", "SendTaskHeartbeat"):
         return
     from tests.local_aws.stepfunctions import tokens

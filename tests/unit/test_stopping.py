@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from bulk_inference.ports import MapRun
+from bulk_inference.ports import Execution, MapRun
 from bulk_inference.runs import LIVE, META, run_pk
 from bulk_inference.stopping import Stopped, Stopping, go_on, stop
 from bulk_inference.units import ErrorKind
@@ -97,6 +97,14 @@ def test_a_job_that_was_created_while_the_run_was_stopped_is_stopped_by_the_seco
     made.runs.put({"pk": run_pk(RUN), "sk": "JOB#00005-a1", "jobName": late.name, "jobArn": late.arn})
     assert go(made).jobs == 1
     assert made.jobs.stopped[-1] == late.arn
+
+
+def test_the_end_before_a_redrive_stops_nothing_of_what_goes_on_now() -> None:
+    made = stage()
+    made.executions.known[made.spec.execution_arn] = Execution(made.spec.execution_arn, "RUNNING", redrives=1)
+    assert go(made, redriveCount=0) == Stopped(None)
+    assert made.jobs.stopped == made.executions.stopped == []
+    assert go(made, redriveCount=1).jobs == 2, "an end that DescribeExecution does not show yet"
 
 
 def test_nested_executions_are_stopped_before_the_jobs() -> None:
