@@ -32,6 +32,7 @@ variables {
     destination_arns = []
   }
   event_bus_name = "tickets"
+  pipeline_name  = "tickets-pipeline"
   runtime = {
     package    = { s3_bucket = "in", s3_key = "config/functions.zip", source_code_hash = "hash" }
     layer_arns = ["arn:aws:lambda:us-east-1:123456789012:layer:dependencies:1"]
@@ -248,27 +249,27 @@ run "failed_records_wait_long_enough_and_end_in_a_dead_letter_queue" {
   }
 
   assert {
-    condition     = aws_sqs_queue.reprocess.visibility_timeout_seconds >= 6 * aws_lambda_function.reprocess_records.timeout
+    condition     = alltrue([for queue in values(aws_sqs_queue.reprocess) : queue.visibility_timeout_seconds >= 6 * aws_lambda_function.reprocess_records.timeout])
     error_message = "a message may come back while it is worked on"
   }
 
   assert {
-    condition     = aws_sqs_queue.dead_letter.message_retention_seconds > aws_sqs_queue.reprocess.message_retention_seconds
+    condition     = alltrue([for queue in values(aws_sqs_queue.reprocess) : aws_sqs_queue.dead_letter.message_retention_seconds > queue.message_retention_seconds])
     error_message = "a dead letter, which keeps its age, may die on arrival"
   }
 
   assert {
-    condition     = jsondecode(aws_sqs_queue.dead_letter.redrive_allow_policy) == { redrivePermission = "byQueue", sourceQueueArns = ["arn:aws:sqs:us-east-1:123456789012:tickets-reprocess"] }
+    condition     = jsondecode(aws_sqs_queue.dead_letter.redrive_allow_policy) == { redrivePermission = "byQueue", sourceQueueArns = [for suffix in ["-high", "-low", ""] : "arn:aws:sqs:us-east-1:123456789012:tickets-reprocess${suffix}"] }
     error_message = aws_sqs_queue.dead_letter.redrive_allow_policy
   }
 
   assert {
-    condition     = contains(aws_lambda_event_source_mapping.reprocess_records.function_response_types, "ReportBatchItemFailures")
+    condition     = alltrue([for mapping in values(aws_lambda_event_source_mapping.reprocess_records) : contains(mapping.function_response_types, "ReportBatchItemFailures")])
     error_message = "one failed record would bring back its whole batch"
   }
 
   assert {
-    condition     = aws_sqs_queue.reprocess.kms_master_key_id == var.stores.kms_key_arn && aws_sqs_queue.dead_letter.kms_master_key_id == var.stores.kms_key_arn && aws_sqs_queue.undelivered.sqs_managed_sse_enabled
+    condition     = alltrue([for queue in concat(values(aws_sqs_queue.reprocess), [aws_sqs_queue.dead_letter]) : queue.kms_master_key_id == var.stores.kms_key_arn]) && aws_sqs_queue.undelivered.sqs_managed_sse_enabled
     error_message = "a queue is not encrypted"
   }
 
@@ -284,6 +285,86 @@ run "failed_records_wait_long_enough_and_end_in_a_dead_letter_queue" {
     condition     = jsondecode(data.aws_iam_policy_document.undelivered.json).Statement[0].Condition == { ArnLike = { "aws:SourceArn" = "arn:aws:events:us-east-1:123456789012:rule/tickets-*" } }
     error_message = data.aws_iam_policy_document.undelivered.json
   }
+
+  # The functions make the names of high and low from that of normal.
+  assert {
+    condition     = { for priority, queue in aws_sqs_queue.reprocess : priority => queue.name } == { high = "tickets-reprocess-high", normal = "tickets-reprocess", low = "tickets-reprocess-low" }
+    error_message = "the queues of the priorities are named otherwise than priorities.py has it"
+  }
+
+  assert {
+    condition     = { for priority, mapping in aws_lambda_event_source_mapping.reprocess_records : priority => mapping.scaling_config[0].maximum_concurrency } == { high = 5, normal = 5, low = 2 }
+    error_message = "a priority without consumers of its own may be stuck behind another"
+  }
+
+  assert {
+    condition     = aws_scheduler_schedule.update_runs.schedule_expression == "rate(1 minute)" && endswith(aws_scheduler_schedule.update_runs.target[0].dead_letter_config[0].arn, ":tickets-undelivered") && endswith(aws_lambda_function.update_runs.dead_letter_config[0].target_arn, ":tickets-undelivered")
+    error_message = "late landings reach no manifest, or a look that fails is lost"
+  }
+
+  assert {
+    condition     = length(aws_cloudwatch_metric_alarm.dead_letters) == 0 && length(aws_cloudwatch_metric_alarm.reprocess_age) == 0
+    error_message = "alarms without a topic"
+  }
+}
+
+run "dead_letters_ring_where_a_topic_is_given" {
+  command = plan
+
+  module {
+    source = "./modules/failure_lane"
+  }
+
+  variables {
+    alarm_topic_arn = "arn:aws:sns:us-east-1:123456789012:on-call"
+  }
+
+  assert {
+    condition = alltrue([
+      for alarm in concat(aws_cloudwatch_metric_alarm.dead_letters, aws_cloudwatch_metric_alarm.old_dead_letters, values(aws_cloudwatch_metric_alarm.reprocess_age)) :
+      contains(alarm.alarm_actions, var.alarm_topic_arn) && alarm.namespace == "AWS/SQS" && alarm.treat_missing_data == "notBreaching"
+    ])
+    error_message = "an alarm that tells nobody, or that rings for a queue without messages"
+  }
+
+  assert {
+    condition     = aws_cloudwatch_metric_alarm.dead_letters[0].dimensions.QueueName == "tickets-reprocess-dead-letter" && aws_cloudwatch_metric_alarm.dead_letters[0].threshold == 0
+    error_message = "the first dead letter does not ring"
+  }
+
+  assert {
+    condition     = aws_cloudwatch_metric_alarm.old_dead_letters[0].threshold < aws_sqs_queue.dead_letter.message_retention_seconds
+    error_message = "old dead letters ring after SQS has deleted them"
+  }
+}
+
+run "tries_that_outlast_the_queue_are_refused" {
+  command = plan
+
+  module {
+    source = "./modules/failure_lane"
+  }
+
+  variables {
+    functions    = { reprocess_records = { timeout_seconds = 900 } }
+    reprocessing = { max_receive_count = 60, retention_days = 7 }
+  }
+
+  expect_failures = [aws_sqs_queue.reprocess]
+}
+
+run "fewer_workers_than_the_queues_may_call_are_refused" {
+  command = plan
+
+  module {
+    source = "./modules/failure_lane"
+  }
+
+  variables {
+    functions = { reprocess_records = { reserved_concurrency = 11 } }
+  }
+
+  expect_failures = [aws_sqs_queue.reprocess]
 }
 
 run "buckets_are_closed_versioned_and_encrypted" {

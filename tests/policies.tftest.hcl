@@ -49,8 +49,8 @@ run "each_role_may_do_its_work_and_no_more" {
   assert {
     condition = toset(keys(output.policies)) == toset([
       "plan_run", "cut_shards", "seal_shards", "submit_job", "resume_job", "collect_results", "infer_batch",
-      "reprocess_records", "reconcile_jobs", "finish_run", "stop_run",
-      "pipeline", "shard_and_submit", "fan_out", "reconcile_schedule", "batch-acme", "batch-globex",
+      "reprocess_records", "redrive_failures", "update_runs", "reconcile_jobs", "finish_run", "stop_run",
+      "pipeline", "shard_and_submit", "fan_out", "reconcile_schedule", "update_schedule", "batch-acme", "batch-globex",
       "input_bucket", "output_bucket", "undelivered",
     ])
     error_message = "policies of: ${join(", ", keys(output.policies))}"
@@ -163,8 +163,40 @@ run "each_role_may_do_its_work_and_no_more" {
       for role, policy in output.policies : [
         for statement in jsondecode(policy).Statement : role if contains(flatten([statement.Action]), "sqs:DeleteMessage")
       ]
-    ])) == toset(["reprocess_records"])
-    error_message = "sqs:DeleteMessage is for reprocess_records alone"
+    ])) == toset(["reprocess_records", "redrive_failures"])
+    error_message = "sqs:DeleteMessage is for reprocess_records, redrive_failures alone"
+  }
+
+  assert {
+    condition = toset(flatten([
+      for role, policy in output.policies : [
+        for statement in jsondecode(policy).Statement : role if contains(flatten([statement.Action]), "sqs:StartMessageMoveTask")
+      ]
+    ])) == toset(["redrive_failures"])
+    error_message = "sqs:StartMessageMoveTask is for redrive_failures alone"
+  }
+
+  # Dead letters come from reprocess_records alone, and leave by redrive_failures alone.
+  assert {
+    condition = jsonencode({ for role, policy in output.policies : role => sort(flatten([
+      for statement in jsondecode(policy).Statement : statement.Action
+      if statement.Effect == "Allow" && anytrue([for resource in flatten([statement.Resource]) : endswith(resource, ":tickets-reprocess-dead-letter")])
+      ])) if strcontains(policy, "tickets-reprocess-dead-letter") }) == jsonencode({
+      reprocess_records = ["sqs:SendMessage"]
+      redrive_failures  = ["sqs:ChangeMessageVisibility", "sqs:DeleteMessage", "sqs:GetQueueAttributes", "sqs:ListMessageMoveTasks", "sqs:ReceiveMessage", "sqs:StartMessageMoveTask"]
+    })
+    error_message = "another role reaches the dead letters, or one of theirs with other actions"
+  }
+
+  # Failures of every priority can be sent by whoever finds them.
+  assert {
+    condition = alltrue(flatten([for role in ["collect_results", "infer_batch", "reprocess_records", "redrive_failures"] : [
+      for suffix in ["", "-high", "-low"] : anytrue([
+        for statement in jsondecode(output.policies[role]).Statement :
+        contains(flatten([statement.Action]), "sqs:SendMessage") && contains(flatten([statement.Resource]), "arn:aws:sqs:us-east-1:123456789012:tickets-reprocess${suffix}")
+      ])
+    ]]))
+    error_message = "a role cannot send to the queue of some priority"
   }
 
   assert {
@@ -181,8 +213,8 @@ run "each_role_may_do_its_work_and_no_more" {
       for role, policy in output.policies : [
         for statement in jsondecode(policy).Statement : role if contains(flatten([statement.Action]), "events:PutEvents")
       ]
-    ])) == toset(["finish_run", "stop_run", "reconcile_jobs"])
-    error_message = "events:PutEvents is for finish_run, stop_run, reconcile_jobs alone"
+    ])) == toset(["finish_run", "stop_run", "reconcile_jobs", "update_runs"])
+    error_message = "events:PutEvents is for finish_run, stop_run, reconcile_jobs, update_runs alone"
   }
 
   assert {

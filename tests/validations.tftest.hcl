@@ -97,12 +97,14 @@ run "wrong_values_are_refused_2" {
     functions = { infer_batch = { timeout_seconds = 901 } }
     # A retention longer than the dead letters.
     reprocessing = { retention_days = 14 }
+    # A topic by its name.
+    alarm_topic_arn = "on-call"
     # An unknown log level.
     logs = { level = "VERBOSE" }
   }
 
   expect_failures = [
-    var.model_settings, var.name, var.tenants, var.run_defaults, var.retention, var.runtime, var.functions, var.reprocessing, var.logs,
+    var.model_settings, var.name, var.tenants, var.run_defaults, var.retention, var.runtime, var.functions, var.reprocessing, var.alarm_topic_arn, var.logs,
   ]
 }
 
