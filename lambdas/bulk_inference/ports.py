@@ -155,8 +155,8 @@ class Lane(Protocol):
         """Sends a message to the end of the queue, to be seen after so many seconds (at most 900)."""
         ...
 
-    def hold(self, body: str) -> None:
-        """Sends a message to the dead-letter queue."""
+    def hold(self, body: str, seconds: int) -> None:
+        """Sends a message to the dead-letter queue, to be seen after so many seconds (at most 900)."""
         ...
 
     def back_off(self, receipt: str, seconds: int) -> None:

@@ -212,7 +212,8 @@ class Shift:
         try:
             message = Message.from_json(json.loads(delivery.body))
         except (ValueError, KeyError, TypeError, AttributeError):
-            self._lane.hold(delivery.body)
+            # It says nothing of whether it has been held before.
+            self._lane.hold(delivery.body, LONGEST_PAUSE)
             return "held"
         if self._begun and self._clock.remaining() < self._reserve:
             self._lane.postpone(delivery.body, 0)
@@ -254,7 +255,8 @@ class Shift:
 
     def _hold(self, message: Message, error_class: str, error_code: str) -> str:
         copy = {**message.body, "held": True, "errorClass": error_class, "errorCode": error_code}
-        self._lane.hold(json.dumps(copy, separators=(",", ":")))
+        # A move of all dead letters goes on until it finds none: it must not find at once what it has just moved.
+        self._lane.hold(json.dumps(copy, separators=(",", ":")), LONGEST_PAUSE if message.held else 0)
         return "held"
 
 

@@ -13,6 +13,8 @@ class FakeLane:
     world: World
     postponed: list[tuple[str, int]] = field(default_factory=list)
     held: list[str] = field(default_factory=list)
+    delays: list[int] = field(default_factory=list)
+    """Of the messages held, in seconds."""
     backed_off: list[tuple[str, int]] = field(default_factory=list)
 
     def postpone(self, body: str, seconds: int) -> None:
@@ -20,8 +22,10 @@ class FakeLane:
         self.postponed.append((body, seconds))
         self.world.strike("postpone")
 
-    def hold(self, body: str) -> None:
+    def hold(self, body: str, seconds: int) -> None:
+        assert 0 <= seconds <= 900
         self.held.append(body)
+        self.delays.append(seconds)
         self.world.strike("hold")
 
     def back_off(self, receipt: str, seconds: int) -> None:

@@ -208,6 +208,17 @@ def test_a_held_record_that_is_sent_back_is_tried_once() -> None:
     assert made.model.calls == ["b", "a"]
 
 
+def test_a_move_of_all_dead_letters_does_not_turn_in_a_circle() -> None:
+    """SQS moves until it finds no more: a record that is held again at once would be moved and paid for on and on."""
+    made = stage()
+    lane = FakeLane(made.world)
+    refuse(made, "invalid_request")
+    shift(made, lane).settle(delivery(body(made)))
+    shift(made, lane).settle(delivery(lane.held[0]))
+    shift(made, lane).settle(delivery("not json"))
+    assert lane.delays == [0, 900, 900]
+
+
 @pytest.mark.parametrize("garbage", ["not json", "[]", "{}", '{"version": 2}', '{"version": 1, "run": "x"}'])
 def test_a_message_that_cannot_be_read_is_held_as_it_is(garbage: str) -> None:
     made = stage()

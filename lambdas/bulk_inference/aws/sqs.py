@@ -95,9 +95,9 @@ class MessageLane:
         with _explained("SendMessage"):
             self._client.send_message(QueueUrl=self._url, MessageBody=body, DelaySeconds=seconds)
 
-    def hold(self, body: str) -> None:
+    def hold(self, body: str, seconds: int) -> None:
         with _explained("SendMessage"):
-            self._client.send_message(QueueUrl=self._dead_letter_url, MessageBody=body)
+            self._client.send_message(QueueUrl=self._dead_letter_url, MessageBody=body, DelaySeconds=seconds)
 
     def back_off(self, receipt: str, seconds: int) -> None:
         with _explained("ChangeMessageVisibility"):
