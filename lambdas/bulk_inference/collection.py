@@ -42,6 +42,9 @@ REMAINDER_BYTES: Final = 180_000
 
 _NOT_PROCESSED: Final = "no attempt brought a line of this record"
 
+OUTPUT_SECONDS: Final = 600.0
+"""How long after a job's end its output may still be on its way."""
+
 _MANIFEST_TRIES: Final = 3
 _MANIFEST_PAUSE: Final = 2.0
 
@@ -155,7 +158,15 @@ class _Collection:
             job_arn=job.arn if job else None,
             status=job.status if job else None,
             message=job.message if job else None,
+            spent=self._spent_before() + int(job is None or job.status != "Stopped"),
         )
+
+    def _spent_before(self) -> int:
+        """Runs are aborted and redriven as often as their owner likes: that must not use up the attempts."""
+        if self.task.attempt == 1:
+            return 0
+        before = self.shop.unit(attempt_id(self.task.shard, self.task.attempt - 1))
+        return self.task.attempt - 1 if before is None else before.spent
 
     def run(self, refusal: str | None) -> Unit:
         """Works on until done or out of time; the unit as stored."""
@@ -211,8 +222,18 @@ class _Collection:
         prefix = f"{self.shop.places.job_output(self.task.shard, self.task.attempt)}{self.job.id}/"
         key = f"{prefix}{self.piece}.jsonl.out"
         if self.shop.output.find(key) is None:
+            self._expect_output(self.job)
             return iter(())
         return split(self.shop.output.read(key))
+
+    def _expect_output(self, job: Job) -> None:
+        """AWS does not say that the output is there when the status is: a job that should have some is given time.
+
+        Taken for empty, its records would all be paid for again. Raises JobNotTerminalError.
+        """
+        young = job.ended_at is not None and self.shop.clock.now() - job.ended_at < OUTPUT_SECONDS
+        if young and job.processed != 0 and job.status in ("Completed", "PartiallyCompleted"):
+            raise JobNotTerminalError(f"job {job.name} is {job.status}, and its output is not there yet")
 
     def _recall(self, chunk: list[bytes]) -> None:
         """Ids of lines that an earlier segment has landed."""
@@ -322,7 +343,7 @@ class _Collection:
                     break
                 fitting += 1
             return "infer", unprocessed[:fitting]
-        if self.task.attempt < spec.limits.max_attempts:
+        if self.unit.spent < spec.limits.max_attempts:
             return "submit", unprocessed
         return "done", []
 

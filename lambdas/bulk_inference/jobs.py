@@ -58,6 +58,8 @@ class Job:
     model_id: str
     message: str = ""
     processed: int | None = None
+    ended_at: float | None = None
+    """Epoch seconds."""
 
     @property
     def id(self) -> str:

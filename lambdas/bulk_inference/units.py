@@ -95,6 +95,8 @@ class Unit(Document):
     doubled: int = 0
     contradictions: list[str] = field(default_factory=list)
     """Where Bedrock's manifest says otherwise than its lines. The lines count."""
+    spent: int = 0
+    """Attempts at the shard so far that count: a job that somebody stopped is no failed attempt."""
     next_unit: str | None = None
     """The unit that took the unprocessed records over."""
     # Of an item batch.

@@ -8,9 +8,10 @@ from typing import Any
 import pytest
 
 from bulk_inference.claims import Claim, claim_key
-from bulk_inference.collection import ShardTask, collect, next_state
+from bulk_inference.collection import OUTPUT_SECONDS, ShardTask, collect, next_state
 from bulk_inference.errors import JobNotTerminalError, ShardFailedError, UnitFailedError
 from bulk_inference.runs import late_sk, run_pk, unit_sk
+from bulk_inference.units import Unit
 from tests.unit.inference_world import NOW, RUN, Stage, assert_survives_kills, converse, make_spec
 
 IDS = [f"r{n:02d}" for n in range(12)]
@@ -204,6 +205,20 @@ def test_after_the_last_attempt_unprocessed_records_fail_by_that_class() -> None
     assert made.output.find(made.places.results(f"{SHARD}-a3"))
 
 
+def test_a_job_that_somebody_stopped_is_no_failed_attempt() -> None:
+    """Aborting a run stops its jobs, and a redrive makes the next attempt: as often as one likes."""
+    made = stage([ok(IDS[0])], "Stopped", attempt=3)
+    before = Unit(unit=f"{SHARD}-a2", kind="job", pieces={}, settled=True, spent=2)
+    made.runs.put(before.item(RUN, 0))
+    assert work(made, event(3))["next"] == "submit"
+    assert unit(made, f"{SHARD}-a3")["spent"] == 2
+    made = stage([ok(IDS[0])], "Expired", attempt=3)
+    made.runs.put(before.item(RUN, 0))
+    with pytest.raises(UnitFailedError, match="unprocessed"):
+        work(made, event(3))
+    assert failed(made) == dict.fromkeys(IDS[1:], "unprocessed")
+
+
 def test_a_job_that_failed_as_a_whole_fails_its_shard_with_bedrocks_words() -> None:
     """Its records are accounted for, and not handed to the lane, which would try them unchanged."""
     made = stage(None, "Failed", message="Line 7 is malformed")
@@ -243,6 +258,16 @@ def test_a_job_that_still_runs_is_waited_for() -> None:
     made = stage(None, "InProgress")
     with pytest.raises(JobNotTerminalError, match="InProgress"):
         work(made, event(job={"Error": "States.Timeout", "Cause": ""}))
+
+
+def test_an_output_that_is_not_there_yet_is_waited_for_but_not_for_ever() -> None:
+    """Taken for empty, a completed job's records would all be submitted and paid for once more."""
+    made = stage(None)
+    made.jobs.set("job-1", "Completed", processed=10, ended_at=NOW - 5)
+    with pytest.raises(JobNotTerminalError, match="not there yet"):
+        work(made)
+    made.jobs.set("job-1", "Completed", processed=10, ended_at=NOW - OUTPUT_SECONDS)
+    assert work(made)["next"] == "submit"
 
 
 def test_too_many_errors_fail_the_unit_after_landing_until_the_lane_has_helped() -> None:
