@@ -291,7 +291,7 @@ variable "retention" {
     - incomplete_upload_days: multipart uploads that nobody completed (at least 1).
   EOT
   type = object({
-    run_files_days          = optional(number, 30)
+    run_files_days          = optional(number, 60)
     raw_output_days         = optional(number, 30)
     results_days            = optional(number, 0)
     noncurrent_version_days = optional(number, 30)
@@ -311,8 +311,8 @@ variable "retention" {
   }
 
   validation {
-    condition     = var.retention.run_files_days == 0 || var.retention.run_files_days >= 15
-    error_message = "retention.run_files_days must be at least 15, or 0 to keep: a run may be redriven for 14 days and needs its shards."
+    condition     = var.retention.run_files_days == 0 || var.retention.run_files_days >= 29
+    error_message = "retention.run_files_days must be at least 29, or 0 to keep: a run may take 14 days, and be redriven for 14 more, and needs its shards."
   }
 }
 

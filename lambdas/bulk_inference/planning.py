@@ -31,7 +31,7 @@ CALLS_PER_MINUTE_PER_WORKER: Final = 240
 """Requests that one infer_batch invocation is thought to finish in a minute: sixteen at once, four seconds each. The
 pace within a worker follows the throttles; this only keeps workers from being started in vain."""
 
-BYTES_PER_BATCH: Final = 200_000
+BYTES_PER_BATCH: Final = 100_000
 """Of the 262,144 bytes of a child's input; BatchInput and the envelope need room too."""
 
 STATE_MACHINE_SECONDS: Final = 1_209_600

@@ -25,6 +25,8 @@ LAMBDA_ERRORS = {
     "Lambda.ClientExecutionTimeoutException",
     "Lambda.Unknown",
     "Runtime.ExitError",
+    "Runtime.OutOfMemory",
+    "Lambda.ResourceNotReadyException",
     "Sandbox.Timedout",
 }
 """Names that the Lambda integration adds to the modelled errors of Invoke, and those that Lambda itself gives to an

@@ -40,7 +40,7 @@ def test_a_plan(world: World) -> None:
             "jobConcurrency": 4,
             "inferConcurrency": 10,
             "itemsPerBatch": 100,
-            "bytesPerBatch": 200_000,
+            "bytesPerBatch": 100_000,
             "toleratedFailurePercentage": 10,
             "jobTimeoutSeconds": 25 * 3600,
             "inferenceTimeoutSeconds": 1_209_600,

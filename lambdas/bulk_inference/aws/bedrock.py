@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 _PASSING: Final = frozenset({"ThrottlingException", "InternalServerException", "ServiceUnavailableException"})
 _NAME_TAKEN: Final = re.compile(r"\bname\b.*\b(?:in use|already|exists|taken)\b|\balready\b.*\bname\b", re.I | re.S)
 """Which error a used name gives is not documented; ConflictException and ValidationException have both been seen."""
+_SURROUNDINGS: Final = re.compile(r"\b(?:roles?|permissions?|access|authori[sz]ed|assume|kms)\b", re.I)
+"""A refusal that speaks of these is about roles, buckets or keys: mended outside, the same job goes through."""
 
 
 @cache
@@ -58,7 +60,7 @@ class ModelInvocationJobs:
                 raise JobNameTakenError(message) from error
             if code == "ServiceQuotaExceededException":
                 raise JobSlotsFullError(message) from error
-            if code in ("ValidationException", "ResourceNotFoundException"):
+            if code in ("ValidationException", "ResourceNotFoundException") and not _SURROUNDINGS.search(message):
                 raise JobRejectedError(f"{code}: {message}") from error
             raise
 
@@ -128,6 +130,7 @@ def _job(answer: Mapping[str, Any]) -> Job:
         model_id=answer["modelId"],
         message=answer.get("message") or "",
         processed=answer.get("processedRecordCount"),
+        ended_at=answer["endTime"].timestamp() if answer.get("endTime") else None,
     )
 
 

@@ -35,14 +35,15 @@ class ServiceQuotas:
         with _explained("servicequotas:GetServiceQuota"):
             try:
                 quota = self._client.get_service_quota(ServiceCode=_SERVICE, QuotaCode=code)["Quota"]
-                return quota["QuotaName"], quota["Value"]
+                if "Value" in quota:
+                    return quota["QuotaName"], quota["Value"]
             except self._client.exceptions.NoSuchResourceException:
                 # No value was ever applied in this account: AWS's default holds.
                 pass
         with _explained("servicequotas:GetAWSDefaultServiceQuota"):
             try:
                 quota = self._client.get_aws_default_service_quota(ServiceCode=_SERVICE, QuotaCode=code)["Quota"]
-                return quota["QuotaName"], quota["Value"]
+                return (quota["QuotaName"], quota["Value"]) if "Value" in quota else None
             except self._client.exceptions.NoSuchResourceException:
                 return None
 
@@ -65,7 +66,8 @@ class ServiceQuotas:
 def _collect(quotas: "Iterable[ServiceQuotaTypeDef]", wanted: Collection[str], found: dict[str, float]) -> None:
     for quota in quotas:
         name = quota["QuotaName"].casefold()
-        if name in wanted:
+        # A quota that Service Quotas failed to read has an ErrorReason in the place of its Value.
+        if name in wanted and "Value" in quota:
             found.setdefault(name, quota["Value"])
 
 

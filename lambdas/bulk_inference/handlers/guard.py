@@ -15,10 +15,11 @@ from aws_lambda_powertools.utilities.idempotency import (
 from aws_lambda_powertools.utilities.idempotency.exceptions import (
     IdempotencyAlreadyInProgressError,
     IdempotencyInconsistentStateError,
+    IdempotencyPersistenceLayerError,
 )
 
 from bulk_inference.aws import dynamodb
-from bulk_inference.errors import WorkInProgressError
+from bulk_inference.errors import BulkInferenceError, ThrottledError, WorkInProgressError
 
 REMEMBERED_SECONDS: Final = 600
 """How long a repeated invocation gets the first one's answer. Beyond, the unit's own item answers the same."""
@@ -57,4 +58,20 @@ def guarded(
         answer: dict[str, Any] = once(key=dict(key))
     except (IdempotencyAlreadyInProgressError, IdempotencyInconsistentStateError) as error:
         raise WorkInProgressError(f"{function} is at work on {dict(key)}") from error
+    except IdempotencyPersistenceLayerError as error:
+        # Powertools names every refusal of DynamoDB so, and puts it in the place of what the work itself raised.
+        own = _own_error_behind(error)
+        if own is not None:
+            raise own from None
+        raise ThrottledError(f"the ledger refused {function}'s mark on {dict(key)}: {error}") from error
     return answer
+
+
+def _own_error_behind(error: BaseException) -> BulkInferenceError | None:
+    """What the work raised, when an error of the guard came up while that was handled."""
+    behind = error.__cause__ or error.__context__
+    while behind is not None:
+        if isinstance(behind, BulkInferenceError):
+            return behind
+        behind = behind.__cause__ or behind.__context__
+    return None

@@ -69,6 +69,7 @@ def test_a_request_says_everything_and_nothing_else(client: "BedrockClient", stu
         ("ValidationException", "A job with that name already exists", JobNameTakenError),
         ("ValidationException", "The input data has 3 records, minimum 100", JobRejectedError),
         ("ResourceNotFoundException", "no such model", JobRejectedError),
+        ("ValidationException", "The role has no permission s3:GetObject on the input", ClientError),
         ("ServiceQuotaExceededException", "too many jobs", JobSlotsFullError),
         ("ThrottlingException", "slow", ThrottledError),
         ("InternalServerException", "oops", ThrottledError),

@@ -13,7 +13,7 @@ from moto import mock_aws
 
 from bulk_inference.aws import dynamodb
 from bulk_inference.environment import Environment
-from bulk_inference.errors import UnitFailedError, WorkInProgressError
+from bulk_inference.errors import ThrottledError, UnitFailedError, WorkInProgressError
 from bulk_inference.handlers import (
     collect_results,
     finish_run,
@@ -189,6 +189,29 @@ def test_an_invocation_that_died_blocks_no_longer_than_its_time() -> None:
     with pytest.raises(Died):
         guard.guarded(dies, table="ledger", function="f", key=other, context=Context(left=-1))
     assert guard.guarded(lambda: {"n": 1}, table="ledger", function="f", key=other, context=Context()) == {"n": 1}
+
+
+@pytest.mark.usefixtures("made")
+def test_a_ledger_that_refuses_the_guard_is_a_throttle_and_hides_no_error_of_the_work(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Powertools raises its own error for any refusal of DynamoDB, in the place of what the work raised, too."""
+    layer = guard._persistence("ledger")
+
+    def refuses(*_: Any, **__: Any) -> None:
+        raise RuntimeError("ProvisionedThroughputExceededException")
+
+    monkeypatch.setattr(layer, "_put_record", refuses)
+    with pytest.raises(ThrottledError, match="the ledger refused f's mark"):
+        guarded(lambda: {"n": 1}, Context())
+    monkeypatch.undo()
+    monkeypatch.setattr(layer, "_delete_record", refuses)
+
+    def fails() -> dict[str, Any]:
+        raise UnitFailedError("9 of 10 failed")
+
+    with pytest.raises(UnitFailedError, match="9 of 10 failed"):
+        guarded(fails, Context())
 
 
 @pytest.mark.usefixtures("made")
