@@ -1,0 +1,133 @@
+"""The failure lane's queues and the pipeline at the AWS edge."""
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import boto3
+import pytest
+from botocore.stub import Stubber
+from moto import mock_aws
+
+from bulk_inference.aws.sqs import DeadLetterQueue, MessageLane, sibling_url
+from bulk_inference.aws.stepfunctions import Pipeline
+from bulk_inference.errors import ThrottledError
+
+URL = "https://sqs.us-east-1.amazonaws.com/123456789012/tickets-reprocess"
+DEAD = f"{URL}-dead-letter"
+ARN = "arn:aws:sqs:us-east-1:123456789012:tickets-reprocess"
+
+
+@pytest.fixture(autouse=True)
+def _keys(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("AWS_ENDPOINT_URL", raising=False)
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.setenv(name, "test")
+
+
+@pytest.fixture
+def sqs() -> Iterator[Any]:
+    with mock_aws():
+        client = boto3.client("sqs", region_name="us-east-1")
+        for name in ("reprocess", "reprocess-high", "reprocess-low", "reprocess-dead-letter"):
+            client.create_queue(QueueName=f"tickets-{name}")
+        yield client
+
+
+def bodies(sqs: Any, url: str) -> list[str]:
+    return [one["Body"] for one in sqs.receive_message(QueueUrl=url, MaxNumberOfMessages=10).get("Messages", [])]
+
+
+def url(sqs: Any, name: str) -> str:
+    return str(sqs.get_queue_url(QueueName=f"tickets-{name}")["QueueUrl"])
+
+
+def test_a_queue_is_found_beside_another() -> None:
+    assert sibling_url(URL, f"{ARN}-high") == f"{URL}-high"
+    local = "http://127.0.0.1:4566/000000000000/tickets-reprocess"
+    assert sibling_url(local, f"{ARN}-low") == f"{local}-low"
+
+
+def test_a_message_is_postponed_held_and_backed_off() -> None:
+    client = boto3.client("sqs", region_name="us-east-1")
+    with Stubber(client) as stub:
+        stub.add_response("send_message", {}, {"QueueUrl": URL, "MessageBody": "a", "DelaySeconds": 30})
+        stub.add_response("send_message", {}, {"QueueUrl": DEAD, "MessageBody": "b", "DelaySeconds": 0})
+        wanted = {"QueueUrl": URL, "ReceiptHandle": "r", "VisibilityTimeout": 15}
+        stub.add_response("change_message_visibility", {}, wanted)
+        lane = MessageLane(URL, DEAD, client)
+        lane.postpone("a", 30)
+        lane.hold("b", 0)
+        lane.back_off("r", 15)
+        stub.assert_no_pending_responses()
+
+
+def test_letters_are_hidden_sent_back_and_shown_again(sqs: Any) -> None:
+    dead = url(sqs, "reprocess-dead-letter")
+    for number in range(12):
+        sqs.send_message(QueueUrl=dead, MessageBody=json.dumps({"n": number}))
+    queue = DeadLetterQueue(dead, url(sqs, "reprocess"), sqs)
+    letters = [*queue.receive(900), *queue.receive(900)]
+    assert len(letters) == 12
+    assert queue.receive(900) == []
+    queue.send_back(letters[:11], "low")
+    queue.release(letters[11:])
+    assert [one.body for one in queue.receive(900)] == [letters[11].body]
+    low = url(sqs, "reprocess-low")
+    assert sorted(bodies(sqs, low) + bodies(sqs, low)) == sorted(
+        json.dumps({"n": n}, separators=(",", ":")) for n in range(11)
+    )
+
+
+def attributes(stub: Stubber, url: str, arn: str) -> None:
+    wanted = {"QueueUrl": url, "AttributeNames": ["QueueArn"]}
+    stub.add_response("get_queue_attributes", {"Attributes": {"QueueArn": arn}}, wanted)
+
+
+@pytest.mark.parametrize(
+    ("status", "begun"), [("RUNNING", False), ("CANCELLING", False), ("COMPLETED", True), (None, True)]
+)
+def test_one_move_at_a_time_to_a_destination_that_is_named(status: str | None, begun: bool) -> None:
+    client = boto3.client("sqs", region_name="us-east-1")
+    with Stubber(client) as stub:
+        attributes(stub, DEAD, f"{ARN}-dead-letter")
+        results = [] if status is None else [{"Status": status}]
+        stub.add_response("list_message_move_tasks", {"Results": results})
+        if begun:
+            attributes(stub, f"{URL}-high", f"{ARN}-high")
+            wanted = {"SourceArn": f"{ARN}-dead-letter", "DestinationArn": f"{ARN}-high"}
+            stub.add_response("start_message_move_task", {}, {**wanted, "MaxNumberOfMessagesPerSecond": 9})
+        assert DeadLetterQueue(DEAD, URL, client).move("high", 9) is begun
+        stub.assert_no_pending_responses()
+
+
+def test_a_throttled_queue_is_a_throttle() -> None:
+    client = boto3.client("sqs", region_name="us-east-1")
+    with Stubber(client) as stub:
+        stub.add_client_error("receive_message", "RequestThrottled")
+        with pytest.raises(ThrottledError):
+            DeadLetterQueue(DEAD, URL, client).receive(900)
+
+
+@pytest.mark.parametrize(("code", "started"), [(None, True), ("ExecutionAlreadyExists", False)])
+def test_an_execution_is_started_once(code: str | None, started: bool) -> None:
+    client = boto3.client("stepfunctions", region_name="us-east-1")
+    with Stubber(client) as stub:
+        wanted = {
+            "stateMachineArn": "arn:aws:states:us-east-1:123456789012:stateMachine:p",
+            "name": "r",
+            "input": '{"a": 1}',
+        }
+        if code:
+            stub.add_client_error("start_execution", code, expected_params=wanted)
+        else:
+            stub.add_response("start_execution", {"executionArn": "arn:x", "startDate": 1}, wanted)
+        assert Pipeline(wanted["stateMachineArn"], client).start("r", {"a": 1}) is started
+
+
+def test_a_throttled_start_is_a_throttle() -> None:
+    client = boto3.client("stepfunctions", region_name="us-east-1")
+    with Stubber(client) as stub:
+        stub.add_client_error("start_execution", "ThrottlingException")
+        with pytest.raises(ThrottledError):
+            Pipeline("arn:aws:states:us-east-1:123456789012:stateMachine:p", client).start("r", {})
