@@ -13,6 +13,9 @@ from bulk_inference.spec import RunSpec
 
 DETAIL_TYPE: Final = "Bulk Inference Run Finished"
 
+_LANE: Final = "reprocess-"
+"""What the parts of the failure lane are called; each holds one record."""
+
 _SHOWN_PROBLEMS: Final = 5
 
 
@@ -56,11 +59,20 @@ def finish(spec: RunSpec, *, output: Bucket, runs: Runs, bus: Bus, clock: Clock)
 
 
 def check(spec: RunSpec, output: Bucket, runs: Runs) -> tuple[Account, list[str]]:
-    """The run's account, and all that is wrong with it: its sums, and its parts against those that lie in S3."""
-    prefix = Places(spec.tenant, spec.run).results_prefix
+    """The run's account, and all that is wrong with it: its sums, and its parts against those that lie in S3.
+
+    A record that is being reprocessed lies there before its item says so, for long if the worker died in between. Until
+    its message comes again it counts as failed; then the manifest is updated.
+    """
+    places = Places(spec.tenant, spec.run)
     # Listed before the items are read: what is written in between is then found by its item.
-    stored = {one.key: one.size for one in output.list(prefix)}
+    stored = {one.key: one.size for one in output.list(places.results_prefix)}
     summed = add_up(spec.run, runs)
+    late = places.results(_LANE).removesuffix(".jsonl")
+    under_way = [key for key in stored if key.startswith(late) and key not in summed.parts]
+    if len(under_way) <= summed.failed:
+        for key in under_way:
+            del stored[key]
     for key in summed.parts.keys() - stored.keys():
         if (found := output.find(key)) is not None:
             stored[key] = found.size

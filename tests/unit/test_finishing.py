@@ -11,7 +11,7 @@ from bulk_inference.errors import ConservationError, InvalidRequestError
 from bulk_inference.finishing import DETAIL_TYPE, finish
 from bulk_inference.reprocessing import Message, reprocess
 from bulk_inference.runs import META, cut_sk, run_pk, shard_sk
-from tests.unit.inference_world import RUN, Stage, assert_survives_kills, make_spec
+from tests.unit.inference_world import RUN, Killed, Stage, assert_survives_kills, make_spec
 from tests.unit.test_collection import IDS, PIECE, SHARD, bad, event, ok
 from tests.unit.test_collection import stage as collected
 
@@ -103,6 +103,33 @@ def test_a_result_part_of_nobody_is_named() -> None:
     made = stage()
     made.output.objects[made.places.results("stray")] = b"{}\n"
     with pytest.raises(ConservationError, match="part-stray"):
+        go(made)
+
+
+def reprocessing_dies(made: Stage) -> None:
+    """Right after the record's result, before the item that says so."""
+    died_at = len(made.world.effects) + 2
+    made.world.kill_at = died_at
+    with pytest.raises(Killed):
+        reprocess(Message.from_json(made.queue.messages[0]), made.shop)
+    assert made.world.effects[-1].startswith(f"put out-bucket {made.places.results('reprocess-')[:-6]}")
+    made.world.kill_at = None
+
+
+def test_a_record_that_is_being_reprocessed_is_no_contradiction() -> None:
+    """Its message comes again after minutes: the run's end must not wait for it, nor call the run inconsistent."""
+    made = stage()
+    reprocessing_dies(made)
+    detail = go(made)
+    assert (detail["status"], detail["counts"]["failed"], detail["counts"]["landed"]) == ("succeeded", 1, 11)
+    reprocess(Message.from_json(made.queue.messages[0]), made.shop)
+    assert go(made)["counts"]["landed"] == 12
+
+
+def test_more_reprocessed_parts_than_failed_records_are_a_contradiction() -> None:
+    made = stage(failing=0)
+    made.output.objects[made.places.results("reprocess-stray")] = b"{}\n"
+    with pytest.raises(ConservationError, match="part-reprocess-stray"):
         go(made)
 
 
