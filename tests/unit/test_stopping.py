@@ -81,6 +81,27 @@ def test_an_inconsistent_run_keeps_that_status() -> None:
     assert stopped.meta["status"] == "inconsistent"
 
 
+def test_what_does_not_add_up_stays_in_the_manifest_of_an_inconsistent_run() -> None:
+    made = stage("inconsistent")
+    made.output.put(f"{made.places.results_prefix}part-stray.jsonl", b"{}\n")
+    made.executions.end(made.spec.execution_arn, "FAILED", error="ConservationError", cause="")
+    go(made, status="FAILED")
+    manifest = made.output.get_json(made.places.manifest)
+    assert manifest["status"] == "inconsistent"
+    assert any("part-stray" in problem for problem in manifest["problems"])
+    assert manifest["stopped"]["thresholds"] == [{"threshold": "conservation"}]
+
+
+def test_sums_of_a_run_that_broke_off_are_not_held_against_it() -> None:
+    """Cut, but never sealed: no shard holds what the cut accepted."""
+    made = stage()
+    cut = {"cut": "00001", "read": 9, "accepted": 9, "rejected": 0, "duplicate": 0}
+    made.runs.put({"pk": run_pk(RUN), "sk": "CUT#00001", **cut})
+    go(made)
+    manifest = made.output.get_json(made.places.manifest)
+    assert (manifest["status"], manifest["problems"], manifest["counts"]["read"]) == ("aborted", [], 9)
+
+
 def test_a_second_event_changes_nothing() -> None:
     made = stage()
     first = go(made)

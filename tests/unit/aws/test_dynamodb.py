@@ -166,6 +166,22 @@ def test_an_expired_claim_is_taken_over_and_a_living_one_is_not(ledger: Ledger) 
     assert ledger.find(["a"])["a"].owner == "r/2"
 
 
+def test_an_abandoned_claim_is_taken_over_from_its_owner_alone(ledger: Ledger) -> None:
+    ledger.take_over(claim("a", "dead/1", 300), now=1)
+    assert not ledger.take_over(claim("a", "r/2", 300), now=1, owner="another/1")
+    assert ledger.take_over(claim("a", "r/2", 300), now=1, owner="dead/1")
+    assert not ledger.take_over(claim("a", "r/3", 300), now=1, owner="dead/1"), "r/2 was quicker"
+    assert ledger.find(["a"])["a"].owner == "r/2"
+
+
+def test_a_claim_is_given_back_by_its_owner_alone(ledger: Ledger) -> None:
+    ledger.take_over(claim("a", "r/1"), now=1)
+    assert not ledger.give_back("a", "r/2")
+    assert ledger.give_back("a", "r/1")
+    assert not ledger.give_back("a", "r/1")
+    assert ledger.find(["a"]) == {}
+
+
 def test_overload_is_an_error_that_the_state_machine_retries(client: "DynamoDBClient") -> None:
     with Stubber(client) as stub:
         stub.add_client_error("get_item", "ThrottlingException")

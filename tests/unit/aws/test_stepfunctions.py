@@ -1,0 +1,100 @@
+"""Executions and Map Runs as Step Functions tells them.
+
+https://docs.aws.amazon.com/step-functions/latest/apireference/API_Operations.html
+"""
+
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from typing import Any
+
+import boto3
+import pytest
+from botocore.exceptions import ClientError
+from botocore.stub import ANY, Stubber
+
+from bulk_inference.aws.stepfunctions import Executions
+from bulk_inference.errors import ThrottledError
+from bulk_inference.ports import Execution, MapRun
+
+ARN = "arn:aws:states:us-east-1:123456789012:execution:p:run-1"
+MAP_RUN = "arn:aws:states:us-east-1:123456789012:mapRun:p/InferBatches:0001"
+MACHINE = "arn:aws:states:us-east-1:123456789012:stateMachine:p"
+THEN = datetime(2027, 1, 15, 8, tzinfo=UTC)
+
+
+@pytest.fixture
+def stub() -> Iterator[Stubber]:
+    client = boto3.client("stepfunctions", region_name="us-east-1", aws_access_key_id="x", aws_secret_access_key="x")
+    with Stubber(client) as stubber:
+        yield stubber
+        stubber.assert_no_pending_responses()
+
+
+def described(arn: str = ARN, **more: Any) -> dict[str, Any]:
+    return {"executionArn": arn, "stateMachineArn": MACHINE, "startDate": THEN, "status": "RUNNING", **more}
+
+
+def test_an_execution_that_ended_says_when_and_why(stub: Stubber) -> None:
+    answer = described(status="FAILED", stopDate=THEN, error="E", cause="c", redriveCount=2)
+    stub.add_response("describe_execution", answer)
+    assert Executions(stub.client).describe(ARN) == Execution(ARN, "FAILED", THEN.timestamp(), "E", "c", 2)
+
+
+def test_an_execution_that_was_redriven_has_not_ended(stub: Stubber) -> None:
+    """Whatever is still told of its former end."""
+    stub.add_response("describe_execution", described(stopDate=THEN, redriveCount=1))
+    assert Executions(stub.client).ended(ARN) is None
+
+
+def test_an_execution_that_nobody_knows_ended_long_ago(stub: Stubber) -> None:
+    stub.add_client_error("describe_execution", "ExecutionDoesNotExist")
+    assert Executions(stub.client).ended(ARN) == 0.0
+
+
+def test_only_what_runs_is_stopped(stub: Stubber) -> None:
+    executions = Executions(stub.client)
+    stub.add_response("describe_execution", described(status="SUCCEEDED", stopDate=THEN))
+    assert executions.stop(ARN, "over") is False
+    stub.add_client_error("describe_execution", "ExecutionDoesNotExist")
+    assert executions.stop(ARN, "over") is False
+    stub.add_response("describe_execution", described())
+    stub.add_response("stop_execution", {"stopDate": THEN}, {"executionArn": ARN, "cause": "over"})
+    assert executions.stop(ARN, "over") is True
+
+
+def test_a_map_run_tells_what_it_tolerates_and_how_its_children_failed(stub: Stubber) -> None:
+    counts = dict.fromkeys(["pending", "running", "succeeded", "aborted", "total", "resultsWritten"], 0)
+    told = {
+        "mapRunArn": MAP_RUN, "executionArn": ARN, "status": "FAILED", "startDate": THEN, "maxConcurrency": 1,
+        "toleratedFailurePercentage": 10.0, "toleratedFailureCount": 0,
+        "itemCounts": {**counts, "total": 200, "failed": 50, "timedOut": 10},
+        "executionCounts": {**counts, "failed": 1, "timedOut": 0},
+    }  # fmt: skip
+    child = {"executionArn": f"{ARN}-child", "stateMachineArn": MACHINE, "name": "n", "status": "FAILED"}
+    stub.add_response(
+        "list_map_runs",
+        {"mapRuns": [{"executionArn": ARN, "mapRunArn": MAP_RUN, "stateMachineArn": MACHINE, "startDate": THEN}]},
+    )
+    stub.add_response("describe_map_run", told)
+    stub.add_response(
+        "list_executions",
+        {"executions": [{**child, "startDate": THEN}]},
+        {"mapRunArn": MAP_RUN, "statusFilter": "FAILED", "maxResults": ANY},
+    )
+    stub.add_response("describe_execution", described(f"{ARN}-child", status="FAILED", error="E", cause="c"))
+    assert Executions(stub.client).map_runs(ARN) == [MapRun("InferBatches", "FAILED", 200, 60, 10.0, [("E", "c")])]
+
+
+def test_an_execution_that_nobody_knows_has_no_map_runs(stub: Stubber) -> None:
+    stub.add_client_error("list_map_runs", "ExecutionDoesNotExist")
+    assert Executions(stub.client).map_runs(ARN) == []
+
+
+def test_throttling_is_told_from_other_refusals(stub: Stubber) -> None:
+    executions = Executions(stub.client)
+    stub.add_client_error("describe_execution", "ThrottlingException")
+    with pytest.raises(ThrottledError, match="DescribeExecution"):
+        executions.describe(ARN)
+    stub.add_client_error("describe_execution", "AccessDeniedException")
+    with pytest.raises(ClientError, match="AccessDenied"):
+        executions.describe(ARN)
