@@ -131,6 +131,31 @@ def test_odd_output_is_decided_counted_and_visible(stack: Stack) -> None:
     assert manifest["contradictions"] == ["unit 00001-a1: the job has no manifest"]
 
 
+def test_a_task_that_times_out_before_its_job_loses_no_shard(stack: Stack) -> None:
+    """No event comes, and the wait ends before the job does: the job is waited for, then collected."""
+    wanted = corpus(stack, "timed-out")
+    # 25 hours of waiting in 4.5 seconds.
+    stack.aws.local("PUT", "/_local/knobs", {"timeout_scale": 5e-5})
+    faults(
+        stack,
+        {"target": "job", "match": first_jobs("timed-out"), "do": "delay", "seconds": 15},
+        {"target": "event", "match": {}, "do": "drop"},
+    )
+    execution = stack.start("timed-out", request("timed-out", "batch", limits=FEW))
+    assert stack.wait(execution, timeout=120)["status"] == "SUCCEEDED"
+    assert ids(stack, "timed-out") == wanted
+    assert len(stack.jobs("timed-out")) == 1
+    states = stack.aws.client("stepfunctions")
+    children = [
+        child["executionArn"]
+        for map_run in stack.map_runs(execution)
+        if "/SubmitShards:" in map_run
+        for child in states.list_executions(mapRunArn=map_run)["executions"]
+    ]
+    events = [event["type"] for arn in children for event in states.get_execution_history(executionArn=arn)["events"]]
+    assert "TaskTimedOut" in events
+
+
 @pytest.mark.parametrize("full", ["queue", "refuse"])
 def test_two_runs_share_the_accounts_slots_without_failing_each_other(stack: Stack, full: str) -> None:
     """Two slots, eight jobs; AWS keeps a job above the slots waiting, or refuses it."""
