@@ -124,6 +124,10 @@ def stop(stopping: Stopping, world: StopWorld) -> Stopped:
     }
     meta = runs.update(pk, META, values)
     runs.delete_if(LIVE, stopping.run, "executionArn", stopping.execution_arn)
+    execution = world.executions.describe(stopping.execution_arn)
+    if execution is not None and execution.redrives > stopping.redrives:
+        # Redriven while it was closed: the event of that has found nothing to change.
+        meta = _reopen(meta, runs)
     return Stopped(meta, stopped, halted)
 
 
@@ -138,9 +142,13 @@ def go_on(event: Mapping[str, Any], runs: Runs) -> bool:
     if int(detail.get("redriveCount") or 0) <= int(meta.get("stoppedRedrive") or 0):
         # Events are unordered: this one is older than the end that is noted.
         return False
-    runs.put(live_item(detail["name"], detail["executionArn"], int(meta["expires_at"])))
-    runs.update(run_pk(detail["name"]), META, {"status": "running", "stopped": None, "stoppedAt": None})
+    _reopen(meta, runs)
     return True
+
+
+def _reopen(meta: Mapping[str, Any], runs: Runs) -> dict[str, Any]:
+    runs.put(live_item(meta["run"], meta["executionArn"], int(meta["expires_at"])))
+    return runs.update(run_pk(meta["run"]), META, {"status": "running", "stopped": None, "stoppedAt": None})
 
 
 def _stop_nested(stopping: Stopping, world: StopWorld) -> int:

@@ -220,6 +220,22 @@ def test_a_redriven_run_goes_on_and_can_be_stopped_again() -> None:
     assert len(made.bus.events) == 2
 
 
+def test_a_run_that_is_redriven_while_it_is_closed_goes_on() -> None:
+    """The event of the redrive came when nothing was noted yet that it could have changed."""
+    made = stage()
+    real = made.bus.put
+
+    def redriven(detail_type: str, detail: Any) -> None:
+        real(detail_type, detail)
+        made.executions.known[made.spec.execution_arn] = Execution(made.spec.execution_arn, "RUNNING", redrives=1)
+
+    made.bus.put = redriven  # type: ignore[method-assign]
+    stopped = go(made)
+    assert stopped.meta is not None
+    assert stopped.meta["status"] == "running"
+    assert made.runs.get(LIVE, RUN) is not None
+
+
 @pytest.mark.parametrize("redrives", [0, 1])
 def test_the_start_of_an_execution_that_has_ended_since_is_old_news(redrives: int) -> None:
     """Events are unordered."""
