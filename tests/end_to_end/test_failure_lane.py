@@ -247,3 +247,45 @@ def test_a_resubmission_of_a_model_that_is_not_there_is_refused_before_it_starts
         Payload=json.dumps({"action": "resubmit", "run": "no-model", "model": {"id": "nobody's"}}).encode(),
     )
     assert MODEL in json.loads(answer["Payload"].read())["errorMessage"]
+
+
+@pytest.mark.parametrize(
+    ("action", "call", "at"),
+    [
+        ("redrive", "SendMessageBatch", "after"),
+        ("resubmit", "StartExecution", "before"),
+        ("resubmit", "StartExecution", "after"),
+        ("drop", "DeleteMessageBatch", "before"),
+    ],
+)
+def test_a_command_whose_worker_is_killed_is_given_again(stack: Stack, action: str, call: str, at: str) -> None:
+    name = f"killed-{action}-{at}"
+    ids = failing_run(stack, name, [rule([3, 4], name)], 20)
+    given: dict[str, dict[str, Any]] = {
+        "drop": {"reason": "no longer wanted"},
+        "redrive": {"error_classes": ["validation"]},
+        "resubmit": {},
+    }
+    more = given[action]
+    function = stack.outputs["function_names"]["redrive_failures"]
+    kill = {"target": "worker", "match": {"function": function, "call": call}, "do": "kill", "at": at, "times": 1}
+    stack.aws.local("PUT", "/_local/faults", [kill])
+    payload = json.dumps({"action": action, "run": name, **more}).encode()
+    killed = stack.aws.client("lambda").invoke(FunctionName=function, Payload=payload)
+    assert "FunctionError" in killed, killed["Payload"].read()
+    answer = command(stack, action, run=name, **more)
+    if action == "redrive":
+        updated(stack, name, landed=20, failed=0)
+        assert landed(stack, name) == Counter(ids)
+    elif action == "resubmit":
+        started = [one for one in executions(stack) if one.startswith(f"{name}-")]
+        assert started == [answer["as"]]
+        updated(stack, name, landed=18, failed=0, resubmitted=2)
+        assert landed(stack, name, answer["as"]) == Counter(ids)
+    else:
+        updated(stack, name, landed=18, failed=0, dropped=2)
+
+
+def executions(stack: Stack) -> list[str]:
+    listed = stack.aws.client("stepfunctions").list_executions(stateMachineArn=stack.outputs["pipeline_arn"])
+    return [str(one["name"]) for one in listed["executions"]]

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from bulk_inference.conservation import Late
 from bulk_inference.corpus import part_lines
 from bulk_inference.errors import InvalidRequestError
 from bulk_inference.finishing import finish
@@ -13,7 +14,7 @@ from bulk_inference.planning import Part, pack_ranges
 from bulk_inference.redriving import RedriveWorld, carry_out, parse
 from bulk_inference.reprocessing import Message, reprocess
 from bulk_inference.runs import META, STALE, run_pk
-from bulk_inference.settling import failed_records
+from bulk_inference.settling import failed_records, settle
 from bulk_inference.spec import Defaults, ModelSettings, RunSpec, Settings, TenantSettings
 from tests.unit import test_finishing
 from tests.unit.inference_world import RUN, FakeOutcome, Killed, Stage
@@ -235,6 +236,16 @@ def test_a_record_that_landed_meanwhile_is_not_dropped() -> None:
     assert site.go("drop", run=RUN, reason="bad data")["dropped"] == 2
     counts = site.counts()
     assert (counts["landed"], counts["dropped"]) == (len(IDS) - 2, 2)
+
+
+def test_who_settles_a_failure_first_has_settled_it() -> None:
+    """The list of what is to be dropped is older than the landing."""
+    site = Site()
+    stage = site.stage
+    failed = list(failed_records(RUN, stage.runs, stage.output))
+    reprocess(Message.from_json(site.letters.bodies()[0]), stage.shop)
+    assert sum(settle(failed, Late.DROPPED, stage.runs, 1)) == 2
+    assert outcomes(site) == [(IDS[0], "landed"), (IDS[1], "dropped"), (IDS[2], "dropped")]
 
 
 def test_a_message_of_a_dropped_record_that_is_under_way_still_tells_the_truth() -> None:
