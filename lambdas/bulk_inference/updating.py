@@ -4,7 +4,8 @@ Whoever settles a failed record marks its run as stale (settling.py). A schedule
 stale run's manifest anew and says so: one event per look, however many records were settled between two looks.
 
 Two updates of one run may meet, and the later sums must win. The item UPDATE of the run counts its revisions: an update
-that finds it moved on, before or after it has written, leaves the mark, and the next look writes again.
+that finds it moved on, before or after it has written, moves it on again and leaves the mark: the next look writes
+again, whatever either of the two has left in S3.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -126,8 +127,9 @@ def _update(mark: Mapping[str, Any], world: UpdateWorld) -> bool:
         _tell_others(spec, world)
         changed = True
         if not runs.put_if({**item, "open": False}, "revision", item["revision"]):
-            # Another update came in between: what lies in S3 may be either's.
-            runs.update(run_pk(run), UPDATE, {"open": True})
+            # Another update came in between: what lies in S3 may be either's. The new revision tells the other, too.
+            overtaking = runs.get(run_pk(run), UPDATE) or item
+            runs.update(run_pk(run), UPDATE, {"revision": int(overtaking["revision"]) + 1, "open": True})
             mark_stale(run, mark["tenant"], f"revision-{item['revision']}", runs, item["expires_at"])
             return True
     else:

@@ -1,6 +1,7 @@
 """Manifests follow late outcomes: together, once, and never backwards."""
 
 import json
+import threading
 from dataclasses import replace
 from typing import Any
 
@@ -139,6 +140,45 @@ def test_of_two_updates_that_meet_the_later_sums_win() -> None:
     update_runs(world(site))
     assert manifest(site)["counts"]["failed"] == 1
     assert site.stage.runs.get(run_pk(RUN), META)["counts"]["failed"] == 1  # type: ignore[index]
+    assert stale(site) == []
+
+
+def test_of_two_updates_that_overlap_neither_leaves_its_old_manifest() -> None:
+    """The first writes its old manifest after the second's new one, and is done before the second is."""
+    site = Site()
+    land(site, 0)
+    stage = site.stage
+    put_json, update = stage.output.put_json, stage.runs.update
+    second_has_written, first_is_done = threading.Event(), threading.Event()
+    first = threading.Thread(target=lambda: update_runs(world(site)))
+
+    def slow_put_json(key: str, value: Any) -> None:
+        if threading.current_thread() is first:
+            second.start()
+            assert second_has_written.wait(10)
+        put_json(key, value)
+
+    def slow_update(pk: str, sk: str, values: Any, **more: Any) -> Any:
+        if threading.current_thread() is second and sk == META:
+            second_has_written.set()
+            assert first_is_done.wait(10)
+        return update(pk, sk, values, **more)
+
+    def overtake() -> None:
+        land(site, 1)
+        update_runs(world(site))
+
+    second = threading.Thread(target=overtake)
+    stage.output.put_json = slow_put_json  # type: ignore[method-assign]
+    stage.runs.update = slow_update  # type: ignore[method-assign]
+    first.start()
+    first.join(20)
+    first_is_done.set()
+    second.join(20)
+    assert manifest(site)["counts"]["failed"] == 2, "the race did not happen"
+    assert stale(site) == [RUN]
+    update_runs(world(site))
+    assert manifest(site)["counts"]["failed"] == 1
     assert stale(site) == []
 
 
