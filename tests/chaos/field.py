@@ -27,26 +27,25 @@ VARIABLES: dict[str, Any] = {
     "name": "chaos",
     "reconcile_schedule": "rate(1 minute)",
     "functions": {
-        "infer_batch": {"timeout_seconds": 12},
-        "collect_results": {"timeout_seconds": 20},
+        "infer_batch": {"timeout_seconds": 20},
+        "collect_results": {"timeout_seconds": 30},
         "submit_job": {"timeout_seconds": 20},
         "cut_shards": {"timeout_seconds": 60},
-        "reprocess_records": {"timeout_seconds": 10},
+        "reprocess_records": {"timeout_seconds": 20},
     },
-    "reprocessing": {"max_receive_count": 2},
+    "reprocessing": {"max_receive_count": 8},
 }
 
 #: A failed message comes back as soon as its invocation may have ended, instead of after six times its timeout.
-HIDDEN_SECONDS = 12
+HIDDEN_SECONDS = 25
 
 
 class Field:
     """An applied stack with its clients. Safe for threads."""
 
-    def __init__(self, aws: LocalAws, outputs: Mapping[str, Any], workdir: Path) -> None:
-        self.aws = aws
-        self.stack = Stack(aws, workdir, VARIABLES)
-        self.stack.outputs = dict(outputs)
+    def __init__(self, stack: Stack) -> None:
+        self.aws = stack.aws
+        self.stack = stack
         self._clients: dict[str, Any] = {}
         self._lock = threading.Lock()
         for queue in self.lanes:
@@ -209,7 +208,7 @@ class Field:
 def applied(workdir: Path = ROOT / ".build" / "chaos") -> Iterator[Field]:
     """A local AWS with the module applied to it."""
     with LocalAws(knobs=KNOBS) as aws:
-        yield Field(aws, Stack(aws, workdir, VARIABLES).apply().outputs, workdir)
+        yield Field(Stack(aws, workdir, VARIABLES).apply())
 
 
 def together(things: Iterable[Callable[[], Any]]) -> None:

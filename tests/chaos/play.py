@@ -30,7 +30,7 @@ class Size:
 
 
 SHORT = Size(batch=300, sync=120)
-WHOLE = Size(batch=2000, sync=240)
+WHOLE = Size(batch=1800, sync=240)
 
 
 @dataclass
@@ -117,7 +117,7 @@ class Play:
             "max_records_per_shard": max(100, self.records // 4),
             "items_per_batch": max(20, min(60, self.records // 4)),
             "job_concurrency": 4,
-            "infer_concurrency": 3,
+            "infer_concurrency": 2,
         }
         return {
             "run": {"mode": self.row.mode, **({"scope": f"{self.name}-set"} if self.row.scope else {})},

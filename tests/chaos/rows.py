@@ -109,7 +109,7 @@ def _kills() -> list[Row]:
             "claim": (("BatchExecuteStatement", "{run}"), ()),
             "write": (("PutObject", "/runs/{run}/results/"), ()),
             # What a mode refuses is reprocessed in the other one's way: only then is there something to send.
-            "send": (("SendMessageBatch", "{run}"), (refused(mode, 0.05) if mode == "batch" else _twice(),)),
+            "send": (("SendMessageBatch", "{run}"), (refused("batch", 0.02) if mode == "batch" else _twice(),)),
             "unit item": (("PutItem", _UNIT), ()),
         }
         for effect, ((operation, request), more) in effects.items():
@@ -255,7 +255,7 @@ def _pressure() -> list[Row]:
                 "SQS loses answers to sends",
                 mode,
                 (
-                    refused("batch", 0.03) if mode == "batch" else _twice(),
+                    refused("batch", 0.02) if mode == "batch" else _twice(),
                     call("sqs", "SendMessageBatch", "lose_reply", rate=0.6, times=20),
                 ),
             ),
@@ -263,7 +263,7 @@ def _pressure() -> list[Row]:
                 "SQS delivers again",
                 mode,
                 (
-                    refused("batch", 0.03) if mode == "batch" else _twice(),
+                    refused("batch", 0.02) if mode == "batch" else _twice(),
                     killed("reprocess_records", "Invoke", "after", times=3),
                 ),
             ),
