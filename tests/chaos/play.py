@@ -12,7 +12,7 @@ from typing import Any
 
 from tests.chaos import checker
 from tests.chaos.field import MODEL, Field
-from tests.chaos.rows import Row, filled
+from tests.chaos.rows import Row, filled, healed_by
 
 #: Rows side by side: enough that those that wait leave no core idle.
 SIDE_BY_SIDE = 4
@@ -183,7 +183,8 @@ class Play:
             said.append("sync remainder")
         if late := sum("/part-reprocess-" in key for key in keys):
             said.append(f"reprocessed ×{late}")
-        return "; ".join(said + self.notes) or "nothing to heal"
+        by = healed_by(self.row)
+        return "; ".join(said + self.notes + ([by] if by else [])) or "nothing to heal"
 
     def _keys(self, prefix: str) -> list[str]:
         return self.field.stack.keys(self.field.outputs["output_bucket"], prefix)

@@ -501,6 +501,39 @@ def _redrive_twice(play: Play) -> None:
     play.note("redrive")
 
 
+#: What heals a fault where it leaves no trace behind: it is said in the table's last column.
+BY: dict[str, str] = {
+    "event run twice": "one invocation holds the unit, the other one is answered later",
+    "control plane run twice": "both write the same",
+    "submission run twice": "one name, one job",
+    "events lost": "reconciliation finds the ended jobs",
+    "events doubled": "a token is answered once",
+    "events late": "the job is read again",
+    "events out of order": "the job is read again",
+    "events foreign": "jobs of others are left alone",
+    "reconcile and resume racing": "a token is answered once",
+    "DynamoDB throttles": "tried again inside the function",
+    "S3 answers 500": "tried again inside the function",
+    "S3 loses answers": "the same key is written again",
+    "S3 refuses": "the object that is there is the same",
+    "SQS loses answers": "a message that came twice is settled once",
+    "SQS delivers again": "a message that came twice is settled once",
+    "throttle storm": "the function slows down",
+    "function's time": "the rest is handed on",
+    "1 %": "the others land; dead letters",
+    "60 %": "stopped by the error ratio, the rest is pending",
+    "output lines doubled": "the first line counts",
+    "output shuffled": "lines are joined by recordId; the lines count",
+    "manifest late": "the lines count",
+    "job ends as Failed": "a job that did nothing fails its shard by name",
+    "job slots": "jobs wait for their slot",
+}
+
+
+def healed_by(row: Row) -> str:
+    return next((text for beginning, text in BY.items() if row.fault.startswith(beginning)), "")
+
+
 ROWS: tuple[Row, ...] = tuple(
     _kills() + _duplicates() + _events() + _pressure() + _poison() + _outputs() + _interruptions() + _slots()
 )

@@ -42,7 +42,7 @@ def sound() -> Evidence:
     for raw in raws:
         sources.append({"bucket": "in", "key": CORPUS, "offset": at, "length": len(raw)})
         at += len(raw) + 1
-    results = [
+    results: list[dict[str, Any]] = [
         {
             "recordId": one["id"],
             "modelOutput": {},
@@ -53,11 +53,11 @@ def sound() -> Evidence:
         for one, source in zip(tickets, sources, strict=False)
         if one["id"] not in (FAILED, WAITING)
     ]
-    failures = [
+    failures: list[dict[str, Any]] = [
         {"recordId": f"t-{n}", "errorClass": "validation", "errorCode": "400", "attempt": 1, "source": sources[n]}
         for n in (3, 4)
     ]
-    refused = [
+    refused: list[dict[str, Any]] = [
         {"recordId": None, "errorClass": "not_object", "source": sources[10]},
         {"recordId": "t-0", "errorClass": "duplicate", "source": sources[11]},
     ]
