@@ -99,26 +99,26 @@ class Field:
     def drain(self, timeout: float = 240) -> None:
         """Wait until every message is settled or dead."""
         self.stack.until(lambda: not any(map(self.depth, self.lanes)), "the failure lane to come to rest", timeout)
+        # What its schedule does every minute.
+        self.invoke("update_runs", {})
 
     def dead(self) -> list[dict[str, Any]]:
         """Bodies of all dead letters."""
         return [body for queue in self.dead_letters for body in checker.peek(self.client("sqs"), queue)]
 
-    def redrive(self) -> None:
-        """What the console's button does: every dead letter goes back to where it came from."""
-        for queue in self.dead_letters:
-            arn = self.client("sqs").get_queue_attributes(QueueUrl=queue, AttributeNames=["QueueArn"])
-            self.client("sqs").start_message_move_task(SourceArn=arn["Attributes"]["QueueArn"])
+    def redrive(self, run: str | None = None) -> dict[str, Any]:
+        """The operator's command of docs/redriving.md: every dead letter, or those of one run, goes back."""
+        return self.invoke("redrive_failures", {"action": "redrive", **({"run": run} if run else {})})
 
     # Faults.
 
     def inject(self, rules: Iterable[Mapping[str, Any]]) -> None:
         self.aws.local("POST", "/_local/faults", list(rules))
 
-    def fired(self, name: str) -> int:
-        """How often the rules of a name have fired."""
+    def fired(self, name: str) -> list[int]:
+        """How often each rule of a name has fired."""
         rules = self.aws.local("GET", "/_local/faults")["rules"]
-        return sum(rule["fired"] for rule in rules if rule.get("name") == name)
+        return [rule["fired"] for rule in rules if rule.get("name") == name]
 
     def heal(self, name: str) -> None:
         """The rules of a name strike no more."""
@@ -150,11 +150,12 @@ class Field:
         )
         return bool(listed.get("KeyCount"))
 
-    def invoke(self, function: str, event: Mapping[str, Any]) -> None:
-        """Invoke a function by its handler's name, as an event source would, and wait for its end."""
-        self.client("lambda").invoke(
+    def invoke(self, function: str, event: Mapping[str, Any]) -> dict[str, Any]:
+        """Invoke a function by its handler's name, as an event source would; its answer."""
+        answer = self.client("lambda").invoke(
             FunctionName=self.outputs["function_names"][function], Payload=json.dumps(event).encode()
         )
+        return dict(json.load(answer["Payload"]) or {})
 
     def executions(self, execution_arn: str) -> list[str]:
         """A pipeline execution, those that it started, and the children of all their maps."""

@@ -57,6 +57,7 @@ class Outcome:
             self.row.fault,
             self.row.mode,
             *(f"{number:,}" for number in numbers),
+            f"{verdict.pending:,}",
             str(len(verdict.lost)),
             str(len(verdict.doubled)),
             self.healed if self.good else f"**not good**: {'; '.join(self.problems)}",
@@ -78,6 +79,7 @@ class Play:
         self.records = size.of(row)
         self.injected = 0
         self.notes: list[str] = []
+        self.idle: list[str] = []
         self.seconds = 0.0
         self.error: str | None = None
         self._ended = ""
@@ -145,18 +147,25 @@ class Play:
 
     def heal(self) -> None:
         """The row's faults strike no more."""
-        self.injected += self.field.fired(self.name)
+        self._count()
         self.field.heal(self.name)
+
+    def _count(self) -> None:
+        """Adds up what has struck; a rule that never has is a row that shows nothing."""
+        fired = self.field.fired(self.name)
+        self.injected += sum(fired)
+        if not all(fired):
+            self.idle.append(f"rules have fired {fired} times")
 
     def dead(self) -> list[dict[str, Any]]:
         return [body for body in self.field.dead() if body.get("run") in self.runs]
 
     def judge(self, messages: Iterable[Mapping[str, Any]]) -> Outcome:
         """What became of the row. `messages`: bodies of everything that lies in a queue."""
-        injected = self.injected + self.field.fired(self.name)
+        self._count()
         scope = f"{self.name}-set" if self.row.scope else None
         verdict = checker.check(self.field.evidence(self.name, self.runs, messages, scope), mark)
-        problems = [self.error] if self.error else []
+        problems = [*([self.error] if self.error else []), *self.idle]
         if not verdict.good:
             problems.append(str(verdict))
         if self._ended != self.row.ends and not self.error:
@@ -164,9 +173,9 @@ class Play:
             problems.append(f"the run ended as {self._ended}: {cause.get('error')} {str(cause.get('cause'))[:300]}")
         if self.row.everything_lands and verdict.landed != verdict.records and verdict.good:
             problems.append(f"only {verdict.landed} of {verdict.records} landed")
-        if not injected and (self.row.rules or self.row.act):
+        if not self.injected:
             problems.append("no fault has struck")
-        return Outcome(self.row, self.run, injected, verdict, self._healing(), self.seconds, problems)
+        return Outcome(self.row, self.run, self.injected, verdict, self._healing(), self.seconds, problems)
 
     def _healing(self) -> str:
         """How the row came to its end, from what it left behind."""

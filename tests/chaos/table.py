@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from tests.chaos.play import Outcome
 
-_HEAD = ("Fault", "Mode", "Injected", "Records", "Landed", "Failed", "Lost", "Doubled", "How it healed")
+_HEAD = ("Fault", "Mode", "Injected", "Records", "Landed", "Failed", "Pending", "Lost", "Doubled", "How it healed")
 
 _PAGE = """# Chaos
 
@@ -15,9 +15,10 @@ What becomes of a run when something breaks. `make chaos` made this table: it ap
 [checker](../tests/chaos/checker.py) judge that reads corpus, results, failures, tables and queues, and uses none of the
 module's code. {totals}
 
-*Injected*: how often the fault struck. *Failed*: has a failure line, and no result. *How it healed*: errors after which
-a task was tried again (of the state machines; what a function tries again by itself does not show), later attempts,
-records that went the sync way or through the failure lane, and what an operator did.
+*Injected*: how often the fault struck. *Failed*: has a failure line, and no result. *Pending*: not tried yet when the
+run stopped, as its manifest says. *How it healed*: errors after which a task was tried again (of the state machines;
+what a function tries again by itself does not show), later attempts, records that went the sync way or through the
+failure lane, and what an operator did.
 
 {table}
 """
@@ -25,7 +26,7 @@ records that went the sync way or through the failure lane, and what an operator
 
 def markdown(outcomes: Sequence[Outcome], seconds: float) -> str:
     """The page with the table."""
-    lines = [_line(_HEAD), "| --- | --- | ---: | ---: | ---: | ---: | ---: | ---: | --- |"]
+    lines = [_line(_HEAD), "| --- | --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | --- |"]
     return _PAGE.format(
         totals=totals(outcomes, seconds), table="\n".join(lines + [_line(outcome.cells()) for outcome in outcomes])
     )
