@@ -359,3 +359,48 @@ def test_a_run_whose_execution_is_gone_is_closed_by_reconciliation(stack: Stack)
     manifest = stack.manifest("gone")
     assert manifest is not None
     assert manifest["status"] == "aborted"
+
+
+def finish(stack: Stack, name: str) -> dict[str, Any]:
+    """finish_run once more, as an operator invokes it; its answer or its error."""
+    execution = stack.outputs["pipeline_arn"].replace(":stateMachine:", ":execution:") + f":{name}"
+    answer = stack.aws.client("lambda").invoke(
+        FunctionName=stack.outputs["function_names"]["finish_run"],
+        Payload=json.dumps({"run": name, "tenant": "default", "executionArn": execution}),
+    )
+    return dict(json.loads(answer["Payload"].read()))
+
+
+def test_a_run_that_does_not_conserve_names_the_part_and_is_counted_anew_when_it_is_back(stack: Stack) -> None:
+    """A result part is deleted behind the run's back: its versions bring it back, finish_run counts again."""
+    wanted = corpus(stack, "unsound", 40)
+    run(stack, "unsound", request("unsound", "sync"))
+    bucket, s3 = stack.outputs["output_bucket"], stack.aws.client("s3")
+    part = stack.keys(bucket, "default/runs/unsound/results/")[0]
+    s3.delete_object(Bucket=bucket, Key=part)
+    refused = finish(stack, "unsound")
+    assert refused["errorType"] == "ConservationError"
+    assert part.rsplit("/", 1)[1] in refused["errorMessage"]
+    manifest = stack.manifest("unsound")
+    assert manifest is not None
+    assert manifest["status"] == "inconsistent"
+    assert part.rsplit("/", 1)[1] in json.dumps(manifest["problems"])
+    (marker,) = s3.list_object_versions(Bucket=bucket, Prefix=part)["DeleteMarkers"]
+    s3.delete_object(Bucket=bucket, Key=part, VersionId=marker["VersionId"])
+    assert finish(stack, "unsound")["status"] == "succeeded"
+    assert ids(stack, "unsound") == wanted
+
+
+def test_a_throttled_sync_run_slows_down_and_lands_everything(stack: Stack) -> None:
+    """Tokens per minute for a few records at a time: Bedrock throttles, the run goes on at the pace it is let."""
+    wanted = corpus(stack, "slowed", 60)
+    seen = {"name": "seen", "target": "call", "match": {"prompt": "This is slowed."}, "do": "delay", "seconds": 0}
+    faults(stack, seen)
+    # A record reserves its prompt and 100 tokens of answer: about ten of them fit into a "minute" of two seconds.
+    stack.aws.local("PUT", "/_local/knobs", {"tokens_per_minute": 1300, "seconds_per_minute": 2})
+    body = request("slowed", "sync", limits={"canary_records": 0, "items_per_batch": 20, "infer_concurrency": 3})
+    manifest = run(stack, "slowed", body, timeout=240)
+    assert_conserves(manifest)
+    stack.until(lambda: ids(stack, "slowed") == wanted, "every record to land")
+    (calls,) = [rule["fired"] for rule in stack.aws.local("GET", "/_local/faults")["rules"] if rule["name"] == "seen"]
+    assert calls > 60, "more calls than records: some were throttled and made again"
