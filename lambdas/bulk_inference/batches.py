@@ -24,6 +24,7 @@ from bulk_inference.landing import give_back, land, owner_of
 from bulk_inference.pointers import Pointer
 from bulk_inference.ports import Outcome
 from bulk_inference.results import encode, split
+from bulk_inference.settling import tell_if_over
 from bulk_inference.units import Counts, Part, Unit, broken, items_unit, tally
 from bulk_inference.workshop import Workshop
 
@@ -100,7 +101,10 @@ def infer_batch(batch: Batch, shop: Workshop) -> dict[str, Any]:
     WorkInProgressError when another invocation changes the same unit.
     """
     unit = shop.unit(batch.unit) or _begin(batch, shop)
-    return _Landing(batch, shop, unit).run()
+    try:
+        return _Landing(batch, shop, unit).run()
+    finally:
+        tell_if_over(batch.run, batch.tenant, unit.unit, shop.runs, shop.expires_at)
 
 
 def _begin(batch: Batch, shop: Workshop) -> Unit:

@@ -26,6 +26,7 @@ from bulk_inference.landing import PartStream, land, owner_of
 from bulk_inference.pointers import Pointer
 from bulk_inference.results import encode, parse, split
 from bulk_inference.runs import JOBS, run_pk
+from bulk_inference.settling import tell_if_over
 from bulk_inference.units import Counts, Unit, broken, items_unit, tally
 from bulk_inference.workshop import Workshop
 
@@ -105,7 +106,10 @@ def collect(task: ShardTask, shop: Workshop) -> dict[str, Any]:
         return _conclude(task, shop, unit)
     job, refusal = _find_job(task, shop)
     collection = _Collection(task, shop, job, unit)
-    return _conclude(task, shop, collection.run(refusal))
+    try:
+        return _conclude(task, shop, collection.run(refusal))
+    finally:
+        tell_if_over(task.run, task.tenant, task.unit, shop.runs, shop.expires_at)
 
 
 def _find_job(task: ShardTask, shop: Workshop) -> tuple[Job | None, str | None]:

@@ -21,7 +21,7 @@ from bulk_inference.conservation import Late
 from bulk_inference.pointers import canonical
 from bulk_inference.ports import Bucket, Runs
 from bulk_inference.results import split
-from bulk_inference.runs import LATES, STALE, UNITS, late_sk, run_pk
+from bulk_inference.runs import LATES, META, STALE, UNITS, late_sk, run_pk
 from bulk_inference.units import Unit
 
 _WRITERS: Final = 16
@@ -126,6 +126,15 @@ def mark_stale(run: str, tenant: str, mark: str, runs: Runs, expires_at: int) ->
     """Says that late outcomes have been written since the run's manifest was. `mark` names the change that says so:
     update_runs takes the item away only if no other mark has come meanwhile."""
     runs.put({"pk": STALE, "sk": run, "run": run, "tenant": tenant, "mark": mark, "expires_at": expires_at})
+
+
+def tell_if_over(run: str, tenant: str, unit: str, runs: Runs, expires_at: int) -> None:
+    """Marks a run that ended while the unit was being worked on: its manifest was written without what has landed
+    since. Who ends a run marks it too, and a mark is followed when the status is set: so what is saved before the
+    status is seen by the one, and what is saved after it by the other."""
+    meta = runs.get(run_pk(run), META)
+    if meta is not None and meta.get("status", "running") != "running":
+        mark_stale(run, tenant, f"unit {unit}", runs, expires_at)
 
 
 def watch(run: str, tenant: str, other: str, runs: Runs, expires_at: int) -> None:

@@ -18,7 +18,9 @@ from bulk_inference.jobs import Job
 from bulk_inference.ports import BatchJobs, Bucket, Bus, Clock, Execution, Executions, MapRun, Runs
 from bulk_inference.reporting import iso_time, manifest
 from bulk_inference.runs import JOBS, LIVE, META, live_item, run_pk
+from bulk_inference.settling import mark_stale
 from bulk_inference.spec import RunSpec
+from bulk_inference.units import expiry
 
 STATUSES: Final = {"FAILED": "failed", "ABORTED": "aborted", "TIMED_OUT": "timed_out"}
 """Status of the execution, and of the run that it was."""
@@ -122,6 +124,8 @@ def stop(stopping: Stopping, world: StopWorld) -> Stopped:
         "stoppedAt": int(now),
         "stoppedRedrive": stopping.redrives,
     }
+    # Workers that were at work may have landed more since the sums were made. A mark waits for the status.
+    mark_stale(stopping.run, meta["tenant"], f"end {stopping.redrives}", runs, expiry(spec, now))
     meta = runs.update(pk, META, values)
     runs.delete_if(LIVE, stopping.run, "executionArn", stopping.execution_arn)
     execution = world.executions.describe(stopping.execution_arn)

@@ -14,7 +14,7 @@ from bulk_inference.errors import ThrottledError, UnitFailedError, WorkInProgres
 from bulk_inference.pointers import Pointer, fetch
 from bulk_inference.ports import Outcome
 from bulk_inference.reprocessing import Message, reprocess
-from bulk_inference.runs import META, run_pk, unit_sk
+from bulk_inference.runs import META, STALE, run_pk, unit_sk
 from bulk_inference.workshop import Workshop
 from tests.unit.inference_world import NOW, RUN, FakeOutcome, Killed, Stage, assert_survives_kills
 
@@ -388,3 +388,11 @@ def test_outcomes_of_the_real_runtime_fit_the_port() -> None:
 
     outcome: Outcome = Real(error_class="throttled")
     assert outcome.retryable
+
+
+@pytest.mark.parametrize(("status", "marks"), [("running", []), ("aborted", [RUN])])
+def test_a_worker_that_outlives_its_run_says_that_the_manifest_is_behind(status: str, marks: list[str]) -> None:
+    made = stage()
+    made.runs.put({"pk": run_pk(RUN), "sk": META, "status": status})
+    work(made)
+    assert [item["sk"] for item in made.runs.query(STALE)] == marks

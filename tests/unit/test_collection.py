@@ -10,7 +10,7 @@ import pytest
 from bulk_inference.claims import Claim, claim_key
 from bulk_inference.collection import OUTPUT_SECONDS, ShardTask, collect, next_state
 from bulk_inference.errors import JobNotTerminalError, ShardFailedError, UnitFailedError
-from bulk_inference.runs import late_sk, run_pk, unit_sk
+from bulk_inference.runs import META, STALE, late_sk, run_pk, unit_sk
 from bulk_inference.units import Unit
 from tests.unit.inference_world import NOW, RUN, Stage, assert_survives_kills, converse, make_spec
 
@@ -365,3 +365,10 @@ def test_a_worker_that_dies_anywhere_and_a_retry_end_in_the_same(make: Callable[
 @pytest.mark.usefixtures("_short_time")
 def test_a_worker_that_dies_between_segments_and_a_retry_end_in_the_same() -> None:
     assert_survives_kills(lambda: stage(shuffled()), segments, at_least=9)
+
+
+def test_a_worker_that_outlives_its_run_says_that_the_manifest_is_behind() -> None:
+    made = stage(shuffled())
+    made.runs.put({"pk": run_pk(RUN), "sk": META, "status": "aborted"})
+    work(made)
+    assert [item["sk"] for item in made.runs.query(STALE)] == [RUN]

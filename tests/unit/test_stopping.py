@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from bulk_inference.ports import Execution, MapRun
-from bulk_inference.runs import LIVE, META, run_pk
+from bulk_inference.runs import LIVE, META, STALE, run_pk
 from bulk_inference.stopping import Stopped, Stopping, go_on, stop
 from bulk_inference.units import ErrorKind
 from tests.unit.inference_world import RUN, Stage, assert_survives_kills
@@ -258,3 +258,10 @@ def calm() -> Stage:
     made.runs.put({"pk": LIVE, "sk": RUN, "executionArn": made.spec.execution_arn})
     made.world.effects.clear()
     return made
+
+
+def test_the_manifest_is_looked_at_once_more_after_the_end() -> None:
+    """Workers that were at work when it was written may have landed more."""
+    made = stage()
+    go(made)
+    assert [item["sk"] for item in made.runs.query(STALE)] == [RUN]

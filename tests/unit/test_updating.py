@@ -280,3 +280,14 @@ def test_settling_elsewhere_that_dies_anywhere_is_made_good() -> None:
         assert manifest(site)["counts"]["resubmitted"] == 3
         assert stale(site) == []
         assert (run_pk(RUN), UPDATE) in site.stage.runs.items
+
+
+def test_an_aborted_run_stays_aborted_and_counts_what_has_landed_since() -> None:
+    """Its sums need not hold: nothing is made of that."""
+    site = Site(failing=2)
+    site.stage.runs.update(run_pk(RUN), META, {"status": "aborted"})
+    site.stage.runs.items.pop((run_pk(RUN), "CUT#00001"))
+    land(site, 0)
+    assert update_runs(world(site)).updated == 1
+    found = manifest(site)
+    assert (found["status"], found["problems"], found["counts"]["landed"]) == ("aborted", [], len(IDS) - 1)
