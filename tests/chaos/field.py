@@ -98,13 +98,23 @@ class Field:
 
     def drain(self, timeout: float = 240) -> None:
         """Wait until every message is settled or dead."""
-        self.stack.until(lambda: not any(map(self.depth, self.lanes)), "the failure lane to come to rest", timeout)
+        self.stack.until(self._rests, "the failure lane to come to rest", timeout)
         self.stack.until(self._manifests_are_up_to_date, "late outcomes to reach the manifests", timeout)
 
     def _manifests_are_up_to_date(self) -> bool:
         """Does what a schedule does every minute. One look may meet the schedule's own, and leave a run to the next."""
         looked = self.invoke("update_runs", {})
         return bool(looked["stale"] <= looked["waiting"])
+
+    def _rests(self) -> bool:
+        """Nothing is on its way from the dead letters, and nothing waits in a lane."""
+        sqs = self.client("sqs")
+        for queue in self.dead_letters:
+            arn = sqs.get_queue_attributes(QueueUrl=queue, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
+            tasks = sqs.list_message_move_tasks(SourceArn=arn).get("Results", [])
+            if any(task["Status"] in ("RUNNING", "CANCELLING") for task in tasks):
+                return False
+        return not any(map(self.depth, self.lanes))
 
     def dead(self) -> list[dict[str, Any]]:
         """Bodies of all dead letters."""
