@@ -86,14 +86,12 @@ class Field:
     def dead_letters(self) -> list[str]:
         return [url for url in self._queues if "dead-letter" in url]
 
-    def depth(self, queue: str) -> int:
-        """Messages of a queue, the hidden and the delayed ones, too."""
-        names = (
-            "ApproximateNumberOfMessages",
-            "ApproximateNumberOfMessagesNotVisible",
-            "ApproximateNumberOfMessagesDelayed",
-        )
-        found = self.client("sqs").get_queue_attributes(QueueUrl=queue, AttributeNames=list(names))["Attributes"]
+    def depth(self, queue: str, *, hidden: bool = False) -> int:
+        """Messages of a queue, the hidden and the delayed ones, too; or these alone."""
+        names = ["ApproximateNumberOfMessagesNotVisible", "ApproximateNumberOfMessagesDelayed"]
+        if not hidden:
+            names.append("ApproximateNumberOfMessages")
+        found = self.client("sqs").get_queue_attributes(QueueUrl=queue, AttributeNames=names)["Attributes"]
         return sum(int(found.get(name, 0)) for name in names)
 
     def drain(self, timeout: float = 240) -> None:
@@ -107,9 +105,11 @@ class Field:
         return bool(looked["stale"] <= looked["waiting"])
 
     def _rests(self) -> bool:
-        """Nothing is on its way from the dead letters, and nothing waits in a lane."""
+        """Nothing waits in a lane, and nothing is on its way to the dead letters or from them."""
         sqs = self.client("sqs")
         for queue in self.dead_letters:
+            if self.depth(queue, hidden=True):
+                return False
             arn = sqs.get_queue_attributes(QueueUrl=queue, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
             tasks = sqs.list_message_move_tasks(SourceArn=arn).get("Results", [])
             if any(task["Status"] in ("RUNNING", "CANCELLING") for task in tasks):
