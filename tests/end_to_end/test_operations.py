@@ -344,7 +344,8 @@ def test_the_same_corpus_in_the_same_scope_does_only_what_an_aborted_run_left(st
 def test_a_run_whose_execution_is_gone_is_closed_by_reconciliation(stack: Stack) -> None:
     """The event of its end is lost: the schedule finds the run, stops its jobs and says so, once."""
     corpus(stack, "gone", 200)
-    stack.aws.local("PUT", "/_local/knobs", {"records_per_second": 2})
+    # Slow enough that the job is still at work when the schedule, some minutes later, finds it.
+    stack.aws.local("PUT", "/_local/knobs", {"records_per_second": 0.2})
     events, name = stack.aws.client("events"), stack.outputs["function_names"]["stop_run"].removesuffix("-stop_run")
     events.disable_rule(Name=f"{name}-run-broke-off")
     try:
