@@ -1,6 +1,7 @@
 """Reads typed fields of a request and gathers what is wrong with them, each by its field and its rule."""
 
 from collections.abc import Iterable, Mapping
+from difflib import get_close_matches
 from typing import Any, TypeAlias
 
 Problems: TypeAlias = list[str]
@@ -29,7 +30,7 @@ class Fields:
         known, silent = list(allowed), set(unlisted)
         for name in self.given:
             if name not in known and name not in silent:
-                self.problem(name, f"unknown key; known here: {listed(known)}")
+                self.problem(name, f"unknown key{near(name, known)}; known here: {listed(known)}")
 
     def section(self, name: str, allowed: Iterable[str] | None) -> "Fields":
         """An object that may be left out; empty if it is, or is something else. None allows every key."""
@@ -80,7 +81,7 @@ class Fields:
     def choice(self, name: str, options: tuple[str, ...]) -> str | None:
         value = self.text(name)
         if value is not None and value not in options:
-            self.problem(name, f"must be one of {listed(options)}, not {value!r}")
+            self.problem(name, f"must be one of {listed(options)}, not {value!r}{near(value, options)}")
             return None
         return value
 
@@ -120,3 +121,10 @@ class Fields:
 def listed(names: Iterable[str]) -> str:
     """Names as an error shows them."""
     return ", ".join(sorted(names)) or "nothing"
+
+
+def near(given: str, known: Iterable[str]) -> str:
+    """A question that names what was probably meant; empty if nothing is spelled like it."""
+    by_folded = {one.casefold().replace("-", "_"): one for one in known}
+    close = get_close_matches(given.casefold().replace("-", "_"), by_folded, n=1, cutoff=0.75)
+    return f" (did you mean {by_folded[close[0]]}?)" if close else ""

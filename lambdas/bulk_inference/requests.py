@@ -15,12 +15,12 @@ from typing import Any, Final
 from bulk_inference.errors import InvalidRequestError
 from bulk_inference.models import APIS, CONVERSE, Family, family_of
 from bulk_inference.request_chunking import parse_chunking
-from bulk_inference.request_fields import Fields, Problems, listed
-from bulk_inference.request_limits import parse_limits
+from bulk_inference.request_fields import Fields, Problems, listed, near
+from bulk_inference.request_limits import parse_limits, parse_prices
 from bulk_inference.request_output import parse_output
 from bulk_inference.request_prompt import parse_prompt
 from bulk_inference.request_source import parse_source
-from bulk_inference.spec import ModelSettings, Prompt, Settings, Source, own_scope
+from bulk_inference.spec import ModelSettings, Prices, Prompt, Settings, Source, own_scope
 
 STARTED_BY: Final = "AWS_STEP_FUNCTIONS_STARTED_BY_EXECUTION_ID"
 """Step Functions' own key, which links a nested execution to its parent in the console."""
@@ -28,7 +28,7 @@ STARTED_BY: Final = "AWS_STEP_FUNCTIONS_STARTED_BY_EXECUTION_ID"
 MODES: Final = ("auto", "batch", "sync")
 PRIORITIES: Final = ("high", "normal", "low")
 
-_SECTIONS: Final = ("run", "source", "model", "prompt", "chunking", "output", "limits")
+_SECTIONS: Final = ("run", "source", "model", "prompt", "chunking", "output", "limits", "prices")
 
 _RUN: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
 _SCOPE: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}")
@@ -50,20 +50,21 @@ class RunRequest:
     api: str
     prompt: Prompt
     limits: dict[str, Any] = field(default_factory=dict)
+    prices: Prices | None = None
+    """The request's, else the model's; None: nobody gave any."""
+    dry_run: bool = False
     digest: str = ""
     """SHA-256 (hex) of the request's JSON."""
 
 
 def parse(run: str, request: Mapping[str, Any], settings: Settings, input_bucket: str) -> RunRequest:
-    """Raises InvalidRequestError that lists every problem."""
+    """`run`: the execution's name. Raises InvalidRequestError that lists every problem."""
     problems: Problems = []
     fields = Fields(request, problems)
-    if not _RUN.fullmatch(run):
-        fields.problem(
-            "execution name", "is the run's id: a letter or digit, then up to 63 letters, digits, `_` or `-`"
-        )
     fields.only(_SECTIONS, unlisted=(STARTED_BY,))
-    given = fields.section("run", ("scope", "tenant", "mode", "priority"))
+    given = fields.section("run", ("id", "scope", "tenant", "mode", "priority", "dry_run"))
+    dry_run = given.flag("dry_run") or False
+    run = _run_id(fields, given, run, dry_run)
     tenant = _tenant(given, settings)
     scope = given.text("scope")
     resubmission = "ranges" in Fields(request, []).section("source", None)
@@ -76,7 +77,7 @@ def parse(run: str, request: Mapping[str, Any], settings: Settings, input_bucket
     prompt = parse_prompt(fields, family, api)
     parse_chunking(fields)
     parse_output(fields)
-    limits = parse_limits(fields)
+    limits, prices = parse_limits(fields), parse_prices(fields)
     if problems:
         raise InvalidRequestError(f"the request of run {run!r} has {len(problems)} problem(s): " + "; ".join(problems))
     return RunRequest(
@@ -92,6 +93,8 @@ def parse(run: str, request: Mapping[str, Any], settings: Settings, input_bucket
         api=api,
         prompt=prompt,
         limits=limits,
+        prices=prices or model.prices,
+        dry_run=dry_run,
         digest=digest(request),
     )
 
@@ -100,6 +103,22 @@ def digest(request: Mapping[str, Any]) -> str:
     """Of the request as a value: order of keys and white space do not count, nor does who started the execution."""
     own = {key: value for key, value in request.items() if key != STARTED_BY}
     return hashlib.sha256(json.dumps(own, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
+
+
+def _run_id(request: Fields, given: Fields, execution: str, dry_run: bool) -> str:
+    """An execution is named after its run, so that it is found by it. A dry run is no run, and Step Functions keeps the
+    names of executions for 90 days: it may plan a run of another name, which stays free."""
+    rule = "a letter or digit, then up to 63 letters, digits, `_` or `-`"
+    if not _RUN.fullmatch(execution):
+        request.problem("execution name", f"is the run's id: {rule}")
+    wanted = given.text("id")
+    if wanted is None:
+        return execution
+    if not _RUN.fullmatch(wanted):
+        given.problem("id", f"must be {rule}")
+    elif wanted != execution and not dry_run:
+        given.problem("id", f"must be the execution's name, {execution!r}: only a dry run may plan another run")
+    return wanted
 
 
 def _tenant(given: Fields, settings: Settings) -> str:
@@ -121,7 +140,9 @@ def _model(request: Fields, settings: Settings) -> tuple[str, ModelSettings, Fam
     model = settings.models.get(model_id)
     if model is None:
         if model_id:
-            given.problem("id", f"{model_id!r} is not among this module's models: {models}")
+            given.problem(
+                "id", f"{model_id!r} is not among this module's models{near(model_id, settings.models)}: {models}"
+            )
         return model_id, ModelSettings(model_id), family_of(model_id), api or CONVERSE
     family = family_of(model.invoke_id, model.quota_label)
     if api is not None and api not in family.apis:

@@ -38,6 +38,18 @@ class QuotaOverrides(Document):
 
 
 @dataclass(frozen=True)
+class Prices(Document):
+    """What a million tokens cost, as the user says it: none is known here."""
+
+    input_per_million: float
+    output_per_million: float
+    batch_factor: float = 1
+    """What part of the price a token of a batch job costs."""
+    currency: str = "USD"
+    """Only shown."""
+
+
+@dataclass(frozen=True)
 class ModelSettings(Document):
     """One model that this module may use."""
 
@@ -53,6 +65,8 @@ class ModelSettings(Document):
     """Whether the model takes batch jobs; None: what is known of its family."""
     tokens_per_minute: int | None = None
     overrides: QuotaOverrides = field(default_factory=QuotaOverrides)
+    prices: Prices | None = None
+    """For runs whose request gives none."""
 
 
 @dataclass(frozen=True)
@@ -65,6 +79,12 @@ class Defaults(Document):
     """What a run request may leave out."""
 
     mode: str = "auto"
+    max_records: int | None = None
+    """A larger run is refused; None: of any size."""
+    max_tokens: int | None = None
+    max_records_per_shard: int | None = None
+    """None: what the quotas allow."""
+    max_bytes_per_shard: int | None = None
     cut_bytes: int = 268_435_456
     job_concurrency: int | None = None
     infer_concurrency: int | None = None
@@ -77,6 +97,18 @@ class Defaults(Document):
 
 
 @dataclass(frozen=True)
+class Concurrency(Document):
+    """How many invocations of a function Terraform lets run at once; None: as many as the account has."""
+
+    cut_shards: int | None = None
+    infer_batch: int | None = None
+    reprocess_high: int | None = None
+    """Maximum concurrency of the event source of each lane, set on the queue."""
+    reprocess_normal: int | None = None
+    reprocess_low: int | None = None
+
+
+@dataclass(frozen=True)
 class Settings(Document):
     """The module's settings, written by Terraform."""
 
@@ -84,6 +116,7 @@ class Settings(Document):
     models: dict[str, ModelSettings]
     tenants: dict[str, TenantSettings]
     defaults: Defaults = field(default_factory=Defaults)
+    concurrency: Concurrency = field(default_factory=Concurrency)
     output_kms_key_arn: str | None = None
 
 
@@ -158,6 +191,10 @@ class Limits(Document):
     max_attempts: int
     job_timeout_hours: int
     claim_ttl_days: int
+    max_records: int | None = None
+    """Of the whole run; None: any number."""
+    max_tokens: int | None = None
+    """Input and output tokens of the whole run together, as estimated."""
 
 
 @dataclass(frozen=True)
@@ -192,6 +229,10 @@ class Estimate(Document):
     max_output_tokens: int = 0
     """0 where the request sets no maxTokens."""
     sampled_records: int = 0
+    shard_bytes: int = 0
+    """Of the rendered lines."""
+    output_tokens: int = 0
+    """What is expected, not what is possible."""
     notes: list[str] = field(default_factory=list)
     """Why mode and concurrency are as they are, one sentence each."""
 
@@ -226,6 +267,9 @@ class RunSpec(Document):
     request_digest: str
     """SHA-256 (hex) of the request: a second start of the same run must carry the same one."""
     output_kms_key_arn: str | None = None
+    prices: Prices | None = None
+    report: dict[str, Json] = field(default_factory=dict)
+    """What plan_run told of the run (plan_report.py)."""
 
 
 def _camel(name: str) -> str:
