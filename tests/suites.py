@@ -75,8 +75,8 @@ def suites(pytest_arguments: list[str]) -> list[Suite]:
         pytest("tooling", ["tests/lint", "tests/tooling"], *per_file),
         pytest("emulator", ["tests/emulator"], *per_file),
         Suite("terraform", (init, (TERRAFORM, "test", "-no-color")), terraform_counts),
-        # Each whole run keeps both cores busy already.
-        pytest("end_to_end", ["tests/end_to_end"], "-n", "0"),
+        # Whole runs wait more than they compute: three stacks, each applied by its own worker, share two cores well.
+        pytest("end_to_end", ["tests/end_to_end"], "-n", "3", "--dist", "worksteal"),
         pytest("chaos", ["tests/chaos"], "-n", "0"),
     ]
 

@@ -1,10 +1,12 @@
 """The module applied by Terraform to a local AWS, and what its users do with it: upload, start, watch, read."""
 
+import fcntl
 import json
 import subprocess
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -25,6 +27,14 @@ STAGES = {
     "Finish Run": "accounting",
 }
 """States of the pipeline that a run is in for a while, in words."""
+
+
+@contextmanager
+def _alone(what: str) -> Iterator[None]:
+    """No other process of this tree does `what` meanwhile."""
+    with (ROOT / ".build" / f"{what}.lock").open("w", encoding="utf-8") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
 
 
 class StackError(Exception):
@@ -87,7 +97,9 @@ class Stack:
 
     def apply(self) -> "Stack":
         """`terraform init` and `apply`; `outputs` then holds the module's outputs."""
-        self.terraform("init", "-input=false", "-no-color")
+        with _alone("terraform-init"):
+            # It writes the folder's lock file, which the inits of other workers write, too.
+            self.terraform("init", "-input=false", "-no-color")
         self.terraform(
             "apply", "-auto-approve", "-input=false", "-no-color", "-parallelism=30",
             self._state, f"-var-file={self._variables}",

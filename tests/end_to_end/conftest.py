@@ -1,6 +1,7 @@
-"""The module applied once to a local AWS; every test of this folder runs its own runs on it."""
+"""The module applied once per worker to a local AWS; every test of this folder runs its own runs on it."""
 
 import json
+import os
 from collections.abc import Iterator
 from typing import Any
 
@@ -15,8 +16,9 @@ QUICK = {"seconds_validating": 0.5, "seconds_scheduled": 0.5, "time_scale": 0.05
 
 @pytest.fixture(scope="session")
 def stack() -> Iterator[Stack]:
+    worker = os.environ.get("PYTEST_XDIST_WORKER", "alone")
     with LocalAws(knobs=QUICK) as aws:
-        yield Stack(aws, ROOT / ".build" / "end_to_end", {"reconcile_schedule": "rate(1 minute)"}).apply()
+        yield Stack(aws, ROOT / ".build" / f"end_to_end-{worker}", {"reconcile_schedule": "rate(1 minute)"}).apply()
 
 
 @pytest.fixture(autouse=True)
