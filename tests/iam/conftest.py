@@ -1,0 +1,29 @@
+"""Both stacks planned once."""
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from tests.iam.rendered import Rendered, plan
+from tests.local_aws import LocalAws
+
+NAMES = ("made", "brought")
+
+
+@pytest.fixture(scope="session")
+def stacks() -> Iterator[dict[str, Rendered]]:
+    """By name: `made` (the module makes everything) and `brought` (a platform team brings what it can)."""
+    with LocalAws() as aws, ThreadPoolExecutor(len(NAMES)) as pool:
+        yield dict(zip(NAMES, pool.map(lambda name: plan(aws, name), NAMES), strict=True))
+
+
+@pytest.fixture(params=NAMES)
+def rendered(request: pytest.FixtureRequest, stacks: dict[str, Rendered]) -> Rendered:
+    return stacks[request.param]
+
+
+@pytest.fixture
+def brought(stacks: dict[str, Rendered]) -> Rendered:
+    """The stack whose policies are all known at plan: its key is brought."""
+    return stacks["brought"]
