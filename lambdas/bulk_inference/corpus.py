@@ -6,8 +6,9 @@ from itertools import chain
 from typing import Final, Protocol
 
 from bulk_inference.errors import InvalidRequestError
-from bulk_inference.lines import Line, first_byte, lines_of_range
+from bulk_inference.lines import first_byte, lines_of_range
 from bulk_inference.planning import ObjectInfo, Part, is_corpus_object, refuse_compressed
+from bulk_inference.rows import Row
 from bulk_inference.spec import Source
 
 _TAIL_SEGMENT: Final = 256 * 1024
@@ -69,7 +70,7 @@ class Corpus:
             )
 
 
-def part_lines(bucket: CorpusBucket, part: Part, max_line_bytes: int, *, small: bool = False) -> Iterator[Line]:
+def part_lines(bucket: CorpusBucket, part: Part, max_line_bytes: int, *, small: bool = False) -> Iterator[Row]:
     """Lines that begin in the part, read as it was planned: an object that has changed is an InvalidRequestError.
 
     `small`: fetch little at a time, for a caller that stops early.

@@ -1,4 +1,4 @@
-"""One cut of a corpus to shard pieces: a stream of lines in, pieces, their index and rejected lines out.
+"""One cut of a corpus to shard pieces: a stream of rows in, pieces, their index and rejected rows out.
 
 Nothing here touches a store: sinks do. The same cut and the same claims make the same bytes under the same names, so
 that a retry overwrites what a dead invocation left. Memory: the piece's set of ids (at most `max_records_per_shard`)
@@ -11,9 +11,9 @@ from dataclasses import dataclass, field
 from typing import Any, Final, Protocol
 
 from bulk_inference.errors import InvalidRequestError
-from bulk_inference.lines import Line
 from bulk_inference.planning import Cut, Part
-from bulk_inference.records import DUPLICATE, Record, RecordReader, RejectedLineError, too_large
+from bulk_inference.records import DUPLICATE, Record, RecordReader
+from bulk_inference.rows import RejectedLineError, Row, source_json
 
 LOOKUP_RECORDS: Final = 100
 """Keys in one BatchGetItem."""
@@ -72,13 +72,12 @@ class CutCount:
 def cut_records(
     cut: Cut,
     bucket: str,
-    lines_of: Callable[[Part], Iterable[Line]],
+    rows_of: Callable[[Part], Iterable[Row]],
     reader: RecordReader,
     sinks: Sinks,
     *,
     max_records: int,
     max_bytes: int,
-    max_line_bytes: int,
     claimed_elsewhere: ClaimedElsewhere | None = None,
 ) -> CutCount:
     """Reads every part of `cut` (objects of `bucket`) and writes its records to pieces of at most `max_records` lines
@@ -87,36 +86,35 @@ def cut_records(
     pieces = _Pieces(cut.cut, sinks, max_records, max_bytes)
     waiting = _Waiting(pieces, claimed_elsewhere) if claimed_elsewhere else None
 
-    def refuse(part: Part, line: Line, error: RejectedLineError, record_id: str | None) -> None:
-        sinks.write_failure(_failure_line(bucket, part, line, error, record_id))
+    def refuse(part: Part, row: Row, error: RejectedLineError, record_id: str | None) -> None:
+        sinks.write_failure(_failure_line(bucket, part, row, error, record_id))
 
     for part in cut.parts:
-        key = json.dumps(part.key, ensure_ascii=False)
-        for line in lines_of(part):
-            if line.data is not None and (not line.data or line.data.isspace()):
+        for row in rows_of(part):
+            if row.is_blank:
                 continue
-            count.read += 1
             try:
-                if line.data is None:
-                    raise too_large(line.length, max_line_bytes)
-                record = reader.read(line.data)
+                records = reader.read_row(row)
             except RejectedLineError as error:
+                count.read += 1
                 count.rejected += 1
-                refuse(part, line, error, None)
+                refuse(part, row, error, None)
                 continue
-            if record.record_id in pieces.ids or (waiting and record.record_id in waiting.ids):
-                count.duplicate += 1
-                name = record.original_id or record.record_id
-                refuse(part, line, RejectedLineError(DUPLICATE, "recordId: an earlier line of this piece has it"), name)
-                continue
-            source = f'{{"key":{key},"offset":{line.offset},"length":{line.length}}}'
-            if waiting is None:
-                pieces.write(record, source)
-                count.accepted += 1
-            else:
-                landed, new = waiting.add(record, source)
-                count.duplicate += landed
-                count.accepted += new
+            source = source_json(part.key, row)
+            for record in records:
+                count.read += 1
+                if record.record_id in pieces.ids or (waiting and record.record_id in waiting.ids):
+                    count.duplicate += 1
+                    name = record.original_id or record.record_id
+                    again = RejectedLineError(DUPLICATE, "recordId: an earlier line of this piece has it")
+                    refuse(part, row, again, name)
+                elif waiting is None:
+                    pieces.write(record, source)
+                    count.accepted += 1
+                else:
+                    landed, new = waiting.add(record, source)
+                    count.duplicate += landed
+                    count.accepted += new
     if waiting is not None:
         landed, new = waiting.flush()
         count.duplicate += landed
@@ -198,7 +196,7 @@ class _Waiting:
 
 
 def index_line(record: Record, piece: str, offset: int, length: int, source: str) -> str:
-    """One pointer: where the record's shard line lies, and (JSON text `source`) which corpus line it was.
+    """One pointer: where the record's shard line lies, and (JSON text `source`) which corpus row it was.
 
     Written out by hand, as it is once per record: the ids of a record and a piece need no escaping.
     """
@@ -207,32 +205,33 @@ def index_line(record: Record, piece: str, offset: int, length: int, source: str
         extra = f',"id":{json.dumps(record.original_id, ensure_ascii=False)}'
     if record.sequence is not None:
         extra += f',"sequence":{json.dumps(record.sequence, ensure_ascii=False)}'
+    if record.carry is not None:
+        extra += f',"carry":{record.carry}'
     return (
         f'{{"recordId":"{record.record_id}","shard":"{piece}","offset":{offset},"length":{length}{extra}'
         f',"source":{source}}}'
     )
 
 
-def _failure_line(bucket: str, part: Part, line: Line, error: RejectedLineError, record_id: str | None) -> bytes:
-    where = f"line {line.number}" if part.start == 0 else f"line {line.number} after byte {part.start}"
+def _failure_line(bucket: str, part: Part, row: Row, error: RejectedLineError, record_id: str | None) -> bytes:
     failure = {
         "recordId": record_id,
         "errorClass": error.error_class,
         "errorCode": "DuplicateLine" if error.error_class == DUPLICATE else "RejectedLine",
-        "errorMessage": f"{where}: {error.message}",
+        "errorMessage": f"{row.where(part.start)}: {error.message}",
         "attempt": 0,
-        "source": {"bucket": bucket, "key": part.key, "offset": line.offset, "length": line.length},
+        "source": {"bucket": bucket, **json.loads(source_json(part.key, row))},
     }
     return json.dumps(failure, ensure_ascii=False, separators=(",", ":")).encode() + b"\n"
 
 
-def sample_records(lines: Iterable[Line], reader: RecordReader) -> Iterator[tuple[Line, Record | RejectedLineError]]:
-    """What the first lines of a corpus become, blank ones left out: for the canary and the estimate."""
-    for line in lines:
-        if line.data is None:
-            yield line, too_large(line.length, line.length - 1)
-        elif line.data and not line.data.isspace():
+def sample_records(
+    rows: Iterable[Row], reader: RecordReader
+) -> Iterator[tuple[Row, Sequence[Record] | RejectedLineError]]:
+    """What the first rows of a corpus become, blank ones left out: for the canary and the estimate."""
+    for row in rows:
+        if not row.is_blank:
             try:
-                yield line, reader.read(line.data)
+                yield row, reader.read_row(row)
             except RejectedLineError as error:
-                yield line, error
+                yield row, error

@@ -5,25 +5,16 @@ lines that *begin* inside it, so that any cut of an object into ranges gives eac
 """
 
 from collections.abc import Iterable, Iterator
-from typing import Final, NamedTuple
+from typing import Final
+
+from bulk_inference.rows import Row
 
 BOM: Final = b"\xef\xbb\xbf"
 _WINDOW: Final = 1024 * 1024
 """Bytes split at a time: bounds the list of lines, whatever the size of the chunks that come in."""
 
 
-class Line(NamedTuple):
-    number: int
-    """1-based within the range."""
-    offset: int
-    """Byte offset in the object of the line's first byte, after a byte order mark."""
-    length: int
-    """Bytes, without the line's end (LF or CRLF)."""
-    data: bytes | None
-    """The line without its end; None if it is longer than the limit (its bytes were skipped, not kept)."""
-
-
-def lines_of_range(chunks: Iterable[bytes], start: int, end: int, max_line_bytes: int) -> Iterator[Line]:
+def lines_of_range(chunks: Iterable[bytes], start: int, end: int, max_line_bytes: int) -> Iterator[Row]:
     """Lines that begin in [start, end), in order; the empty last line of an object that ends in LF is none.
 
     `chunks` are the object's bytes from `first_byte(start)` on, to the object's end if need be: reading stops with the
@@ -44,7 +35,7 @@ def lines_of_range(chunks: Iterable[bytes], start: int, end: int, max_line_bytes
             position, length, data = len(BOM), length - len(BOM), data[len(BOM) :]
         if data is not None and data.endswith(b"\r"):
             length, data = length - 1, data[:-1]
-        yield Line(number, position, length, data)
+        yield Row(number, position, length, data)
         if next_line >= end:
             # Do not wait for the bytes of a line that is another range's.
             return

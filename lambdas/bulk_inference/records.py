@@ -1,50 +1,52 @@
-"""The record contract: one corpus line becomes a shard line `{"recordId", "modelInput"}`, or is rejected by name.
+"""The record contract: one corpus row becomes a shard line `{"recordId", "modelInput"}`, or is rejected by name.
 
-A line that holds `modelInput` is in record form already and passes byte for byte; any other object is rendered by the
-run's template. JSON is read as RFC 8259 has it, strictly: NaN and Infinity, a key twice in one object and half a
+A JSON line that holds `modelInput` is in record form already and passes byte for byte; everything else is rendered by
+the run's template. JSON is read as RFC 8259 has it, strictly: NaN and Infinity, a key twice in one object and half a
 surrogate pair are refused, because the readers downstream would not agree on what they mean.
 """
 
 import json
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from hashlib import sha256
+from math import isfinite
 from typing import Any, Final, NamedTuple
 
 from bulk_inference.rendering import EmptyPromptError, MissingFieldError, Renderer
+from bulk_inference.rows import TOO_LARGE as TOO_LARGE
+from bulk_inference.rows import UNDECODABLE, Row
+from bulk_inference.rows import RejectedLineError as RejectedLineError
+from bulk_inference.rows import too_large as too_large
 
 NOT_JSON: Final = "not_json"
 NOT_OBJECT: Final = "not_object"
 DUPLICATE_KEY: Final = "duplicate_key"
 LONE_SURROGATE: Final = "lone_surrogate"
-TOO_LARGE: Final = "too_large"
 MISSING_FIELD: Final = "missing_field"
 EMPTY_PROMPT: Final = "empty_prompt"
 ILLEGAL_MODEL_INPUT: Final = "illegal_model_input"
 ILLEGAL_RECORD_ID: Final = "illegal_record_id"
 ILLEGAL_SEQUENCE: Final = "illegal_sequence"
+ILLEGAL_CARRY: Final = "illegal_carry"
 DUPLICATE: Final = "duplicate"
-"""Error classes of lines that do not become records."""
+"""Error classes of rows that do not become records; those of single formats stand in rows.py."""
 
 MAX_RECORD_ID_BYTES: Final = 1024
 """UTF-8 bytes: leaves room for the scope in the ledger's partition key (2,048 bytes)."""
 
 MAX_SEQUENCE: Final = 256
 
+MAX_CARRY_BYTES: Final = 2048
+"""UTF-8 bytes of the carried fields of one record, as JSON. They ride in its pointer, of which a state input of 256 KiB
+and a queue message must hold several."""
+
 _SAFE_ID: Final = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _OURS: Final = re.compile(r"(?:id|line)-[0-9a-f]{40}")
 """Form of the ids made here. A caller's id of this form is aliased like an unsafe one, so that none can collide."""
 
+_WHOLE: Final = re.compile(r"-?[0-9]{1,18}")
+
 _SURROGATE_ESCAPE: Final = re.compile(rb"\\u[dD][89a-fA-F]")
-
-
-class RejectedLineError(Exception):
-    """A line that is no record: its error class and a message that names field and rule, never the line's text."""
-
-    def __init__(self, error_class: str, message: str) -> None:
-        super().__init__(message)
-        self.error_class = error_class
-        self.message = message
 
 
 class Record(NamedTuple):
@@ -55,33 +57,88 @@ class Record(NamedTuple):
     original_id: str | None = None
     """The caller's id where it travels under an alias."""
     sequence: Any = None
+    carry: str | None = None
+    """Fields that go through to the result, as a JSON object."""
 
 
 class RecordReader:
-    """Lines of one run to records. Raises RejectedLineError for each line that is none."""
+    """Rows of one run to records. Raises RejectedLineError for each row that is none."""
 
     def __init__(
-        self, *, id_field: str | None, sequence_field: str | None, renderer: Renderer | None, max_line_bytes: int
+        self,
+        *,
+        id_field: str | None,
+        sequence_field: str | None,
+        renderer: Renderer | None,
+        max_line_bytes: int,
+        carry: Sequence[str] = (),
+        untyped: bool = False,
     ) -> None:
+        """`untyped`: fields are texts all (CSV), so that a sequence of digits counts as a number."""
         self._id_field = id_field
         self._sequence_field = sequence_field
         self._renderer = renderer
         self._max_line_bytes = max_line_bytes
+        self._carry = carry
+        self._untyped = untyped
+
+    def read_row(self, row: Row) -> Sequence[Record]:
+        """What one row becomes. Rows that are blank are none of this function's."""
+        if row.refusal is not None:
+            raise row.refusal
+        if row.data is not None:
+            return (self.read(row.data),)
+        if row.fields is None:
+            raise too_large(row.length, self._max_line_bytes, "the line" if row.kind == "line" else "it")
+        return (self.read_fields(row.fields),)
 
     def read(self, line: bytes) -> Record:
         """`line` is not blank and holds no line end."""
         fields = parse_object(line)
-        sequence = fields.get(self._sequence_field) if self._sequence_field is not None else None
-        if sequence is not None and not _is_sequence(sequence):
+        sequence, carry = self._sequence(fields), self._carried(fields)
+        if "modelInput" in fields:
+            return self._pass_through(line.strip(b" \t\r"), fields, sequence, carry)
+        original = self._given_id(fields)
+        record_id, alias_of = _record_id(original, line.strip(b" \t\r") if original is None else b"")
+        return Record(record_id, self._render(record_id, fields), alias_of, sequence, carry)
+
+    def read_fields(self, fields: Mapping[str, Any]) -> Record:
+        """A row of a format that has fields, not lines. Without an id, its recordId is a hash of all its fields."""
+        sequence, carry = self._sequence(fields), self._carried(fields)
+        original = self._given_id(fields)
+        content = b"" if original is not None else _encoded(fields, for_hash=True)
+        record_id, alias_of = _record_id(original, content)
+        return Record(record_id, self._render(record_id, fields), alias_of, sequence, carry)
+
+    def _sequence(self, fields: Mapping[str, Any]) -> Any:
+        value = fields.get(self._sequence_field) if self._sequence_field is not None else None
+        if value is None:
+            return None
+        if self._untyped and isinstance(value, str):
+            if not value:
+                return None
+            if _WHOLE.fullmatch(value):
+                return int(value)
+        if not _is_sequence(value):
             raise RejectedLineError(
                 ILLEGAL_SEQUENCE,
                 f"field {self._sequence_field!r}: must be a number or a string of up to {MAX_SEQUENCE} characters",
             )
-        if "modelInput" in fields:
-            return self._pass_through(line.strip(b" \t\r"), fields, sequence)
-        return self._render(line, fields, sequence)
+        return value
 
-    def _pass_through(self, line: bytes, fields: Mapping[str, Any], sequence: Any) -> Record:
+    def _carried(self, fields: Mapping[str, Any]) -> str | None:
+        if not self._carry:
+            return None
+        carried = {name: fields[name] for name in self._carry if name in fields}
+        text = _encoded(carried)
+        if len(text) > MAX_CARRY_BYTES:
+            raise RejectedLineError(
+                ILLEGAL_CARRY,
+                f"source.carry: the fields have {len(text)} bytes, more than the {MAX_CARRY_BYTES} of a pointer",
+            )
+        return text.decode() if carried else None
+
+    def _pass_through(self, line: bytes, fields: Mapping[str, Any], sequence: Any, carry: str | None) -> Record:
         model_input = fields["modelInput"]
         if not isinstance(model_input, dict):
             raise RejectedLineError(ILLEGAL_MODEL_INPUT, "modelInput: must be an object (the model's request body)")
@@ -91,14 +148,13 @@ class RecordReader:
         original = _id_text("recordId", given) if given is not None else None
         record_id, alias_of = _record_id(original, line)
         if record_id == given and len(fields) == 2:
-            return Record(record_id, line, None, sequence)
+            return Record(record_id, line, None, sequence, carry)
         # Written anew: Bedrock promises nothing about further keys, and the id may be another than the given one.
         body = json.dumps(model_input, ensure_ascii=False, separators=(",", ":"))
-        return Record(record_id, self._shard_line(record_id, body), alias_of, sequence)
+        return Record(record_id, self._shard_line(record_id, body), alias_of, sequence, carry)
 
-    def _render(self, line: bytes, fields: Mapping[str, Any], sequence: Any) -> Record:
-        original = self._given_id(fields)
-        record_id, alias_of = _record_id(original, line)
+    def _render(self, record_id: str, fields: Mapping[str, Any]) -> bytes:
+        """The shard line."""
         if self._renderer is None:
             raise RejectedLineError(
                 MISSING_FIELD, "modelInput: missing, and the run has no prompt.template to render the line with"
@@ -111,7 +167,7 @@ class RecordReader:
             ) from None
         except EmptyPromptError:
             raise RejectedLineError(EMPTY_PROMPT, "the rendered prompt is blank, which no model takes") from None
-        return Record(record_id, self._shard_line(record_id, body), alias_of, sequence)
+        return self._shard_line(record_id, body)
 
     def _given_id(self, fields: Mapping[str, Any]) -> str | None:
         if self._id_field is not None:
@@ -133,17 +189,13 @@ class RecordReader:
         return line
 
 
-def too_large(length: int, limit: int, what: str = "the line") -> RejectedLineError:
-    return RejectedLineError(TOO_LARGE, f"{what} has {length} bytes, more than the {limit} allowed for one record")
-
-
 def parse_object(line: bytes) -> dict[str, Any]:
     """One JSON object, strictly. Raises RejectedLineError: not_json, not_object, duplicate_key, lone_surrogate."""
     try:
         text = line.decode().strip(" \t\r")
         value, end = _DECODE(text)
     except UnicodeDecodeError as error:
-        raise RejectedLineError(NOT_JSON, f"not UTF-8: byte {error.start} of the line") from None
+        raise RejectedLineError(UNDECODABLE, f"not UTF-8: byte {error.start} of the line") from None
     except json.JSONDecodeError as error:
         raise RejectedLineError(NOT_JSON, f"no JSON: {error.msg} at character {error.pos + 1}") from None
     except RecursionError:
@@ -163,13 +215,26 @@ def parse_object(line: bytes) -> dict[str, Any]:
 def _is_sequence(value: Any) -> bool:
     if isinstance(value, str):
         return len(value) <= MAX_SEQUENCE
-    return isinstance(value, (int, float)) and not isinstance(value, bool)
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and isfinite(value)
 
 
-def _record_id(original: str | None, line: bytes) -> tuple[str, str | None]:
+def _encoded(fields: Mapping[str, Any], *, for_hash: bool = False) -> bytes:
+    """JSON, UTF-8. Raises RejectedLineError for what JSON or UTF-8 cannot hold; a hash may hold NaN."""
+    try:
+        text = json.dumps(fields, ensure_ascii=False, separators=(",", ":"), sort_keys=for_hash, allow_nan=for_hash)
+        return text.encode()
+    except UnicodeEncodeError:
+        raise RejectedLineError(LONE_SURROGATE, "half of a surrogate pair: no Unicode text holds that") from None
+    except ValueError:
+        raise RejectedLineError(
+            ILLEGAL_CARRY, "source.carry: NaN and infinities are no JSON, so that no result can carry them"
+        ) from None
+
+
+def _record_id(original: str | None, content: bytes) -> tuple[str, str | None]:
     """The id to use, and the caller's where it is another one."""
     if original is None:
-        return "line-" + sha256(line.strip(b" \t\r")).hexdigest()[:40], None
+        return "line-" + sha256(content).hexdigest()[:40], None
     if _SAFE_ID.fullmatch(original) and not _OURS.fullmatch(original):
         return original, None
     return "id-" + sha256(original.encode()).hexdigest()[:40], original

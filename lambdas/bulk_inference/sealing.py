@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from bulk_inference.cutting import PieceCount, PieceSink
 from bulk_inference.errors import InvalidRequestError
-from bulk_inference.lines import Line
+from bulk_inference.rows import Row
 
 MERGE_BYTES: Final = 4_000_000_000
 """Copied in one seal, at most: about a minute's work. Beyond it, small pieces that are legal stay alone."""
@@ -102,7 +102,7 @@ def _groups(pieces: Iterable[PieceCount], max_records: int, max_bytes: int) -> l
     return groups
 
 
-def merge(name: str, sources: Iterable[tuple[Iterable[Line], Iterable[Line]]], sink: PieceSink) -> Merged:
+def merge(name: str, sources: Iterable[tuple[Iterable[Row], Iterable[Row]]], sink: PieceSink) -> Merged:
     """Copies pieces, each a pair of its shard lines and its index lines, into one. A recordId that an earlier piece
     brought is left out, because a job must not hold it twice. The sink is left open for the caller to close.
 

@@ -9,13 +9,14 @@ from bulk_inference import claims, sealing
 from bulk_inference.corpus import CorpusBucket, part_lines
 from bulk_inference.cutting import ClaimedElsewhere, PieceCount, PieceSink, cut_records
 from bulk_inference.errors import InvalidRequestError
-from bulk_inference.lines import Line, lines_of_range
+from bulk_inference.lines import lines_of_range
 from bulk_inference.models import family_named
 from bulk_inference.places import Places
 from bulk_inference.planning import Cut
 from bulk_inference.ports import Bucket, Executions, Runs, Writer
 from bulk_inference.records import RecordReader
 from bulk_inference.rendering import Renderer
+from bulk_inference.rows import Row
 from bulk_inference.runs import CUTS, Item, cut_sk, run_pk, shard_sk
 from bulk_inference.spec import RunSpec, own_scope
 from bulk_inference.standing import Rivals
@@ -78,7 +79,6 @@ def cut_run(run: str, tenant: str, cut: Cut, world: CutWorld) -> dict[str, Any]:
             files,
             max_records=spec.limits.max_records_per_shard,
             max_bytes=spec.limits.max_bytes_per_shard,
-            max_line_bytes=spec.limits.max_line_bytes,
             claimed_elsewhere=_claimed_elsewhere(spec, world),
         )
     item = {
@@ -252,7 +252,7 @@ def seal_run(run: str, tenant: str, world: SealWorld) -> dict[str, Any]:
 
 
 def _merge(name: str, group: Sequence[PieceCount], bucket: Bucket, places: Places) -> sealing.Merged:
-    def lines(key: str) -> Iterator[Line]:
+    def lines(key: str) -> Iterator[Row]:
         # Nothing that a run writes itself is longer than it may be: no limit but the object's end.
         return lines_of_range(bucket.read(key), 0, _NO_END, _NO_END)
 

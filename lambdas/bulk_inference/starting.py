@@ -172,6 +172,8 @@ def _draw_up(request: RunRequest, execution_arn: str, places: Places, world: Sta
         created_at=datetime.fromtimestamp(world.now, UTC).isoformat(timespec="seconds"),
         request_digest=request.digest,
         output_kms_key_arn=settings.output_kms_key_arn,
+        job_vpc=settings.job_vpc,
+        job_tags=settings.job_tags,
     )
 
 
@@ -240,11 +242,11 @@ def _sample(bucket: CorpusBucket, cut: Cut | None, reader: RecordReader) -> tupl
         for line, found in sample_records(part_lines(bucket, part, planning.MAX_LINE_BYTES, small=True), reader):
             lines += 1
             size += line.length + 1
-            if isinstance(found, Record):
-                records.append(found)
-                tokens += estimate_tokens(found.line.decode())
-            else:
+            if isinstance(found, RejectedLineError):
                 refusal = refusal or found
+            else:
+                records.extend(found)
+                tokens += sum(estimate_tokens(record.line.decode()) for record in found)
             if lines >= SAMPLE_LINES or size >= SAMPLE_BYTES:
                 break
         if lines >= SAMPLE_LINES or size >= SAMPLE_BYTES:

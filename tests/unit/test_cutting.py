@@ -11,11 +11,12 @@ from hypothesis import strategies as st
 from bulk_inference import cutting
 from bulk_inference.cutting import CutCount, cut_records
 from bulk_inference.errors import InvalidRequestError
-from bulk_inference.lines import Line, lines_of_range
+from bulk_inference.lines import lines_of_range
 from bulk_inference.models import family_named
 from bulk_inference.planning import Cut, Part
 from bulk_inference.records import RecordReader
 from bulk_inference.rendering import Renderer
+from bulk_inference.rows import Row
 from bulk_inference.spec import Prompt
 
 MAX_LINE = 400
@@ -77,18 +78,17 @@ def cut(
         max_line_bytes=MAX_LINE,
     )
 
-    def lines_of(part: Part) -> Iterable[Line]:
+    def rows_of(part: Part) -> Iterable[Row]:
         return lines_of_range([data], part.start, part.end, MAX_LINE)
 
     count = cut_records(
         Cut("00007", [Part("t/corpus/a.jsonl", 0, len(data), len(data), "e")]),
         "corpus-bucket",
-        lines_of,
+        rows_of,
         reader,
         files,
         max_records=max_records,
         max_bytes=max_bytes,
-        max_line_bytes=MAX_LINE,
         claimed_elsewhere=claimed,
     )
     return count, files
@@ -192,7 +192,6 @@ def test_a_range_in_mid_object_says_from_where_its_lines_count() -> None:
         files,
         max_records=5,
         max_bytes=500,
-        max_line_bytes=MAX_LINE,
     )
     assert [one["errorMessage"].partition(":")[0] for one in files.failed] == [
         "line 1 after byte 3",

@@ -7,7 +7,8 @@ from itertools import pairwise
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from bulk_inference.lines import BOM, Line, first_byte, lines_of_range
+from bulk_inference.lines import BOM, first_byte, lines_of_range
+from bulk_inference.rows import Row
 
 NO_LIMIT = 1 << 30
 
@@ -22,7 +23,7 @@ def chunks_of(data: bytes, size: int) -> Iterator[bytes]:
     return (data[at : at + size] for at in range(0, len(data), size))
 
 
-def read(data: bytes, start: int, end: int, *, chunk: int = 7, limit: int = NO_LIMIT) -> list[Line]:
+def read(data: bytes, start: int, end: int, *, chunk: int = 7, limit: int = NO_LIMIT) -> list[Row]:
     return list(lines_of_range(chunks_of(data[first_byte(start) :], chunk), start, end, limit))
 
 

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from bulk_inference import sealing
 from bulk_inference.cutting import PieceCount
 from bulk_inference.errors import InvalidRequestError
-from bulk_inference.lines import Line, lines_of_range
+from bulk_inference.lines import lines_of_range
+from bulk_inference.rows import Row
 from bulk_inference.sealing import merge, require_all_cuts, seal
 
 LIMITS: Any = {"min_records": 10, "max_records": 100, "max_bytes": 5000}
@@ -80,11 +81,11 @@ class Sink:
         """Nothing to make visible."""
 
 
-def lines(text: bytes) -> list[Line]:
+def lines(text: bytes) -> list[Row]:
     return list(lines_of_range([text], 0, len(text), 1 << 30))
 
 
-def source(piece_name: str, ids: str) -> tuple[list[Line], list[Line]]:
+def source(piece_name: str, ids: str) -> tuple[list[Row], list[Row]]:
     shard = index = b""
     for record_id in ids:
         line = json.dumps({"recordId": record_id, "modelInput": {"from": piece_name, "ü": "\u2028"}}).encode()
