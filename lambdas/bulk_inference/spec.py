@@ -70,8 +70,50 @@ class ModelSettings(Document):
 
 
 @dataclass(frozen=True)
+class TenantDefaults(Document):
+    """What a tenant's requests may leave out; None: as the module's defaults have it."""
+
+    mode: str | None = None
+    priority: str | None = None
+    cut_bytes: int | None = None
+    job_concurrency: int | None = None
+    infer_concurrency: int | None = None
+    items_per_batch: int | None = None
+    tolerated_failure_percentage: float | None = None
+    canary_records: int | None = None
+    job_timeout_hours: int | None = None
+    max_attempts: int | None = None
+
+
+@dataclass(frozen=True)
 class TenantSettings(Document):
     batch_role_arn: str
+    models: list[str] | None = None
+    """Those that its runs may use; None: all of the module's."""
+    priorities: list[str] | None = None
+    max_records: int | None = None
+    """Of one run, as are the next three; None: no ceiling."""
+    max_tokens: int | None = None
+    job_concurrency: int | None = None
+    infer_concurrency: int | None = None
+    defaults: TenantDefaults = field(default_factory=TenantDefaults)
+
+
+@dataclass(frozen=True)
+class SourceBucket(Document):
+    """A bucket besides the input bucket that corpora may lie in."""
+
+    prefix: str = ""
+    tenants: list[str] | None = None
+    """Whose runs may read it; None: everybody's."""
+
+
+@dataclass(frozen=True)
+class JobVpc(Document):
+    """Network through which Bedrock reads and writes a job's files."""
+
+    subnet_ids: list[str]
+    security_group_ids: list[str]
 
 
 @dataclass(frozen=True)
@@ -118,6 +160,10 @@ class Settings(Document):
     defaults: Defaults = field(default_factory=Defaults)
     concurrency: Concurrency = field(default_factory=Concurrency)
     output_kms_key_arn: str | None = None
+    source_buckets: dict[str, SourceBucket] = field(default_factory=dict)
+    job_vpc: JobVpc | None = None
+    job_tags: dict[str, str] = field(default_factory=dict)
+    """Of every batch job, besides those that tell its run."""
 
 
 @dataclass(frozen=True)
@@ -156,6 +202,35 @@ class Prompt(Document):
     system: str | None = None
     inference: dict[str, Json] = field(default_factory=dict)
     """Converse's inferenceConfig: maxTokens, temperature, topP, stopSequences."""
+
+
+@dataclass(frozen=True)
+class Chunking(Document):
+    """How a long document becomes several records."""
+
+    field: str
+    """Field of the row that holds the document's text."""
+    by: str
+    """`characters` or `tokens` (estimated)."""
+    size: int
+    """Of a chunk, at most, its overlap included."""
+    overlap: int = 0
+
+
+@dataclass(frozen=True)
+class Recombine(Document):
+    """How the results of a document's chunks become one."""
+
+    method: str
+    """`concat`, `merge_json` or `reduce`."""
+    separator: str = "\n\n"
+    """Between texts: of concat, and of the parts in a reduce prompt."""
+    keys: list[str] = field(default_factory=lambda: ["id", "name"])
+    """Of merge_json: fields by which entities of a list are known as the same, the surest first."""
+    prompt: Prompt = field(default_factory=Prompt)
+    """Of reduce."""
+    size: int = 0
+    """Of reduce: what of the parts one prompt takes, in the unit of the chunking."""
 
 
 @dataclass(frozen=True)
@@ -267,6 +342,8 @@ class RunSpec(Document):
     request_digest: str
     """SHA-256 (hex) of the request: a second start of the same run must carry the same one."""
     output_kms_key_arn: str | None = None
+    job_vpc: JobVpc | None = None
+    job_tags: dict[str, str] = field(default_factory=dict)
     prices: Prices | None = None
     report: dict[str, Json] = field(default_factory=dict)
     """What plan_run told of the run (plan_report.py)."""
