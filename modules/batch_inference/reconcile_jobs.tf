@@ -176,8 +176,8 @@ data "aws_iam_policy_document" "reconcile_jobs" {
 
   statement {
     sid       = "WriteManifestAndReport"
-    actions   = ["s3:PutObject", "s3:AbortMultipartUpload"]
-    resources = ["${local.output}/*/runs/*"]
+    actions   = ["s3:PutObject"]
+    resources = ["${local.output}/*/runs/*/manifest.json", "${local.output}/*/runs/*/report.html"]
   }
 
   # A run whose end nobody heard of is closed from here.

@@ -174,8 +174,8 @@ data "aws_iam_policy_document" "stop_run" {
 
   statement {
     sid       = "WriteManifestAndReport"
-    actions   = ["s3:PutObject", "s3:AbortMultipartUpload"]
-    resources = ["${local.output}/*/runs/*"]
+    actions   = ["s3:PutObject"]
+    resources = ["${local.output}/*/runs/*/manifest.json", "${local.output}/*/runs/*/report.html"]
   }
 }
 
