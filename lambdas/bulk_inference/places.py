@@ -48,6 +48,29 @@ class Places:
         return f"{self.root}index/{piece}.jsonl"
 
     @property
+    def pool(self) -> str:
+        """Prefix of what the intake writes for this run: not below `root`, where no corpus may lie."""
+        return f"{self.tenant}/intake/{self.run}/"
+
+    def pool_chunk(self, chunk: str) -> str:
+        """JSONL, documents that came into the pool together, as corpus lines."""
+        return f"{self.pool}chunks/{chunk}.jsonl"
+
+    @property
+    def pool_request(self) -> str:
+        """The stored prompt as it was when the pool was opened: the run's request but for its source."""
+        return f"{self.pool}request.json"
+
+    @property
+    def pool_corpus(self) -> str:
+        """JSONL, all documents of a closed pool: the corpus of its run."""
+        return f"{self.pool}corpus.jsonl"
+
+    def document(self, cut: str) -> str:
+        """One line: a document that is inferred at once, the corpus of a cut of its own."""
+        return f"{self.pool}documents/{cut}.jsonl"
+
+    @property
     def sync_prefix(self) -> str:
         return f"{self.root}sync/"
 

@@ -70,6 +70,27 @@ class Runs(Protocol):
     def query(self, pk: str, sk_prefix: str = "") -> Iterator[Item]: ...
 
 
+class Intake(Runs, Protocol):
+    """The runs table as the intake needs it: several items at once, and counters."""
+
+    def put_all(self, puts: Sequence["ConditionalPut"]) -> bool:
+        """Writes all items or none: False if one of the conditions does not hold. At most 100 items."""
+        ...
+
+    def add(self, pk: str, sk: str, numbers: Mapping[str, int], values: Mapping[str, Any]) -> None:
+        """Adds to counters of an item, made new if there was none, and sets `values`. Not safe to repeat."""
+        ...
+
+
+@dataclass(frozen=True)
+class ConditionalPut:
+    """One item of a put_all: written if `attribute` of the stored item equals `expected`; None expects no item."""
+
+    item: Item
+    attribute: str
+    expected: str | int | None
+
+
 class BatchJobs(Protocol):
     """Bedrock's control plane for batch jobs."""
 

@@ -16,6 +16,10 @@
 | `OPEN` | `JOB#{jobName}` | submit_job; deleted when the token is answered |
 | `LIVE` | `{run}` | plan_run; deleted when the run is closed |
 | `QUOTA#{model}` | `QUOTA` | plan_run: quotas, cached for a day |
+| `DOCUMENT#{tenant}/{scope}#{id}` | `DOCUMENT` | the intake: what has become of one document that came alone |
+| `SLOTS` | `{tenant}/{priority}/{hash}` | the intake: the pool that is open for documents of one kind |
+| `POOLS` | `{run}` | the intake: a pool that is closed, and so a run; a window of urgent documents |
+| `POOL#{run}` | `CHUNK#{hash}`, `TALLY` | the intake: documents that came into the pool together; counts of a window |
 
 TTL attribute of every item: `expires_at`, epoch seconds.
 """
@@ -38,6 +42,11 @@ JOB: Final = "JOB"
 OPEN: Final = "OPEN"
 QUOTA: Final = "QUOTA"
 LIVE: Final = "LIVE"
+DOCUMENT: Final = "DOCUMENT"
+SLOTS: Final = "SLOTS"
+POOLS: Final = "POOLS"
+CHUNKS: Final = "CHUNK#"
+TALLY: Final = "TALLY"
 
 
 def run_pk(run: str) -> str:
@@ -67,6 +76,19 @@ def resubmission_sk(run: str) -> str:
 def job_key(job_name: str) -> str:
     """Partition key of a job's own item, and sort key of its item below OPEN."""
     return f"{JOBS}{job_name}"
+
+
+def document_pk(tenant: str, scope: str, document: str) -> str:
+    """Ends in the document's id, so that documents spread over all partitions."""
+    return f"DOCUMENT#{tenant}/{scope}#{document}"
+
+
+def pool_pk(run: str) -> str:
+    return f"POOL#{run}"
+
+
+def chunk_sk(chunk: str) -> str:
+    return f"{CHUNKS}{chunk}"
 
 
 def quota_pk(model: str) -> str:

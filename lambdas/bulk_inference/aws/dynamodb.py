@@ -18,6 +18,7 @@ from botocore.exceptions import ConnectionError as NoConnectionError
 
 from bulk_inference.claims import Claim, Insertion
 from bulk_inference.errors import ThrottledError
+from bulk_inference.ports import ConditionalPut
 from bulk_inference.runs import Item
 
 if TYPE_CHECKING:
@@ -131,6 +132,52 @@ class RunsTable:
             for page in pages:
                 for item in page["Items"]:
                     yield _decode(item)
+
+    def put_all(self, puts: Sequence[ConditionalPut]) -> bool:
+        """Writes all items or none; False if a condition does not hold.
+
+        https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_TransactWriteItems.html
+        """
+        try:
+            with _explained(self.name):
+                self._client.transact_write_items(TransactItems=[{"Put": self._conditional(one)} for one in puts])
+        except ClientError as error:
+            if _code(error) != "TransactionCanceledException":
+                raise
+            response: Mapping[str, Any] = error.response
+            codes = {reason.get("Code") for reason in response.get("CancellationReasons", [])}
+            if "ConditionalCheckFailed" in codes:
+                return False
+            if codes & _OVERLOADED:
+                raise ThrottledError(f"DynamoDB cancelled a transaction on {self.name} for now: {error}") from error
+            raise
+        return True
+
+    def _conditional(self, one: ConditionalPut) -> Any:
+        put: dict[str, Any] = {"TableName": self.name, "Item": _encode(one.item)}
+        if one.expected is None:
+            return {**put, "ConditionExpression": "attribute_not_exists(pk)"}
+        return {
+            **put,
+            "ConditionExpression": "#attribute = :expected",
+            "ExpressionAttributeNames": {"#attribute": one.attribute},
+            "ExpressionAttributeValues": _encode({":expected": one.expected}),
+        }
+
+    def add(self, pk: str, sk: str, numbers: Mapping[str, int], values: Mapping[str, Any]) -> None:
+        """Adds to counters of an item, made new if there was none, and sets `values`. Not safe to repeat."""
+        names = {f"#{n}": name for n, name in enumerate([*numbers, *values])}
+        marks = {name: mark[1:] for mark, name in names.items()}
+        adds = ", ".join(f"#{marks[name]} :{marks[name]}" for name in numbers)
+        sets = ", ".join(f"#{marks[name]} = :{marks[name]}" for name in values)
+        with _explained(self.name):
+            self._client.update_item(
+                TableName=self.name,
+                Key=_encode({"pk": pk, "sk": sk}),
+                UpdateExpression=f"ADD {adds} SET {sets}",
+                ExpressionAttributeNames=names,
+                ExpressionAttributeValues=_encode({f":{marks[k]}": v for k, v in {**numbers, **values}.items()}),
+            )
 
     def _put_if(
         self,
