@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from bulk_inference.errors import JobRejectedError
+from bulk_inference.spec import JobVpc
 
 TERMINAL: Final = frozenset({"Completed", "PartiallyCompleted", "Failed", "Stopped", "Expired"})
 IN_FLIGHT: Final = ("Submitted", "Validating", "Scheduled", "InProgress", "Stopping")
@@ -46,6 +47,7 @@ class JobRequest:
     timeout_hours: int
     kms_key_arn: str | None = None
     tags: dict[str, str] = field(default_factory=dict)
+    vpc: JobVpc | None = None
 
 
 @dataclass(frozen=True)

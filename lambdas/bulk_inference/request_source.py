@@ -1,13 +1,14 @@
 """Section `source` of a request: where the corpus lies."""
 
+from bulk_inference import tenants
 from bulk_inference.places import Places
 from bulk_inference.request_fields import Fields
-from bulk_inference.spec import Source
+from bulk_inference.spec import Settings, Source
 
 _KEYS = ("bucket", "key", "prefix", "id_field", "sequence_field", "ranges", "failures_of")
 
 
-def parse_source(request: Fields, run: str, tenant: str, input_bucket: str) -> Source:
+def parse_source(request: Fields, run: str, tenant: str, settings: Settings, input_bucket: str) -> Source:
     if "source" not in request:
         request.problem("source", 'missing: where the corpus lies, as {"key": …} or {"prefix": …}')
     given = request.section("source", _KEYS)
@@ -20,9 +21,10 @@ def parse_source(request: Fields, run: str, tenant: str, input_bucket: str) -> S
         given.problem("ranges", f"must be {Places(tenant, run).ranges}, which redrive_failures writes")
     if "source" in request and sum(name in given for name in ("key", "prefix", "ranges")) != 1:
         given.problem("", "needs either key (one object) or prefix (all objects below), not both")
-    if bucket == input_bucket:
-        for name, value in (("key", key), ("prefix", prefix)):
-            _inside_tenant(given, name, value, tenant)
+    for name, value in (("key", key), ("prefix", prefix)):
+        refusal = None if value is None else tenants.refusal(settings, tenant, input_bucket, bucket, value)
+        if refusal is not None:
+            given.problem(name, refusal)
     return Source(
         bucket=bucket,
         key=key,
@@ -32,13 +34,3 @@ def parse_source(request: Fields, run: str, tenant: str, input_bucket: str) -> S
         ranges=ranges,
         failures_of=failures_of,
     )
-
-
-def _inside_tenant(given: Fields, name: str, value: str | None, tenant: str) -> None:
-    if value is None:
-        return
-    if not value.startswith(f"{tenant}/"):
-        given.problem(name, f"must start with {tenant}/ in the input bucket, for example {tenant}/corpus/…")
-    runs = f"{tenant}/runs/"
-    if value.startswith(runs) or runs.startswith(value):
-        given.problem(name, f"must not reach into {runs}, where runs keep their own files")

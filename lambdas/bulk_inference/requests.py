@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+from bulk_inference import tenants
 from bulk_inference.errors import InvalidRequestError
 from bulk_inference.models import APIS, CONVERSE, Family, family_of
 from bulk_inference.request_chunking import parse_chunking
@@ -70,14 +71,16 @@ def parse(run: str, request: Mapping[str, Any], settings: Settings, input_bucket
     resubmission = "ranges" in Fields(request, []).section("source", None)
     if scope is not None and not _SCOPE.fullmatch(scope.removeprefix(own_scope("")) if resubmission else scope):
         given.problem("scope", "must match [A-Za-z0-9][A-Za-z0-9_.-]{0,99}")
-    mode = given.choice("mode", MODES) or settings.defaults.mode
-    priority = given.choice("priority", PRIORITIES) or "normal"
-    source = parse_source(fields, run, tenant, input_bucket)
+    mode = given.choice("mode", MODES) or tenants.defaults_of(settings, tenant).mode
+    priority = given.choice("priority", PRIORITIES) or tenants.default_priority(settings, tenant)
+    source = parse_source(fields, run, tenant, settings, input_bucket)
     model_id, model, family, api = _model(fields, settings)
     prompt = parse_prompt(fields, family, api)
     parse_chunking(fields)
     parse_output(fields)
     limits, prices = parse_limits(fields), parse_prices(fields)
+    for name, rule in tenants.problems(settings, tenant, model_id=model_id, priority=priority, limits=limits):
+        fields.problem(name, rule)
     if problems:
         raise InvalidRequestError(f"the request of run {run!r} has {len(problems)} problem(s): " + "; ".join(problems))
     return RunRequest(
@@ -92,7 +95,7 @@ def parse(run: str, request: Mapping[str, Any], settings: Settings, input_bucket
         family=family,
         api=api,
         prompt=prompt,
-        limits=limits,
+        limits=tenants.bounded(settings, tenant, limits),
         prices=prices or model.prices,
         dry_run=dry_run,
         digest=digest(request),

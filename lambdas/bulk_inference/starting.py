@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any, Final, Protocol
 
-from bulk_inference import planning, quotas, requests
+from bulk_inference import planning, quotas, requests, tenants
 from bulk_inference.canary import Model as CanaryModel
 from bulk_inference.canary import run_canary
 from bulk_inference.corpus import Corpus, CorpusBucket, part_lines
@@ -102,7 +102,7 @@ def _planned(places: Places, request: RunRequest, world: StartWorld) -> RunSpec 
 def _draw_up(request: RunRequest, execution_arn: str, places: Places, world: StartWorld) -> RunSpec:
     limits_of = quotas.resolve(request.model, _found_quotas(request, world))
     settings = _settings(world)
-    defaults = settings.defaults
+    defaults = tenants.defaults_of(settings, request.tenant)
     notes = quotas.fallback_notes(limits_of) if _batch_capable(request) else []
     bucket = world.source_bucket(request.source.bucket)
     corpus = Corpus(request.source, bucket)
@@ -166,7 +166,7 @@ def _draw_up(request: RunRequest, execution_arn: str, places: Places, world: Sta
         prompt=request.prompt,
         quotas=limits_of,
         limits=limits,
-        settings=run_settings,
+        settings=tenants.within(settings, request.tenant, run_settings),
         cuts=cuts,
         estimate=_with_notes(estimate, notes),
         created_at=datetime.fromtimestamp(world.now, UTC).isoformat(timespec="seconds"),

@@ -106,7 +106,13 @@ def _request(task: SubmitTask, name: str, spec: RunSpec, input_bucket: Bucket, o
         output_uri=f"s3://{output_bucket}/{places.job_output(task.shard, task.attempt)}",
         timeout_hours=spec.limits.job_timeout_hours,
         kms_key_arn=spec.output_kms_key_arn,
-        tags={"bulk-inference:name": name, "bulk-inference:tenant": spec.tenant, "bulk-inference:run": spec.run},
+        tags={
+            **spec.job_tags,
+            "bulk-inference:name": name,
+            "bulk-inference:tenant": spec.tenant,
+            "bulk-inference:run": spec.run,
+        },
+        vpc=spec.job_vpc,
     )
 
 

@@ -25,6 +25,7 @@ SETTINGS: dict[str, Any] = {
     "name": "tickets",
     "models": {HAIKU: {"invokeId": HAIKU, "overrides": {"minRecordsPerJob": 10, "maxRecordsPerJob": 60}}},
     "tenants": {"default": {"batchRoleArn": "arn:aws:iam::123456789012:role/batch"}},
+    "sourceBuckets": {"lake": {}, "nowhere": {}},
     "defaults": {"canaryRecords": 3},
 }
 

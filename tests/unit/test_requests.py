@@ -7,13 +7,14 @@ import pytest
 
 from bulk_inference.errors import InvalidRequestError
 from bulk_inference.requests import STARTED_BY, RunRequest, digest, parse
-from bulk_inference.spec import ModelSettings, Settings, TenantSettings
+from bulk_inference.spec import ModelSettings, Settings, SourceBucket, TenantSettings
 
 HAIKU, TITAN, LLAMA = "us.anthropic.claude-haiku-4-5-20251001-v1:0", "amazon.titan-embed-text-v2:0", "meta.llama3-1"
 SETTINGS = Settings(
     name="tickets",
     models={HAIKU: ModelSettings(HAIKU), TITAN: ModelSettings(TITAN), LLAMA: ModelSettings(LLAMA)},
     tenants={"default": TenantSettings("arn:role"), "acme": TenantSettings("arn:other")},
+    source_buckets={"lake": SourceBucket()},
 )
 LEAST: dict[str, Any] = {"source": {"key": "default/corpus/a.jsonl"}, "model": {"id": HAIKU}}
 

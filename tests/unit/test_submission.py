@@ -9,7 +9,7 @@ from bulk_inference.errors import InvalidRequestError, JobRejectedError, JobSlot
 from bulk_inference.jobs import JobRequest
 from bulk_inference.reconciliation import resume
 from bulk_inference.runs import JOB, OPEN, job_key, run_pk
-from bulk_inference.spec import Quota
+from bulk_inference.spec import JobVpc, Quota
 from bulk_inference.submission import SubmitTask, submit
 from tests.unit.inference_world import NOW, RUN, Stage, assert_survives_kills, make_spec
 
@@ -57,6 +57,20 @@ def test_the_request_names_input_output_role_and_shape() -> None:
     assert request.name == job["jobName"]
     assert request.name.startswith("tickets-00001-a1-")
     assert request.token.startswith(request.name.rpartition("-")[2])
+
+
+def test_tags_and_network_are_the_modules() -> None:
+    """A tag of the module's cannot pass for one that tells whose the job is."""
+    made = stage(job_vpc=JobVpc(["subnet-1"], ["sg-1"]), job_tags={"team": "search", "bulk-inference:tenant": "other"})
+    go(made)
+    (request,) = made.jobs.requests
+    assert request.vpc == JobVpc(["subnet-1"], ["sg-1"])
+    assert request.tags == {
+        "team": "search",
+        "bulk-inference:name": "tickets",
+        "bulk-inference:tenant": "default",
+        "bulk-inference:run": "run-1",
+    }
 
 
 def test_native_bodies_go_by_the_other_invocation_type() -> None:

@@ -109,7 +109,7 @@ def _parameters(request: JobRequest) -> "CreateModelInvocationJobRequestTypeDef"
     output: dict[str, Any] = {"s3Uri": request.output_uri}
     if request.kms_key_arn is not None:
         output["s3EncryptionKeyId"] = request.kms_key_arn
-    return {
+    parameters: CreateModelInvocationJobRequestTypeDef = {
         "jobName": request.name,
         "roleArn": request.role_arn,
         "clientRequestToken": request.token,
@@ -120,6 +120,12 @@ def _parameters(request: JobRequest) -> "CreateModelInvocationJobRequestTypeDef"
         "timeoutDurationInHours": request.timeout_hours,
         "tags": [{"key": key, "value": value} for key, value in request.tags.items()],
     }
+    if request.vpc is not None:
+        parameters["vpcConfig"] = {
+            "subnetIds": request.vpc.subnet_ids,
+            "securityGroupIds": request.vpc.security_group_ids,
+        }
+    return parameters
 
 
 def _job(answer: Mapping[str, Any]) -> Job:

@@ -1,17 +1,19 @@
 """Batch jobs on the control plane, by the answers and errors of botocore's model of bedrock."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import boto3
 import pytest
 from botocore.exceptions import ClientError
-from botocore.stub import Stubber
+from botocore.stub import ANY, Stubber
 
 from bulk_inference.aws.bedrock import ModelInvocationJobs
 from bulk_inference.errors import JobRejectedError, JobSlotsFullError, ThrottledError
 from bulk_inference.jobs import Job, JobNameTakenError
+from bulk_inference.spec import JobVpc
 from tests.unit.test_jobs import GOOD
 
 if TYPE_CHECKING:
@@ -59,6 +61,18 @@ def test_a_request_says_everything_and_nothing_else(client: "BedrockClient", stu
     }
     stub.add_response("create_model_invocation_job", {"jobArn": ARN}, expected)
     assert ModelInvocationJobs(client).create(GOOD) == ARN
+
+
+def test_a_jobs_network_goes_to_the_service(client: "BedrockClient", stub: Stubber) -> None:
+    network = {"subnetIds": ["subnet-1"], "securityGroupIds": ["sg-1", "sg-2"]}
+    given = replace(GOOD, vpc=JobVpc(network["subnetIds"], network["securityGroupIds"]))
+    answer = {"jobArn": ARN}
+    asked = {
+        "jobName": ANY, "roleArn": ANY, "clientRequestToken": ANY, "modelId": ANY, "modelInvocationType": ANY,
+        "inputDataConfig": ANY, "outputDataConfig": ANY, "timeoutDurationInHours": ANY, "tags": ANY,
+    }  # fmt: skip
+    stub.add_response("create_model_invocation_job", answer, {**asked, "vpcConfig": network})
+    assert ModelInvocationJobs(client).create(given) == ARN
 
 
 @pytest.mark.parametrize(
