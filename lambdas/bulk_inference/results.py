@@ -6,8 +6,9 @@ bytes only: real outputs hold U+2028 and U+0085 unescaped, at which `str.splitli
 
 import json
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
-from typing import Any, Final, NoReturn
+from dataclasses import dataclass, fields
+from math import isfinite
+from typing import Any, Final, NamedTuple, NoReturn
 
 from bulk_inference.pointers import Pointer
 
@@ -31,13 +32,33 @@ class OutputLine:
 
 @dataclass(frozen=True)
 class Usage:
-    """Tokens; 0 where the model does not say."""
+    """Tokens of one answer or of many; 0 where the model does not say."""
 
     input_tokens: int = 0
+    """As the model counts them: what was read from or written to a prompt cache is mostly counted apart."""
     output_tokens: int = 0
+    cache_read_tokens: int = 0
+    cache_write_tokens: int = 0
+    reasoning_tokens: int = 0
+    """Part of the output tokens."""
+    unknown: int = 0
+    """Answers that say nothing of tokens."""
+
+    def __add__(self, other: "Usage") -> "Usage":
+        return Usage(*(getattr(self, one.name) + getattr(other, one.name) for one in fields(self)))
 
     def to_json(self) -> dict[str, int]:
-        return {"inputTokens": self.input_tokens, "outputTokens": self.output_tokens}
+        """`{"inputTokens", "outputTokens"}`, and the others where there are any."""
+        rare = {
+            "cacheReadTokens": self.cache_read_tokens,
+            "cacheWriteTokens": self.cache_write_tokens,
+            "reasoningTokens": self.reasoning_tokens,
+        }
+        return {
+            "inputTokens": self.input_tokens,
+            "outputTokens": self.output_tokens,
+            **{name: count for name, count in rare.items() if count},
+        }
 
 
 def split(chunks: Iterable[bytes], start: int = 0) -> Iterator[tuple[bytes, int]]:
@@ -86,18 +107,54 @@ def extract(output: Any) -> tuple[str | None, Usage]:
 
     Text is None where there is none, as with embeddings.
     """
-    if not isinstance(output, Mapping):
-        return None, Usage()
-    return _answer(output), _usage(output)
+    return text_of(output), usage_of(output)
+
+
+def text_of(output: Any) -> str | None:
+    return _answer(output) if isinstance(output, Mapping) else None
+
+
+def usage_of(output: Any) -> Usage:
+    return _usage(output) if isinstance(output, Mapping) else Usage(unknown=1)
+
+
+def stop_reason(output: Any) -> str:
+    """Why the model stopped, in its own words; empty if it does not say."""
+    for path in (
+        ("stopReason",),
+        ("stop_reason",),
+        ("choices", 0, "finish_reason"),
+        ("choices", 0, "stop_reason"),
+        ("outputs", 0, "stop_reason"),
+        ("results", 0, "completionReason"),
+    ):
+        found = _get(output, *path)
+        if isinstance(found, str):
+            return found.lower()
+    return ""
+
+
+class Valued(NamedTuple):
+    """An answer with the value that the run's schema asks for."""
+
+    output: Any
+    value: Any
 
 
 def result_line(pointer: Pointer, output: Any, source_bucket: str) -> tuple[bytes, Usage]:
-    """`{"recordId", "modelOutput", "text", "usage", "sequence"?, "source"?}` with its newline."""
+    """`{"recordId", "modelOutput", "text", "value"?, "usage", "sequence"?, "source"?}` with its newline.
+
+    `output` is the modelOutput, or a Valued.
+    """
+    value = {}
+    if isinstance(output, Valued):
+        output, value = output.output, {"value": output.value}
     text, usage = extract(output)
     line: dict[str, Any] = {
         "recordId": pointer.caller_id,
         "modelOutput": output,
         "text": text,
+        **value,
         "usage": usage.to_json(),
     }
     if pointer.sequence is not None:
@@ -145,15 +202,24 @@ def _joined(blocks: list[Any]) -> str | None:
 def _usage(output: Mapping[str, Any]) -> Usage:
     usage = output.get("usage")
     if isinstance(usage, Mapping):
+        read = _first(usage, "inputTokens", "input_tokens", "prompt_tokens")
+        written = _first(usage, "outputTokens", "output_tokens", "completion_tokens")
+        cached = _get(usage, "prompt_tokens_details", "cached_tokens")
+        reasoning = _get(usage, "completion_tokens_details", "reasoning_tokens")
         return Usage(
-            _count(usage, "inputTokens", "input_tokens", "prompt_tokens"),
-            _count(usage, "outputTokens", "output_tokens", "completion_tokens"),
+            read or 0,
+            written or 0,
+            _first(usage, "cacheReadInputTokens", "cacheReadInputTokenCount", "cache_read_input_tokens")
+            or _whole(cached)
+            or 0,
+            _first(usage, "cacheWriteInputTokens", "cacheWriteInputTokenCount", "cache_creation_input_tokens") or 0,
+            _first(usage, "reasoningTokens", "reasoning_tokens") or _whole(reasoning) or 0,
+            int(read is None and written is None),
         )
     first = _get(output, "results", 0)
-    return Usage(
-        _count(output, "inputTextTokenCount", "prompt_token_count"),
-        _count(first if isinstance(first, Mapping) else output, "tokenCount", "generation_token_count"),
-    )
+    read = _first(output, "inputTextTokenCount", "prompt_token_count")
+    written = _first(first if isinstance(first, Mapping) else output, "tokenCount", "generation_token_count")
+    return Usage(read or 0, written or 0, unknown=int(read is None and written is None))
 
 
 def _get(value: Any, *path: str | int) -> Any:
@@ -165,12 +231,14 @@ def _get(value: Any, *path: str | int) -> Any:
     return value
 
 
-def _count(holder: Mapping[str, Any], *names: str) -> int:
-    for name in names:
-        value = holder.get(name)
-        if isinstance(value, (int, float)) and not isinstance(value, bool):
-            return int(value)
-    return 0
+def _first(holder: Mapping[str, Any], *names: str) -> int | None:
+    return next((count for name in names if (count := _whole(holder.get(name))) is not None), None)
+
+
+def _whole(value: Any) -> int | None:
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not isfinite(value):
+        return None
+    return int(value)
 
 
 def _text(value: Any) -> str:

@@ -87,16 +87,74 @@ SHAPES: list[tuple[str, Any, str | None, Usage]] = [
     ("titan text", {"inputTextTokenCount": 4, "results": [{"tokenCount": 2, "outputText": "t"}]}, "t", Usage(4, 2)),
     ("titan embedding", {"embedding": [0.1], "inputTextTokenCount": 4}, None, Usage(4, 0)),
     ("llama", {"generation": "g", "prompt_token_count": 1, "generation_token_count": 2}, "g", Usage(1, 2)),
-    ("mistral", {"outputs": [{"text": "m"}]}, "m", Usage()),
+    ("mistral", {"outputs": [{"text": "m"}]}, "m", Usage(unknown=1)),
     (
         "openai",
         {"choices": [{"message": {"content": "o"}}], "usage": {"prompt_tokens": 1, "completion_tokens": 2}},
         "o",
         Usage(1, 2),
     ),
-    ("nothing known", {"x": 1}, None, Usage()),
-    ("nulls all over", {"output": None, "content": None, "usage": None, "results": None}, None, Usage()),
-    ("no object", [0.5], None, Usage()),
+    (
+        "converse with a prompt cache",
+        {
+            "output": {"message": {"content": [{"text": "a"}]}},
+            "usage": {"inputTokens": 3, "outputTokens": 2, "cacheReadInputTokens": 7, "cacheWriteInputTokens": 1},
+        },
+        "a",
+        Usage(3, 2, 7, 1),
+    ),
+    (
+        "nova with a prompt cache",
+        {
+            "output": {"message": {"content": [{"text": "a"}]}},
+            "usage": {
+                "inputTokens": 3,
+                "outputTokens": 2,
+                "cacheReadInputTokenCount": 7,
+                "cacheWriteInputTokenCount": 0,
+            },
+        },
+        "a",
+        Usage(3, 2, 7),
+    ),
+    (
+        "claude with a prompt cache",
+        {
+            "content": [{"type": "text", "text": "a"}],
+            "usage": {
+                "input_tokens": 5,
+                "output_tokens": 1,
+                "cache_read_input_tokens": 2,
+                "cache_creation_input_tokens": 9,
+            },
+        },
+        "a",
+        Usage(5, 1, 2, 9),
+    ),
+    (
+        "openai that reasons",
+        {
+            "choices": [{"message": {"content": "o"}}],
+            "usage": {
+                "prompt_tokens": 1,
+                "completion_tokens": 20,
+                "prompt_tokens_details": {"cached_tokens": 4},
+                "completion_tokens_details": {"reasoning_tokens": 15},
+            },
+        },
+        "o",
+        Usage(1, 20, 4, 0, 15),
+    ),
+    ("nova embedding", {"embeddings": [{"embeddingType": "TEXT", "embedding": [0.1]}]}, None, Usage(unknown=1)),
+    ("usage without numbers", {"usage": {"inputTokens": None}, "content": [{"text": "a"}]}, "a", Usage(unknown=1)),
+    ("nothing known", {"x": 1}, None, Usage(unknown=1)),
+    (
+        "nulls all over",
+        {"output": None, "content": None, "usage": None, "results": None},
+        None,
+        Usage(unknown=1),
+    ),
+    ("no object", [0.5], None, Usage(unknown=1)),
 ]
 
 
@@ -119,7 +177,7 @@ def test_a_result_line_carries_the_callers_id_sequence_and_source() -> None:
         "sequence": 7,
         "source": {"bucket": "corpus", "key": "k", "offset": 1, "length": 2},
     }
-    assert usage == Usage()
+    assert usage == Usage(unknown=1)
 
 
 def test_half_a_surrogate_pair_does_not_stop_the_line() -> None:
