@@ -197,11 +197,56 @@ class Model(Document):
 
 
 @dataclass(frozen=True)
+class Example(Document):
+    """A turn of conversation that shows the model what is wanted. Its texts are no templates."""
+
+    user: str
+    assistant: str
+
+
+@dataclass(frozen=True)
+class Media(Document):
+    """An image or document of every record, by its place in S3: the same one for all (`uri`), or those that a field of
+    the row names (`uri_field`)."""
+
+    uri: str | None = None
+    uri_field: str | None = None
+    format: str | None = None
+    """None: by the name's extension."""
+    bucket_owner: str | None = None
+    """Account of a bucket that is not this account's."""
+    name: str | None = None
+    """What the model knows a document by."""
+
+
+@dataclass(frozen=True)
 class Prompt(Document):
     template: str | None = None
     system: str | None = None
     inference: dict[str, Json] = field(default_factory=dict)
     """Converse's inferenceConfig: maxTokens, temperature, topP, stopSequences."""
+    examples: list[Example] = field(default_factory=list)
+    images: list[Media] = field(default_factory=list)
+    documents: list[Media] = field(default_factory=list)
+    cache: list[str] = field(default_factory=list)
+    """After which parts on-demand calls set a cache point: `system`, `examples`."""
+    additional: dict[str, Json] = field(default_factory=dict)
+    """Parameters of the model's own: additionalModelRequestFields, or members of its native body."""
+
+    @property
+    def media(self) -> bool:
+        """Whether records point to objects that Bedrock reads."""
+        return bool(self.images or self.documents)
+
+
+@dataclass(frozen=True)
+class Output(Document):
+    """What the results must look like."""
+
+    schema: dict[str, Json] | None = None
+    """JSON Schema of an answer's value."""
+    ask: str = "auto"
+    """How the model is asked for it: `native`, `prompt` (in words), or `auto` (natively where that goes)."""
 
 
 @dataclass(frozen=True)
@@ -342,6 +387,7 @@ class RunSpec(Document):
     request_digest: str
     """SHA-256 (hex) of the request: a second start of the same run must carry the same one."""
     output_kms_key_arn: str | None = None
+    output: Output = field(default_factory=Output)
     job_vpc: JobVpc | None = None
     job_tags: dict[str, str] = field(default_factory=dict)
     prices: Prices | None = None
