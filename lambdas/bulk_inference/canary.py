@@ -5,9 +5,12 @@ A batch job whose every record fails ends as Completed, hours later; what breaks
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
 from bulk_inference.errors import CanaryFailedError, ThrottledError
+from bulk_inference.results import extract
+from bulk_inference.spec import Document
 
 _MESSAGE_CHARACTERS: Final = 600
 
@@ -27,11 +30,32 @@ class Model(Protocol):
     def infer(self, model_id: str, api: str, body: Mapping[str, Any]) -> Outcome: ...
 
 
-def run_canary(bodies: Sequence[Mapping[str, Any]], model: Model, invoke_id: str, api: str) -> str | None:
-    """A sentence for the plan if some records failed; None if all went well, or there was none.
+@dataclass(frozen=True)
+class CanaryResult(Document):
+    """What the model made of the canary."""
 
-    Stops at the first throttle after a success: the point is made. Raises CanaryFailedError if every record failed and
-    trying again would not help; ThrottledError if every record failed for a reason that may pass.
+    records: int = 0
+    failed: int = 0
+    input_tokens: int = 0
+    """As the answers say; the canary is paid like any other call."""
+    output_tokens: int = 0
+    answered: int = 0
+    """Answers that say how many tokens they took."""
+    note: str | None = None
+    """What should be known of it; None if all went well."""
+
+
+@dataclass(frozen=True)
+class Tried:
+    """The result, and which of the bodies gave an answer with its tokens."""
+
+    result: CanaryResult
+    counted: Sequence[int] = ()
+
+
+def run_canary(bodies: Sequence[Mapping[str, Any]], model: Model, invoke_id: str, api: str) -> Tried:
+    """Stops at the first throttle after a success: the point is made. Raises CanaryFailedError if every record failed
+    and trying again would not help; ThrottledError if every record failed for a reason that may pass.
     """
     outcomes: list[Outcome] = []
     for body in bodies:
@@ -39,16 +63,35 @@ def run_canary(bodies: Sequence[Mapping[str, Any]], model: Model, invoke_id: str
         if outcomes[-1].retryable and any(outcome.output is not None for outcome in outcomes):
             break
     failed = [outcome for outcome in outcomes if outcome.output is None]
-    if not failed:
-        return None
-    codes = ", ".join(f"{count} × {code}" for code, count in Counter(outcome.error_code for outcome in failed).items())
-    if len(failed) < len(outcomes):
-        return f"canary: {len(failed)} of {len(outcomes)} records failed on demand ({codes})"
-    words = (failed[-1].error_message or "")[:_MESSAGE_CHARACTERS]
+    if failed and len(failed) == len(outcomes):
+        _all_failed(failed, invoke_id)
+    usages = [extract(outcome.output)[1] for outcome in outcomes]
+    counted = [number for number, usage in enumerate(usages) if usage.input_tokens]
+    note = f"{len(failed)} of {len(outcomes)} records failed on demand ({_codes(failed)})" if failed else None
+    return Tried(
+        CanaryResult(
+            records=len(outcomes),
+            failed=len(failed),
+            input_tokens=sum(usage.input_tokens for usage in usages),
+            output_tokens=sum(usage.output_tokens for usage in usages),
+            answered=len(counted),
+            note=note,
+        ),
+        counted,
+    )
+
+
+def _all_failed(failed: Sequence[Outcome], invoke_id: str) -> None:
+    codes = _codes(failed)
     if all(outcome.retryable for outcome in failed):
+        words = (failed[-1].error_message or "")[:_MESSAGE_CHARACTERS]
         raise ThrottledError(f"canary: {invoke_id} answered none of {len(failed)} records for now ({codes}): {words}")
     lasting = next(outcome for outcome in failed if not outcome.retryable)
     raise CanaryFailedError(
         f"all {len(failed)} canary records failed on demand with {invoke_id} ({codes}), so that no job was submitted. "
         f"The service says: {(lasting.error_message or '')[:_MESSAGE_CHARACTERS]}"
     )
+
+
+def _codes(failed: Sequence[Outcome]) -> str:
+    return ", ".join(f"{count} × {code}" for code, count in Counter(outcome.error_code for outcome in failed).items())

@@ -111,6 +111,15 @@ class Places:
         return f"{self.root}map-runs"
 
     @property
+    def plan_report(self) -> str:
+        """What plan_run told of the run before it started."""
+        return f"{self.root}plan/report.json"
+
+    @property
+    def plan_text(self) -> str:
+        return f"{self.root}plan/report.txt"
+
+    @property
     def manifest(self) -> str:
         return f"{self.root}manifest.json"
 

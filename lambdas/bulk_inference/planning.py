@@ -1,4 +1,4 @@
-"""Decisions about a run before it starts: the cut plan, the mode, how much runs at once and which limit says so."""
+"""Decisions about a run before it starts: the cut plan, the mode, its limits inside the quotas."""
 
 import json
 from collections.abc import Iterable, Iterator
@@ -8,7 +8,6 @@ from typing import Any, Final, Protocol, TypeVar
 
 from bulk_inference.errors import InvalidRequestError
 from bulk_inference.spec import Defaults, Document, Estimate, Limits, Quotas, RunSettings
-from bulk_inference.tokens import reserved
 
 _T = TypeVar("_T")
 
@@ -22,14 +21,6 @@ _MAX_PARTS: Final = 500
 
 BATCH_WORTH: Final = 10
 """Mode auto takes batch from this many minimum jobs on: below, a job's queueing costs more than it saves."""
-
-MAX_CUT_CONCURRENCY: Final = 50
-DEFAULT_INFER_CONCURRENCY: Final = 10
-MAX_INFER_CONCURRENCY: Final = 500
-"""Leaves half of an account's 1,000 concurrent Lambda invocations to others."""
-CALLS_PER_MINUTE_PER_WORKER: Final = 240
-"""Requests that one infer_batch invocation is thought to finish in a minute: sixteen at once, four seconds each. The
-pace within a worker follows the throttles; this only keeps workers from being started in vain."""
 
 BYTES_PER_BATCH: Final = 100_000
 """Of the 262,144 bytes of a child's input; BatchInput and the envelope need room too."""
@@ -174,10 +165,12 @@ class Sample:
     records: int
     input_tokens: int
     """Of those records together."""
+    shard_bytes: int = 0
+    """Of those records as they are sent, ends of lines included."""
 
 
 def estimate(corpus_bytes: int, sample: Sample, max_tokens: int | None) -> Estimate:
-    """Scales the sample up to the corpus. Rejected lines count as lines, not as tokens."""
+    """Scales the sample up to the corpus. Rejected lines count as lines, not as tokens. Says nothing of answers."""
     if not sample.lines or not corpus_bytes:
         return Estimate()
     lines = max(round(corpus_bytes * sample.lines / sample.bytes), sample.lines)
@@ -188,6 +181,7 @@ def estimate(corpus_bytes: int, sample: Sample, max_tokens: int | None) -> Estim
         input_tokens=round(records * mean_tokens),
         max_output_tokens=records * (max_tokens or 0),
         sampled_records=sample.records,
+        shard_bytes=round(records * sample.shard_bytes / sample.records) if sample.records else 0,
     )
 
 
@@ -230,12 +224,14 @@ def resolve_limits(request: dict[str, Any], defaults: Defaults, quotas: Quotas, 
 
     records_ceiling = min(quotas.max_records_per_job.value, quotas.max_records_per_file.value)
     bytes_ceiling = min(quotas.max_file_bytes.value, quotas.max_job_bytes.value)
+
+    def wanted(name: str) -> Any:
+        return _either(request.get(name), getattr(defaults, name))
+
     max_records = within(
-        "max_records_per_shard", request.get("max_records_per_shard"), records_ceiling, "model's records per job"
+        "max_records_per_shard", wanted("max_records_per_shard"), records_ceiling, "model's records per job"
     )
-    max_bytes = within(
-        "max_bytes_per_shard", request.get("max_bytes_per_shard"), bytes_ceiling, "model's bytes per file"
-    )
+    max_bytes = within("max_bytes_per_shard", wanted("max_bytes_per_shard"), bytes_ceiling, "model's bytes per file")
     minimum = quotas.min_records_per_job.value
     if mode == "batch" and max_records < minimum:
         raise InvalidRequestError(
@@ -246,71 +242,37 @@ def resolve_limits(request: dict[str, Any], defaults: Defaults, quotas: Quotas, 
         max_records_per_shard=max_records,
         max_bytes_per_shard=max_bytes,
         max_line_bytes=min(MAX_LINE_BYTES, max_bytes - 1),
-        cut_bytes=request.get("cut_bytes") or defaults.cut_bytes,
-        canary_records=_either(request.get("canary_records"), defaults.canary_records),
-        max_attempts=_either(request.get("max_attempts"), defaults.max_attempts),
-        job_timeout_hours=_either(request.get("job_timeout_hours"), defaults.job_timeout_hours),
+        cut_bytes=wanted("cut_bytes"),
+        canary_records=wanted("canary_records"),
+        max_attempts=wanted("max_attempts"),
+        job_timeout_hours=wanted("job_timeout_hours"),
         claim_ttl_days=defaults.claim_ttl_days,
+        max_records=wanted("max_records"),
+        max_tokens=wanted("max_tokens"),
     )
     return limits, notes
 
 
 def resolve_settings(
-    request: dict[str, Any],
-    defaults: Defaults,
-    quotas: Quotas,
-    limits: Limits,
-    cuts: int,
-    tokens_per_record: int,
-    max_tokens: int | None,
-    burndown: int,
-) -> tuple[RunSettings, list[str]]:
-    """How much runs at once, and for each kind of work the limit that decided."""
-    jobs, jobs_note = _job_concurrency(_either(request.get("job_concurrency"), defaults.job_concurrency), quotas)
-    workers, workers_note = _infer_concurrency(
-        _either(request.get("infer_concurrency"), defaults.infer_concurrency),
-        quotas,
-        reserved(tokens_per_record, max_tokens, burndown),
-    )
-    job_seconds = limits.job_timeout_hours * 3600 + _JOB_MARGIN_SECONDS
-    settings = RunSettings(
-        cut_concurrency=max(1, min(cuts, MAX_CUT_CONCURRENCY)),
+    request: dict[str, Any], defaults: Defaults, limits: Limits, *, cutters: int, jobs: int, workers: int
+) -> RunSettings:
+    """The numbers that the state machines read; how many at once was decided before (concurrency.py)."""
+    return RunSettings(
+        cut_concurrency=cutters,
         job_concurrency=jobs,
         infer_concurrency=workers,
-        items_per_batch=_either(request.get("items_per_batch"), defaults.items_per_batch),
+        items_per_batch=items_per_batch(request, defaults),
         bytes_per_batch=BYTES_PER_BATCH,
         tolerated_failure_percentage=_either(
             request.get("tolerated_failure_percentage"), defaults.tolerated_failure_percentage
         ),
-        job_timeout_seconds=job_seconds,
+        job_timeout_seconds=limits.job_timeout_hours * 3600 + _JOB_MARGIN_SECONDS,
         inference_timeout_seconds=STATE_MACHINE_SECONDS,
     )
-    return settings, [jobs_note, workers_note]
 
 
-def _job_concurrency(wanted: int | None, quotas: Quotas) -> tuple[int, str]:
-    quota = quotas.max_jobs_in_flight
-    if wanted is not None and wanted <= quota.value:
-        return wanted, f"{wanted} jobs at once, as set"
-    return quota.value, f"{quota.value} jobs at once: the account's quota for this model ({quota.source})"
-
-
-def _infer_concurrency(wanted: int | None, quotas: Quotas, tokens_per_request: int) -> tuple[int, str]:
-    if wanted is not None:
-        return wanted, f"{wanted} inference workers, as set"
-    quota = quotas.tokens_per_minute
-    if quota is None:
-        return DEFAULT_INFER_CONCURRENCY, (
-            f"{DEFAULT_INFER_CONCURRENCY} inference workers: this model's tokens per minute are not known"
-        )
-    fitting = quota.value // max(tokens_per_request * CALLS_PER_MINUTE_PER_WORKER, 1)
-    workers = max(1, min(fitting, MAX_INFER_CONCURRENCY))
-    if workers == MAX_INFER_CONCURRENCY:
-        return workers, f"{workers} inference workers: the most that leaves other functions their share of Lambda"
-    return workers, (
-        f"{workers} inference workers: {quota.value} tokens per minute ({quota.source}), about {tokens_per_request} "
-        "held by one request"
-    )
+def items_per_batch(request: dict[str, Any], defaults: Defaults) -> int:
+    return int(_either(request.get("items_per_batch"), defaults.items_per_batch))
 
 
 def _either(first: _T | None, second: _T) -> _T:

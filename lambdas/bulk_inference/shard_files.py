@@ -5,7 +5,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any, Final, Self
 
-from bulk_inference import claims, sealing
+from bulk_inference import claims, sealing, sizing
 from bulk_inference.corpus import CorpusBucket, part_lines
 from bulk_inference.cutting import ClaimedElsewhere, PieceCount, PieceSink, cut_records
 from bulk_inference.errors import InvalidRequestError
@@ -193,14 +193,18 @@ class SealWorld:
 def seal_run(run: str, tenant: str, world: SealWorld) -> dict[str, Any]:
     """Makes the cuts' pieces into batch shards and sync pieces: files, `plan/jobs.jsonl`, one item each.
 
-    A second call makes the same. Raises InvalidRequestError when a cut has no counts.
+    A second call makes the same. Raises InvalidRequestError when a cut has no counts, or the run turns out larger than
+    its limits: nothing has been submitted by then.
     """
     bucket, places = world.input_bucket, Places(tenant, run)
     spec = load_spec(bucket, places)
     cuts = list(world.runs.query(run_pk(run), CUTS))
     sealing.require_all_cuts(run, spec.cuts.count, cuts)
+    pieces = sealing.pieces_of(cuts)
+    records, size = sum(piece.records for piece in pieces), sum(piece.bytes for piece in pieces)
+    sizing.refuse_larger(spec.limits, records, sizing.true_tokens(spec.estimate, records, size), "counted by cutting")
     plan = sealing.seal(
-        sealing.pieces_of(cuts),
+        pieces,
         spec.mode,
         min_records=spec.limits.min_records_per_shard,
         max_records=spec.limits.max_records_per_shard,

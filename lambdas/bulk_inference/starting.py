@@ -5,32 +5,36 @@ import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from typing import Any, Final, Protocol
+from typing import Any, Final, Protocol, TypeVar
 
-from bulk_inference import planning, quotas, requests, tenants
+from bulk_inference import concurrency, planning, quotas, requests, sizing, tenants
+from bulk_inference.canary import CanaryResult, Tried, run_canary
 from bulk_inference.canary import Model as CanaryModel
-from bulk_inference.canary import run_canary
 from bulk_inference.corpus import Corpus, CorpusBucket, part_lines
 from bulk_inference.cutting import sample_records
 from bulk_inference.errors import InvalidRequestError
 from bulk_inference.lines import BOM
 from bulk_inference.models import geography_of
 from bulk_inference.places import Places
-from bulk_inference.planning import Cut, Sample
+from bulk_inference.plan_report import Concurrencies, Planned, as_text, report
+from bulk_inference.planning import Cut, Part, Sample
 from bulk_inference.ports import Bucket, Runs
 from bulk_inference.records import Record, RecordReader, RejectedLineError
 from bulk_inference.rendering import Renderer
 from bulk_inference.requests import RunRequest
 from bulk_inference.results import split
 from bulk_inference.runs import META, QUOTA, live_item, quota_pk, run_pk
-from bulk_inference.spec import Cuts, Estimate, Json, Model, RunSpec, Settings
+from bulk_inference.spec import Cuts, Defaults, Estimate, Json, Limits, Model, Quotas, RunSpec, Settings
 from bulk_inference.tokens import estimate as estimate_tokens
+from bulk_inference.tokens import reserved
 from bulk_inference.units import expiry
+
+_T = TypeVar("_T")
 
 SAMPLE_BYTES: Final = 1024 * 1024
 SAMPLE_LINES: Final = 200
-_SAMPLE_PARTS: Final = 5
-"""A sample is taken from the beginnings of so many objects at most."""
+_PROBES: Final = 5
+"""A sample is taken from so many places of the corpus at most, spread evenly over it."""
 
 HOPELESS_LINES: Final = 20
 """If so many lines are sampled and none of them is a record, the request is at fault and not the lines."""
@@ -43,7 +47,7 @@ class PlanBucket(Bucket, Protocol):
 @dataclass(frozen=True)
 class StartWorld:
     input_bucket: PlanBucket
-    output_bucket_name: str
+    output_bucket: Bucket
     settings_key: str
     source_bucket: Callable[[str], CorpusBucket]
     """By name."""
@@ -55,15 +59,19 @@ class StartWorld:
 
 
 def start_run(run: str, execution_arn: str, request: dict[str, Json], world: StartWorld) -> dict[str, Any]:
-    """Plans the run once: a second call with an equal request answers the same plan.
+    """Plans the run once: a second call with an equal request answers the same plan. A dry run leaves its report and
+    nothing else: no plan, no item, so that a run of that name can still be started.
 
     Raises InvalidRequestError (also for a run id that another request has used), CanaryFailedError, ThrottledError.
     """
-    parsed = requests.parse(run, request, _settings(world), world.input_bucket.name)
-    places = Places(parsed.tenant, run)
+    settings = _settings(world)
+    parsed = requests.parse(run, request, settings, world.input_bucket.name)
+    places = Places(parsed.tenant, parsed.run)
+    if parsed.dry_run:
+        return _only_report(parsed, execution_arn, places, world, settings)
     spec = _planned(places, parsed, world)
     if spec is None:
-        drawn = _draw_up(parsed, execution_arn, places, world)
+        drawn = _draw_up(parsed, execution_arn, places, world, settings)
         body = json.dumps(drawn.to_json(), ensure_ascii=False, indent=1).encode()
         written = world.input_bucket.put_if_absent(places.spec, body, "application/json")
         # Another invocation of the same run was first: its plan holds.
@@ -71,7 +79,35 @@ def start_run(run: str, execution_arn: str, request: dict[str, Json], world: Sta
     known = world.runs.put_new(_run_item(spec, world.now))
     if known is None or known["status"] == "running":
         world.runs.put(live_item(spec.run, spec.execution_arn, expiry(spec, world.now)))
+    _publish(spec, places, world)
     return _answer(spec, places, world)
+
+
+def _only_report(
+    request: RunRequest, execution_arn: str, places: Places, world: StartWorld, settings: Settings
+) -> dict[str, Any]:
+    if world.input_bucket.find(places.spec) is not None:
+        raise InvalidRequestError(
+            f"run.dry_run: run {request.run!r} has been planned for good already: give the dry run another run.id"
+        )
+    spec = _draw_up(request, execution_arn, places, world, settings)
+    _publish(spec, places, world)
+    return {
+        "run": spec.run,
+        "tenant": spec.tenant,
+        "scope": spec.scope,
+        "mode": spec.mode,
+        "next": "report",
+        "report": spec.report,
+        "places": {"reportBucket": world.output_bucket.name, "reportKey": places.plan_report},
+    }
+
+
+def _publish(spec: RunSpec, places: Places, world: StartWorld) -> None:
+    """The report, for people and tools. The plan of an older bundle has none."""
+    if spec.report:
+        world.output_bucket.put_json(places.plan_report, spec.report)
+        world.output_bucket.put(places.plan_text, as_text(spec.report).encode(), "text/plain; charset=utf-8")
 
 
 def _settings(world: StartWorld) -> Settings:
@@ -99,54 +135,65 @@ def _planned(places: Places, request: RunRequest, world: StartWorld) -> RunSpec 
     return spec
 
 
-def _draw_up(request: RunRequest, execution_arn: str, places: Places, world: StartWorld) -> RunSpec:
+def _draw_up(request: RunRequest, execution_arn: str, places: Places, world: StartWorld, settings: Settings) -> RunSpec:
     limits_of = quotas.resolve(request.model, _found_quotas(request, world))
-    settings = _settings(world)
     defaults = tenants.defaults_of(settings, request.tenant)
-    notes = quotas.fallback_notes(limits_of) if _batch_capable(request) else []
-    bucket = world.source_bucket(request.source.bucket)
-    corpus = Corpus(request.source, bucket)
-    cut_bytes = request.limits.get("cut_bytes") or defaults.cut_bytes
-    if request.source.ranges is not None:
-        planned = planning.pack_ranges(_ranges(request.source.ranges, bucket, world), cut_bytes)
-    else:
-        planned = planning.plan_cuts(corpus, cut_bytes)
-    cuts, first_cut = _write_cuts(planned, places, world)
-    if corpus.skipped:
-        notes.append(
-            f"{corpus.skipped} objects are no JSONL by their name and not read, such as {corpus.first_skipped}"
-        )
-
-    renderer = Renderer(request.prompt, request.family, request.api) if request.prompt.template is not None else None
-    reader = RecordReader(
-        id_field=request.source.id_field,
-        sequence_field=request.source.sequence_field,
-        renderer=renderer,
-        max_line_bytes=planning.MAX_LINE_BYTES,
-    )
-    sample, records = _sample(bucket, first_cut, reader)
+    found = _look_at_corpus(request, defaults, places, world)
     max_tokens = request.prompt.inference.get("maxTokens")
-    estimate = planning.estimate(cuts.bytes, sample, max_tokens)
+    answers = sizing.assumed_answers(max_tokens, embedding=request.family.body == "titan_embed")
+    estimate = _with_answers(planning.estimate(found.cuts.bytes, found.sample, max_tokens), answers.tokens)
     mode, why = planning.choose_mode(
         request.mode, estimate.records, limits_of, _batch_capable(request), request.model_id
     )
     limits, limit_notes = planning.resolve_limits(request.limits, defaults, limits_of, mode)
-    run_settings, concurrency_notes = planning.resolve_settings(
+    basis = "counted" if found.whole else f"estimated from {found.sample.records} of them"
+    sizing.refuse_larger(limits, estimate.records, estimate.input_tokens + estimate.output_tokens, basis)
+    canary, estimate, tokens_basis = _try(request, found, limits, estimate, answers)
+    sizing.refuse_larger(limits, estimate.records, estimate.input_tokens + estimate.output_tokens, tokens_basis)
+    work = sizing.work(mode, estimate, found.cuts.count, limits, planning.items_per_batch(request.limits, defaults))
+    chosen = _concurrencies(request, settings, limits_of, mode, estimate, work, found.cuts.count)
+    run_settings = planning.resolve_settings(
         request.limits,
         defaults,
-        limits_of,
         limits,
-        cuts.count,
-        estimate.input_tokens // estimate.records if estimate.records else 0,
-        max_tokens,
-        request.family.burndown,
+        cutters=chosen.cutting.value,
+        jobs=chosen.jobs.value,
+        workers=chosen.inference.value,
     )
-    canary_note = run_canary(
-        _canary_bodies(records, limits.canary_records), world.model, request.model.invoke_id, request.api
+    fallbacks = quotas.fallback_notes(limits_of) if _batch_capable(request) else []
+    notes = [*fallbacks, *found.notes, *limit_notes, *([] if found.cuts.count else ["the corpus is empty"])]
+    now = datetime.fromtimestamp(world.now, UTC).isoformat(timespec="seconds")
+    model = Model(
+        id=request.model_id,
+        invoke_id=request.model.invoke_id,
+        family=request.family.key,
+        api=request.api,
+        batch=_batch_capable(request),
+        batch_role_arn=settings.tenants[request.tenant].batch_role_arn,
     )
-    notes += [why, *limit_notes, *concurrency_notes, *([canary_note] if canary_note else [])]
-    if not cuts.count:
-        notes.append("the corpus is empty")
+    planned = Planned(
+        run=request.run,
+        tenant=request.tenant,
+        scope=request.scope,
+        dry_run=request.dry_run,
+        planned_at=now,
+        mode=mode,
+        why=why,
+        model=model,
+        corpus_bytes=found.cuts.bytes,
+        cuts=found.cuts.count,
+        whole=found.whole,
+        estimate=estimate,
+        tokens_basis=tokens_basis,
+        work=replace(work, waves=-(-work.jobs // chosen.jobs.value)),
+        concurrency=chosen,
+        minutes=_minutes(request, mode, estimate, limits_of, chosen),
+        canary=canary,
+        prices=request.prices,
+        limits=limits,
+        quotas=limits_of,
+        notes=notes,
+    )
     return RunSpec(
         run=request.run,
         tenant=request.tenant,
@@ -155,30 +202,140 @@ def _draw_up(request: RunRequest, execution_arn: str, places: Places, world: Sta
         mode=mode,
         priority=request.priority,
         source=request.source,
-        model=Model(
-            id=request.model_id,
-            invoke_id=request.model.invoke_id,
-            family=request.family.key,
-            api=request.api,
-            batch=_batch_capable(request),
-            batch_role_arn=settings.tenants[request.tenant].batch_role_arn,
-        ),
+        model=model,
         prompt=request.prompt,
         quotas=limits_of,
         limits=limits,
-        settings=tenants.within(settings, request.tenant, run_settings),
-        cuts=cuts,
-        estimate=_with_notes(estimate, notes),
-        created_at=datetime.fromtimestamp(world.now, UTC).isoformat(timespec="seconds"),
+        settings=run_settings,
+        cuts=found.cuts,
+        estimate=replace(estimate, notes=[why, *notes]),
+        created_at=now,
         request_digest=request.digest,
         output_kms_key_arn=settings.output_kms_key_arn,
         job_vpc=settings.job_vpc,
         job_tags=settings.job_tags,
+        prices=request.prices,
+        report=report(planned),
     )
 
 
-def _with_notes(estimate: Estimate, notes: list[str]) -> Estimate:
-    return replace(estimate, notes=notes)
+@dataclass(frozen=True)
+class _Found:
+    """The corpus as far as it was looked at."""
+
+    cuts: Cuts
+    sample: Sample
+    records: Sequence[Record]
+    notes: Sequence[str]
+    trial: Callable[[Sequence[dict[str, Any]]], Tried]
+    """Infers some bodies on demand."""
+
+    @property
+    def whole(self) -> bool:
+        """Whether the sample is all of it."""
+        return self.sample.bytes >= self.cuts.bytes
+
+
+def _look_at_corpus(request: RunRequest, defaults: Defaults, places: Places, world: StartWorld) -> _Found:
+    """Plans the cuts (a dry run writes them nowhere) and reads a sample."""
+    notes = []
+    bucket = world.source_bucket(request.source.bucket)
+    corpus = Corpus(request.source, bucket)
+    cut_bytes = request.limits.get("cut_bytes") or defaults.cut_bytes
+    if request.source.ranges is not None:
+        planned = planning.pack_ranges(_ranges(request.source.ranges, bucket, world), cut_bytes)
+    else:
+        planned = planning.plan_cuts(corpus, cut_bytes)
+    spread = _Spread(_PROBES)
+    if request.dry_run:
+        cuts = _survey(planned, places.cuts, spread, lambda line: None)
+    else:
+        with world.input_bucket.writer(places.cuts) as file:
+            cuts = _survey(planned, places.cuts, spread, file.write)
+    if corpus.skipped:
+        notes.append(
+            f"{corpus.skipped} objects are no JSONL by their name and not read, such as {corpus.first_skipped}"
+        )
+    renderer = Renderer(request.prompt, request.family, request.api) if request.prompt.template is not None else None
+    reader = RecordReader(
+        id_field=request.source.id_field,
+        sequence_field=request.source.sequence_field,
+        renderer=renderer,
+        max_line_bytes=planning.MAX_LINE_BYTES,
+    )
+    sample, records = _sample(bucket, spread.probes(), reader)
+    return _Found(
+        cuts,
+        sample,
+        records,
+        notes,
+        lambda bodies: run_canary(bodies, world.model, request.model.invoke_id, request.api),
+    )
+
+
+def _with_answers(estimate: Estimate, tokens_each: float) -> Estimate:
+    return replace(estimate, output_tokens=round(estimate.records * tokens_each))
+
+
+def _try(
+    request: RunRequest, found: _Found, limits: Limits, estimate: Estimate, answers: sizing.Answers
+) -> tuple[CanaryResult, Estimate, str]:
+    """The canary, and the estimate corrected by what its answers say; where the numbers of tokens come from.
+
+    A dry run costs nothing unless its own request says how many records to try.
+    """
+    basis = f"input: estimated from characters; {answers.basis}"
+    wanted = request.limits.get("canary_records", 0) if request.dry_run else limits.canary_records
+    count = min(wanted, len(found.records))
+    # Spread over the sample, so that one odd beginning does not speak for all.
+    lines = [found.records[len(found.records) * n // count].line for n in range(count)]
+    tried = found.trial([json.loads(line)["modelInput"] for line in lines])
+    canary = tried.result
+    if not wanted and limits.canary_records:
+        canary = replace(canary, note="not run: a dry run tries records only if its request sets canary_records")
+    if not tried.counted:
+        return canary, estimate, basis
+    guessed = sum(estimate_tokens(lines[number].decode()) for number in tried.counted)
+    corrected = replace(estimate, input_tokens=round(estimate.input_tokens * canary.input_tokens / max(guessed, 1)))
+    corrected = _with_answers(corrected, canary.output_tokens / len(tried.counted))
+    return canary, corrected, f"estimated from the answers to {canary.answered} canary records"
+
+
+def _concurrencies(
+    request: RunRequest,
+    settings: Settings,
+    limits_of: Quotas,
+    mode: str,
+    estimate: Estimate,
+    work: sizing.Work,
+    cuts: int,
+) -> Concurrencies:
+    defaults, terraform = tenants.defaults_of(settings, request.tenant), settings.concurrency
+    ceilings = settings.tenants[request.tenant]
+    each = estimate.input_tokens // estimate.records if estimate.records else 0
+    held = reserved(each, request.prompt.inference.get("maxTokens"), request.family.burndown)
+    jobs = concurrency.wish(request.limits.get("job_concurrency"), defaults.job_concurrency)
+    workers = concurrency.wish(request.limits.get("infer_concurrency"), defaults.infer_concurrency)
+    batches = work.sync_batches if mode == "sync" else None
+    return Concurrencies(
+        cutting=concurrency.cutters(cuts, terraform),
+        jobs=concurrency.job_slots(jobs, limits_of.max_jobs_in_flight, ceilings.job_concurrency, work.jobs),
+        inference=concurrency.workers(
+            workers, limits_of.tokens_per_minute, held, ceilings.infer_concurrency, batches, terraform
+        ),
+        reprocessing=concurrency.reprocessors(request.priority, terraform),
+    )
+
+
+def _minutes(
+    request: RunRequest, mode: str, estimate: Estimate, limits_of: Quotas, chosen: Concurrencies
+) -> sizing.Minutes | None:
+    """None in mode batch: AWS promises no time."""
+    if mode == "batch" or not estimate.records:
+        return None
+    settled = (estimate.input_tokens + request.family.burndown * estimate.output_tokens) / estimate.records
+    rate = limits_of.tokens_per_minute
+    return sizing.sync_minutes(estimate.records, settled, rate.value if rate else None, chosen.inference.value)
 
 
 def _batch_capable(request: RunRequest) -> bool:
@@ -219,25 +376,65 @@ def _ranges(key: str, bucket: CorpusBucket, world: StartWorld) -> Iterator[plann
         yield part
 
 
-def _write_cuts(planned: Iterable[Cut], places: Places, world: StartWorld) -> tuple[Cuts, Cut | None]:
-    first: Cut | None = None
+def _survey(planned: Iterable[Cut], key: str, spread: "_Spread", write: Callable[[bytes], None]) -> Cuts:
     count = size = 0
-    with world.input_bucket.writer(places.cuts) as file:
-        for cut in planned:
-            first = first or cut
-            count += 1
-            size += cut.bytes
-            file.write(planning.cut_line(cut))
-    return Cuts(places.cuts, count, size), first
+    for cut in planned:
+        spread.add(cut)
+        count += 1
+        size += cut.bytes
+        write(planning.cut_line(cut))
+    return Cuts(key, count, size)
 
 
-def _sample(bucket: CorpusBucket, cut: Cut | None, reader: RecordReader) -> tuple[Sample, list[Record]]:
-    """The first lines of the corpus and the records among them. Raises InvalidRequestError if there are many lines and
+class _Spread:
+    """Keeps a few of many cuts, spread evenly over all, whatever their number turns out to be."""
+
+    def __init__(self, wanted: int) -> None:
+        self._wanted = wanted
+        self._kept: list[Cut] = []
+        self._stride = 1
+        self._seen = 0
+
+    def add(self, cut: Cut) -> None:
+        if self._seen % self._stride == 0:
+            self._kept.append(cut)
+            if len(self._kept) > 2 * self._wanted:
+                self._kept = self._kept[::2]
+                self._stride *= 2
+        self._seen += 1
+
+    def probes(self) -> list[Part]:
+        """Parts to begin reading at, the corpus' first one among them."""
+        cuts = _evenly(self._kept, self._wanted)
+        each = -(-self._wanted // len(cuts)) if cuts else 0
+        parts = [part for cut in cuts for part in _evenly(cut.parts, each)]
+        if len(parts) == 1:
+            parts = _within(parts[0], self._wanted)
+        return parts[: self._wanted]
+
+
+def _evenly(things: Sequence[_T], wanted: int) -> list[_T]:
+    count = min(wanted, len(things))
+    return [things[len(things) * n // count] for n in range(count)]
+
+
+def _within(part: Part, wanted: int) -> list[Part]:
+    """Ranges that begin evenly spread over one large object of lines; other formats are read from their beginning."""
+    size = part.end - part.start
+    if size <= SAMPLE_BYTES or not part.key.lower().endswith((".jsonl", ".ndjson")):
+        return [part]
+    return [replace(part, start=part.start + size * n // wanted) for n in range(wanted)]
+
+
+def _sample(bucket: CorpusBucket, probes: Sequence[Part], reader: RecordReader) -> tuple[Sample, list[Record]]:
+    """The first lines at each probe and the records among them. Raises InvalidRequestError if there are many lines and
     no record."""
-    lines = size = tokens = 0
+    lines = size = tokens = shard_bytes = 0
     records: list[Record] = []
     refusal: RejectedLineError | None = None
-    for part in cut.parts[:_SAMPLE_PARTS] if cut else ():
+    for number, part in enumerate(probes, 1):
+        # What one probe leaves of its share, the next ones may take.
+        most_lines, most_bytes = SAMPLE_LINES * number // len(probes), SAMPLE_BYTES * number // len(probes)
         part = replace(part, end=min(part.end, part.start + SAMPLE_BYTES))
         for line, found in sample_records(part_lines(bucket, part, planning.MAX_LINE_BYTES, small=True), reader):
             lines += 1
@@ -247,22 +444,14 @@ def _sample(bucket: CorpusBucket, cut: Cut | None, reader: RecordReader) -> tupl
             else:
                 records.extend(found)
                 tokens += sum(estimate_tokens(record.line.decode()) for record in found)
-            if lines >= SAMPLE_LINES or size >= SAMPLE_BYTES:
+                shard_bytes += sum(len(record.line) + 1 for record in found)
+            if lines >= most_lines or size >= most_bytes:
                 break
-        if lines >= SAMPLE_LINES or size >= SAMPLE_BYTES:
-            break
     if not records and refusal is not None and lines >= HOPELESS_LINES:
         raise InvalidRequestError(
-            f"none of the first {lines} lines of the corpus is a record; the first: {refusal.error_class}: "
-            f"{refusal.message}"
+            f"none of {lines} lines of the corpus is a record; the first: {refusal.error_class}: {refusal.message}"
         )
-    return Sample(lines, size, len(records), tokens), records
-
-
-def _canary_bodies(records: Sequence[Record], wanted: int) -> list[dict[str, Any]]:
-    """Spread over the sample, so that one odd beginning does not speak for all."""
-    count = min(wanted, len(records))
-    return [json.loads(records[len(records) * n // count].line)["modelInput"] for n in range(count)]
+    return Sample(lines, size, len(records), tokens, shard_bytes), records
 
 
 def _run_item(spec: RunSpec, now: float) -> dict[str, Any]:
@@ -290,9 +479,10 @@ def _answer(spec: RunSpec, places: Places, world: StartWorld) -> dict[str, Any]:
         "next": "cut" if spec.cuts.count else "finish",
         "cuts": spec.cuts.to_json(),
         "settings": spec.settings.to_json(),
+        "report": spec.report,
         "places": {
             "inputBucket": world.input_bucket.name,
-            "outputBucket": world.output_bucket_name,
+            "outputBucket": world.output_bucket.name,
             "mapRunsPrefix": places.map_runs_prefix,
         },
     }

@@ -9,6 +9,8 @@ from typing import Final
 CHARACTERS_PER_TOKEN: Final = 4
 DEFAULT_MAX_TOKENS: Final = 1024
 """What a request without maxTokens is thought to reserve. Models have ceilings of their own, mostly higher."""
+FILLED_PART: Final = 8
+"""An answer is taken to be an eighth of what it may be: answers seldom fill that."""
 
 
 def estimate(text: str) -> int:
@@ -21,9 +23,6 @@ def estimate(text: str) -> int:
 
 def reserved(input_tokens: int, max_tokens: int | None, burndown: int) -> int:
     """Tokens per minute that one request takes while it runs: input plus max_tokens, or the output at its burndown
-    rate if that is more (https://docs.aws.amazon.com/bedrock/latest/userguide/quotas-token-burndown.html).
-
-    The output is taken to be an eighth of max_tokens, since answers seldom fill what they may.
-    """
+    rate if that is more (https://docs.aws.amazon.com/bedrock/latest/userguide/quotas-token-burndown.html)."""
     most = max_tokens or DEFAULT_MAX_TOKENS
-    return input_tokens + max(most, burndown * (most // 8))
+    return input_tokens + max(most, burndown * (most // FILLED_PART))

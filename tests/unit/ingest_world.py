@@ -100,7 +100,7 @@ class World:
         } | changes
         world = StartWorld(
             input_bucket=self.input,
-            output_bucket_name="output",
+            output_bucket=self.output,
             settings_key="config/settings.json",
             source_bucket=self.bucket,
             runs=self.runs,

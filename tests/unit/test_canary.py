@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from bulk_inference.aws.bedrock_runtime import Outcome
-from bulk_inference.canary import run_canary
+from bulk_inference.canary import CanaryResult, Tried, run_canary
 from bulk_inference.errors import CanaryFailedError, ThrottledError
 
 GOOD = Outcome(output={})
@@ -24,17 +24,27 @@ class Model:
         return self._outcomes.pop(0)
 
 
-def run(*outcomes: Outcome) -> str | None:
+def counted(input_tokens: int, output_tokens: int) -> Outcome:
+    return Outcome(output={"usage": {"inputTokens": input_tokens, "outputTokens": output_tokens}})
+
+
+def run(*outcomes: Outcome) -> Tried:
     return run_canary([{}] * len(outcomes), Model(*outcomes), "m", "converse")
 
 
 def test_success_and_no_record_pass_silently() -> None:
-    assert run(GOOD, GOOD) is None
-    assert run() is None
+    assert (run(GOOD, GOOD).result.records, run(GOOD, GOOD).result.note) == (2, None)
+    assert run() == Tried(CanaryResult(), [])
 
 
 def test_one_poison_record_does_not_stop_the_run() -> None:
-    assert run(BAD, GOOD) == "canary: 1 of 2 records failed on demand (1 × ValidationException)"
+    assert run(BAD, GOOD).result.note == "1 of 2 records failed on demand (1 × ValidationException)"
+
+
+def test_tokens_are_those_of_answers_that_say_them() -> None:
+    found = run(counted(10, 3), GOOD, counted(20, 5))
+    assert found.counted == [0, 2]
+    assert (found.result.input_tokens, found.result.output_tokens, found.result.answered) == (30, 8, 2)
 
 
 def test_all_failed_stops_with_the_services_words() -> None:

@@ -2,7 +2,6 @@
 
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any
 
 import pytest
 from hypothesis import given
@@ -155,31 +154,16 @@ def test_a_shard_that_can_never_be_a_job_is_refused_in_batch_only() -> None:
     assert resolve_limits({"max_records_per_shard": 99}, Defaults(), quotas(), "sync")[0].max_records_per_shard == 99
 
 
-def settings(request: dict[str, Any], limits_of: Quotas, cuts: int = 3, tokens: int = 100) -> Any:
-    limits, _ = resolve_limits(request, Defaults(), limits_of, "sync")
-    return resolve_settings(request, Defaults(), limits_of, limits, cuts, tokens, 900, 1)
-
-
-def test_concurrency_names_the_limit_that_decided() -> None:
-    found, notes = settings({}, quotas())
-    assert (found.cut_concurrency, found.job_concurrency, found.infer_concurrency) == (3, 7, 10)
-    assert "the account's quota" in notes[0]
-    assert "not known" in notes[1]
-    found, notes = settings({"job_concurrency": 2, "infer_concurrency": 4}, quotas())
-    assert (found.job_concurrency, found.infer_concurrency) == (2, 4)
-    assert all("as set" in note for note in notes)
-
-
-def test_inference_workers_follow_tokens_per_minute() -> None:
-    limits_of = quotas()
-    limits_of = Quotas(**{**vars(limits_of), "tokens_per_minute": Quota(600_000, "service-quotas")})
-    found, notes = settings({}, limits_of)
-    assert found.infer_concurrency == 2
-    assert "600000 tokens per minute (service-quotas), about 1000" in notes[1]
-    found, _ = settings({}, Quotas(**{**vars(limits_of), "tokens_per_minute": Quota(1, "override")}))
-    assert found.infer_concurrency == 1
+def test_the_modules_defaults_bound_a_shard_too() -> None:
+    defaults = Defaults(max_records_per_shard=300, max_records=7)
+    limits, _ = resolve_limits({}, defaults, quotas(), "batch")
+    assert (limits.max_records_per_shard, limits.max_records, limits.max_tokens) == (300, 7, None)
+    limits, _ = resolve_limits({"max_records_per_shard": 400, "max_records": 9}, defaults, quotas(), "batch")
+    assert (limits.max_records_per_shard, limits.max_records) == (400, 9)
 
 
 def test_a_jobs_task_outlasts_the_job() -> None:
-    found, _ = settings({"job_timeout_hours": 30}, quotas())
+    limits, _ = resolve_limits({"job_timeout_hours": 30}, Defaults(), quotas(), "batch")
+    found = resolve_settings({}, Defaults(), limits, cutters=1, jobs=2, workers=3)
     assert found.job_timeout_seconds > 30 * 3600
+    assert (found.cut_concurrency, found.job_concurrency, found.infer_concurrency) == (1, 2, 3)

@@ -28,6 +28,7 @@ def test_a_plan(world: World) -> None:
     world.corpus(*LINES)
     plan = world.plan(limits={"cut_bytes": 65536, "job_concurrency": 4})
     size = plan["cuts"]["bytes"]
+    assert plan.pop("report") == world.output.get_json("default/runs/run-1/plan/report.json")
     assert plan == {
         "run": "run-1",
         "tenant": "default",
@@ -169,7 +170,7 @@ def test_a_corpus_that_cannot_be_read(world: World, source: dict[str, Any], word
 
 def test_a_corpus_without_any_record_is_the_requests_fault(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     world.corpus(*LINES)
-    with pytest.raises(InvalidRequestError, match=r"none of the first 200 lines .* missing_field: field 'body'"):
+    with pytest.raises(InvalidRequestError, match=r"none of 200 lines of the corpus .* missing_field: field 'body'"):
         world.plan(prompt={"template": "Say {{body}}"})
     monkeypatch.setattr(starting, "HOPELESS_LINES", 201)
     assert world.plan(prompt={"template": "Say {{body}}"})["next"] == "cut"

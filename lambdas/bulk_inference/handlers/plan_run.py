@@ -21,7 +21,7 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
     env, client = Environment.from_env(), s3.connect()
     world = StartWorld(
         input_bucket=s3.Bucket(env.input_bucket, client),
-        output_bucket_name=env.output_bucket,
+        output_bucket=s3.Bucket(env.output_bucket, client),
         settings_key=env.settings_key,
         source_bucket=lambda name: s3.Bucket(name, client),
         runs=dynamodb.RunsTable(env.runs_table, dynamodb.connect()),
@@ -30,5 +30,5 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
         now=time.time(),
     )
     plan = start_run(event["run"], event["executionArn"], event["request"], world)
-    logger.info("run planned", run=plan["run"], tenant=plan["tenant"], mode=plan["mode"], cuts=plan["cuts"])
+    logger.info("run planned", run=plan["run"], tenant=plan["tenant"], mode=plan["mode"], next=plan["next"])
     return plan
