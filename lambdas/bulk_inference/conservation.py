@@ -30,6 +30,9 @@ A duplicate that is found after cutting leaves `accepted` for `duplicate`. Hence
     pending   = records of shards that no unit took, + Σ unit.open, + unprocessed records that no unit took over
 
 Pending is counted from what is *known* to be unfinished, never as the difference that would make the sums right.
+
+A worker may die between writing a part and noting it in its unit. The results in such a part are taken out of that
+unit's pending records (`Account.adopt`): they have landed. Its failures stay pending: the unit, tried again, decides.
 """
 
 from collections.abc import Iterable, Mapping
@@ -37,6 +40,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any
 
+from bulk_inference.results import Usage
 from bulk_inference.runs import SHARDS, Item
 from bulk_inference.units import Counts, ErrorKind, Part, Unit
 
@@ -109,6 +113,8 @@ class Account:
     parts: dict[str, int] = field(default_factory=dict)
     """Result parts as their units say: key, bytes."""
     failure_parts: int = 0
+    open: dict[str, dict[str, int]] = field(default_factory=dict)
+    """Records that are pending in a unit that is not settled or not even begun, by unit and shard."""
     problems: list[str] = field(default_factory=list)
     """Sums that do not hold, each naming its cut, shard or unit and the numbers."""
 
@@ -125,6 +131,24 @@ class Account:
             "resubmitted": self.resubmitted,
             "dropped": self.dropped,
         }
+
+    def adopt(self, unit: str, landed: int, usage: Usage) -> bool:
+        """Counts the lines of result parts that an open unit has written and not noted. False if it has not so many
+        records open: then nothing is changed."""
+        pending = self.open.get(unit, {})
+        if landed > sum(pending.values()):
+            return False
+        shards = {shard.shard: shard for shard in self.shards}
+        for name in pending:
+            here = min(landed, pending[name])
+            landed -= here
+            pending[name] -= here
+            for one in (self, shards[name]):
+                one.landed += here
+                one.pending -= here
+        self.input_tokens += usage.input_tokens
+        self.output_tokens += usage.output_tokens
+        return True
 
 
 @dataclass
@@ -148,7 +172,9 @@ class _Books:
         self.sent: dict[str, int] = {}
         self.open: dict[str, int] = {}
         self.taken_over: dict[str, int] = {}
-        self.failed: dict[str, int] = {}
+        self.failed: dict[tuple[str, str], int] = {}
+        """Failed records by unit and shard, less those that were settled late."""
+        self.settled: set[str] = set()
 
     def cut(self, item: Mapping[str, Any]) -> None:
         read, accepted = item["read"], item["accepted"]
@@ -177,7 +203,8 @@ class _Books:
                 self._wrong(f"unit {unit.unit}: {what} {number}, but its parts hold {lines} lines")
         for piece, one in unit.pieces.items():
             self._piece(unit, piece, one)
-        self.failed[unit.unit] = counts.failed
+        if unit.settled:
+            self.settled.add(unit.unit)
         self.account.landed += counts.landed
         self.account.failed += counts.failed
         self.account.input_tokens += counts.input_tokens
@@ -195,6 +222,9 @@ class _Books:
         shard.landed += counts.landed
         shard.failed += counts.failed
         shard.duplicate += counts.duplicate
+        self.failed[unit.unit, name] = self.failed.get((unit.unit, name), 0) + counts.failed
+        if not unit.settled:
+            self._open(unit.unit, name, counts.open)
         if unit.kind == "job":
             link = _Link(counts.sent, counts.unprocessed, counts.open, unit.next_unit)
             self.links.setdefault(name, {})[unit.unit] = link
@@ -204,6 +234,11 @@ class _Books:
         else:
             self.sent[name] = self.sent.get(name, 0) + counts.sent
             self.open[name] = self.open.get(name, 0) + counts.open
+
+    def _open(self, unit: str, shard: str, records: int) -> None:
+        if records > 0:
+            held = self.account.open.setdefault(unit, {})
+            held[shard] = held.get(shard, 0) + records
 
     def _notes(self, unit: Unit) -> None:
         account = self.account
@@ -219,10 +254,6 @@ class _Books:
         self.account.parts.update({part.key: part.bytes for part in parts})
 
     def late(self, item: Mapping[str, Any]) -> None:
-        unit = item["unit"]
-        self.failed[unit] = self.failed.get(unit, 0) - 1
-        if self.failed[unit] < 0:
-            self._wrong(f"unit {unit}: more of its failed records were settled late than had failed")
         account = self.account
         account.late += 1
         account.failed -= 1
@@ -231,6 +262,7 @@ class _Books:
         outcome = Late(item["outcome"])
         name = item["piece"] if item["piece"] in self.shards else self.by_piece.get(item["piece"], "")
         shard = self.shards.get(name, ShardAccount("", "", 0))
+        self.failed[item["unit"], name] = self.failed.get((item["unit"], name), 0) - 1
         shard.failed -= 1
         if outcome is Late.LANDED:
             account.landed += 1
@@ -251,6 +283,8 @@ class _Books:
         account.shards = [self.shards[name] for name in sorted(self.shards)]
         for shard in account.shards:
             shard.pending = self._chain(shard) if shard.mode == "batch" else self._share(shard)
+        self._before_their_units()
+        for shard in account.shards:
             gone = shard.resubmitted + shard.dropped
             if shard.records != shard.landed + shard.failed + shard.duplicate + gone + shard.pending:
                 self._wrong(
@@ -271,6 +305,21 @@ class _Books:
             )
         account.errors = _merged(account.errors)
 
+    def _before_their_units(self) -> None:
+        """A worker that dies may have sent messages of failures that its unit has not noted: what the failure lane has
+        settled of them was pending, not failed."""
+        for (unit, name), failed in self.failed.items():
+            if failed >= 0:
+                continue
+            open_ = self.account.open.get(unit, {})
+            if unit in self.settled or open_.get(name, 0) < -failed:
+                self._wrong(f"unit {unit}: more of its failed records were settled late than had failed")
+                continue
+            open_[name] += failed
+            self.account.failed -= failed
+            self.shards[name].failed -= failed
+            self.shards[name].pending += failed
+
     def _chain(self, shard: ShardAccount) -> int:
         """Pending records of a batch shard, along the chain of its units."""
         links = self.links.get(shard.shard, {})
@@ -287,6 +336,8 @@ class _Books:
             if self.taken_over[name] != due:
                 self._wrong(f"unit {name}: sent {self.taken_over[name]} records, but {due} were due")
             due = 0
+        elif name is not None:
+            self._open(name, shard.shard, due)
         if followed < len(links):
             self._wrong(f"shard {shard.shard}: units {sorted(links)} do not follow from each other")
         return pending + due

@@ -46,5 +46,9 @@ class UnitFailedError(BulkInferenceError):
     """A unit of work passed the error tolerance, after landing what it had. Counts against the Map's tolerance."""
 
 
+class IncompleteRunError(BulkInferenceError):
+    """All is accounted for, but records are pending: their units of work died. A redrive of the run has them done."""
+
+
 class ConservationError(BulkInferenceError):
     """The sums of a run do not hold; the text names the shard or unit and the numbers."""

@@ -13,11 +13,11 @@ from typing import Any, Final
 from bulk_inference import errors
 from bulk_inference.conservation import Account
 from bulk_inference.errors import BulkInferenceError
-from bulk_inference.finishing import DETAIL_TYPE, add_up, check, detail_of, publish
+from bulk_inference.finishing import DETAIL_TYPE, FAILING, check, detail_of, publish, reopen
 from bulk_inference.jobs import Job
 from bulk_inference.ports import BatchJobs, Bucket, Bus, Clock, Execution, Executions, MapRun, Runs
 from bulk_inference.reporting import iso_time, manifest
-from bulk_inference.runs import JOBS, LIVE, META, live_item, run_pk
+from bulk_inference.runs import JOBS, LIVE, META, run_pk
 from bulk_inference.settling import mark_stale
 from bulk_inference.spec import RunSpec
 from bulk_inference.units import expiry
@@ -86,7 +86,9 @@ def stop(stopping: Stopping, world: StopWorld) -> Stopped:
     """Stops what the run has running, closes its account as it stands, and says so. Safe to repeat: what was closed is
     not said again, but a job that was created meanwhile is stopped.
 
-    A run that was found inconsistent keeps that status: it says more than `failed`. Raises ThrottledError.
+    A run that was found inconsistent or incomplete keeps that status: it says more than `failed`.
+
+    Raises ThrottledError.
     """
     runs, pk = world.runs, run_pk(stopping.run)
     meta = runs.get(pk, META)
@@ -103,12 +105,13 @@ def stop(stopping: Stopping, world: StopWorld) -> Stopped:
     if meta.get("stoppedAt") is not None and meta.get("stoppedRedrive") == stopping.redrives:
         runs.delete_if(LIVE, stopping.run, "executionArn", stopping.execution_arn)
         return Stopped(meta, stopped, halted)
-    inconsistent = meta.get("status") == "inconsistent"
-    status = "inconsistent" if inconsistent else stopping.status
+    status = str(meta["status"]) if meta.get("status") in FAILING else stopping.status
     now = world.clock.now()
     spec = world.spec_of(meta["tenant"], stopping.run)
-    # Of a run that broke off in the middle, the sums of cuts and shards need not hold: nothing is made of that.
-    summed, problems = check(spec, world.output, runs) if inconsistent else (add_up(stopping.run, runs), [])
+    summed, problems = check(spec, world.output, runs)
+    if status != "inconsistent":
+        # Of a run that broke off in the middle, the sums of cuts and shards need not hold: nothing is made of that.
+        problems = []
     why = explain(stopping, summed, world)
     finished_at = iso_time(now)
     document = manifest(
@@ -131,7 +134,7 @@ def stop(stopping: Stopping, world: StopWorld) -> Stopped:
     execution = world.executions.describe(stopping.execution_arn)
     if execution is not None and execution.redrives > stopping.redrives:
         # Redriven while it was closed: the event of that has found nothing to change.
-        meta = _reopen(meta, runs)
+        meta = reopen(meta, runs)
     return Stopped(meta, stopped, halted)
 
 
@@ -146,13 +149,8 @@ def go_on(event: Mapping[str, Any], runs: Runs) -> bool:
     if int(detail.get("redriveCount") or 0) <= int(meta.get("stoppedRedrive") or 0):
         # Events are unordered: this one is older than the end that is noted.
         return False
-    _reopen(meta, runs)
+    reopen(meta, runs)
     return True
-
-
-def _reopen(meta: Mapping[str, Any], runs: Runs) -> dict[str, Any]:
-    runs.put(live_item(meta["run"], meta["executionArn"], int(meta["expires_at"])))
-    return runs.update(run_pk(meta["run"]), META, {"status": "running", "stopped": None, "stoppedAt": None})
 
 
 def _stop_nested(stopping: Stopping, world: StopWorld) -> int:

@@ -133,7 +133,7 @@ def check(evidence: Evidence, mark: Callable[[Mapping[str, Any]], str] | None = 
         else:
             unknown.append(line)
     _same_id_twice(evidence.runs, corpus, landed, verdict)
-    if unknown and _pending(evidence.runs) == len(unknown):
+    if unknown and _pending(evidence.runs, verdict.failed) == len(unknown):
         verdict.pending = len(unknown)
     else:
         verdict.lost = [line.name for line in unknown]
@@ -219,12 +219,17 @@ def _same_id_twice(
     verdict.doubled += [f"{name}" for name, times in ids.items() if times > 1]
 
 
-def _pending(runs: list[Run]) -> int:
-    """Records that the latest run, which has not succeeded, says are open; -1: it says nothing."""
+def _pending(runs: list[Run], failed: int) -> int:
+    """Records that the latest run, which has not succeeded, says are open; -1: it says nothing.
+
+    A worker that died may have left failure lines of such records: they are among the `failed` already.
+    """
     manifest = runs[-1].manifest if runs else None
     if manifest is None or manifest.get("status") in ("succeeded", "empty"):
         return -1
-    return int(manifest["counts"]["pending"])
+    counts = manifest["counts"]
+    unsure = failed - sum(int(counts[name]) for name in ("failed", "rejected", "duplicate"))
+    return int(counts["pending"]) - (max(0, unsure) if len(runs) == 1 else 0)
 
 
 def _sums(run: Run, corpus: Mapping[str, bytes]) -> Iterator[str]:
@@ -249,6 +254,10 @@ def _sums(run: Run, corpus: Mapping[str, bytes]) -> Iterator[str]:
         "failed": len(failed - landed),
         "rejected": len(refused),
     }
+    # A worker that died may have left lines of failures that its unit has not noted: those records are pending.
+    unsure = true["failed"] - counts["failed"]
+    if 0 < unsure <= counts["pending"]:
+        true["failed"] = counts["failed"]
     for name, number in true.items():
         if counts[name] != number:
             yield f"{name} is {counts[name]}, there are {number}"

@@ -275,6 +275,17 @@ def test_a_stopped_run_knows_how_many_records_are_pending() -> None:
     assert verdict.pending == 3
 
 
+def test_a_failure_line_of_a_pending_record_is_pending() -> None:
+    """Its worker died before it had noted the failure."""
+    evidence = stopped()
+    whole = decode(sound().runs[0].results[SECOND])[0]
+    line = {"recordId": whole["recordId"], "errorClass": "model", "source": whole["source"]}
+    evidence.runs[0].failures["default/runs/r/failures/part-00002.jsonl"] = encode([line])
+    verdict = check(evidence, mark)
+    assert verdict.good, str(verdict)
+    assert (verdict.pending, verdict.lost) == (2, [])
+
+
 def test_a_stopped_run_that_miscounts_what_is_pending_has_lost_it() -> None:
     evidence = stopped()
     manifest(evidence)["counts"]["pending"] = 2

@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 
 from bulk_inference.collection import ShardTask, collect
-from bulk_inference.errors import ConservationError, InvalidRequestError
+from bulk_inference.errors import ConservationError, IncompleteRunError, InvalidRequestError
 from bulk_inference.finishing import DETAIL_TYPE, finish
 from bulk_inference.reprocessing import Message, reprocess
-from bulk_inference.runs import META, cut_sk, run_pk, shard_sk
+from bulk_inference.runs import LIVE, META, cut_sk, run_pk, shard_sk, unit_sk
 from tests.unit.inference_world import RUN, Killed, Stage, assert_survives_kills, make_spec
 from tests.unit.test_collection import IDS, PIECE, SHARD, bad, event, ok
 from tests.unit.test_collection import stage as collected
@@ -160,8 +160,80 @@ def test_records_that_no_unit_took_make_the_run_incomplete() -> None:
     )
     cut = made.runs.items[(run_pk(RUN), cut_sk("00001"))]
     cut["read"], cut["accepted"] = 19, 17
+    with pytest.raises(IncompleteRunError, match="5 records are pending"):
+        go(made)
+    assert (manifest(made)["status"], manifest(made)["counts"]["pending"]) == ("incomplete", 5)
+    assert made.bus.events == [], "stop_run announces it, and says why"
+
+
+def dies_for_good(before: str) -> Stage:
+    """A run whose only worker died right before an effect, and was never tried again."""
+    made = stage()
+    del made.runs.items[(run_pk(RUN), unit_sk(f"{SHARD}-a1"))]
+    made.output.objects = {key: body for key, body in made.output.objects.items() if "/runs/" not in key}
+    made.queue.messages.clear()
+    calm = stage_effects()
+    made.world.kill_at = next(at for at, effect in enumerate(calm) if effect.startswith(before))
+    with pytest.raises(Killed):
+        collect(ShardTask.from_event(event()), made.shop)
+    made.world.kill_at = None
+    return made
+
+
+def stage_effects() -> list[str]:
+    made = collected([bad(IDS[0]), *[ok(one) for one in IDS[1:]]])
+    made.spec = replace(made.spec, settings=replace(make_spec().settings, tolerated_failure_percentage=100))
+    collect(ShardTask.from_event(event()), made.shop)
+    return made.world.effects
+
+
+def test_what_a_dead_worker_has_landed_and_not_noted_counts_as_landed() -> None:
+    """Its unit died within the tolerance: the lines are there, the failed record is for a redrive to decide."""
+    made = dies_for_good("item UNIT")
+    assert made.output.objects[made.places.results(SHARD)]
+    with pytest.raises(IncompleteRunError):
+        go(made)
+    told = manifest(made)
+    assert told["problems"] == []
+    assert (told["status"], told["counts"]["landed"], told["counts"]["pending"]) == ("incomplete", 11, 1)
+    assert (told["shards"][0]["landed"], told["shards"][0]["pending"]) == (11, 1)
+    assert (told["results"]["parts"], told["tokens"]) == (1, {"input": 33, "output": 22})
+    collect(ShardTask.from_event(event()), made.shop)
     detail = go(made)
-    assert (detail["status"], detail["counts"]["pending"]) == ("incomplete", 5)
+    assert (detail["status"], detail["counts"]["landed"], detail["counts"]["failed"]) == ("succeeded", 11, 1)
+
+
+def test_what_the_lane_settles_of_a_dead_worker_was_pending() -> None:
+    """The message went out before the worker noted the failure."""
+    made = dies_for_good("item UNIT")
+    reprocess(Message.from_json(made.queue.messages[0]), made.shop)
+    detail = go(made)
+    assert (detail["status"], detail["counts"]["landed"], detail["counts"]["failed"]) == ("succeeded", 12, 0)
+    collect(ShardTask.from_event(event()), made.shop)
+    assert go(made)["counts"] == detail["counts"]
+
+
+def test_a_part_that_holds_more_than_its_unit_has_open_is_named() -> None:
+    made = dies_for_good("item UNIT")
+    made.output.objects[made.places.results(f"{SHARD}-s2")] = b"".join(
+        json.dumps({"recordId": f"x{number}"}).encode() + b"\n" for number in range(9)
+    )
+    with pytest.raises(ConservationError, match="no unit says that it wrote it"):
+        go(made)
+
+
+def test_a_redriven_run_with_pending_records_goes_back_to_inference() -> None:
+    made = dies_for_good("item UNIT")
+    made.runs.items[(run_pk(RUN), META)] |= {"expires_at": 7}
+    with pytest.raises(IncompleteRunError):
+        go(made)
+    detail = finish(made.spec, output=made.output, runs=made.runs, bus=made.bus, clock=made.time.clock, more=True)
+    assert detail["status"] == "running"
+    assert made.runs.get(run_pk(RUN), META)["status"] == "running"  # type: ignore[index]
+    assert made.runs.get(LIVE, RUN) is not None, "reconciliation looks after it again"
+    collect(ShardTask.from_event(event()), made.shop)
+    detail = finish(made.spec, output=made.output, runs=made.runs, bus=made.bus, clock=made.time.clock, more=True)
+    assert detail["status"] == "succeeded"
 
 
 def test_an_empty_corpus_ends_with_zeros_and_says_so() -> None:

@@ -17,14 +17,15 @@ metrics = Metrics()
 @tracer.capture_lambda_handler(capture_response=False)
 @metrics.log_metrics
 def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
-    """Event: run, tenant, executionArn."""
+    """Event: run, tenant, executionArn; from the pipeline also redrives, and inferred (in which redrive, last)."""
     finished = finish(
         services.run_spec(event["tenant"], event["run"]),
         output=services.output_bucket(),
         runs=services.runs_table(),
         bus=services.completion_bus(),
         clock=services.clock(context),
+        more=int(event.get("redrives", 0)) > int(event.get("inferred", {}).get("redrives", 0)),
     )
-    metrics.add_metric("RunsFinished", MetricUnit.Count, 1)
+    metrics.add_metric("RunsFinished", MetricUnit.Count, int(finished["status"] != "running"))
     logger.info("run finished", **finished)
     return finished
