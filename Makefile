@@ -7,7 +7,7 @@ NPM := $(shell command -v npm 2>/dev/null)
 UV_VERSION := 0.13.9
 
 .DEFAULT_GOAL := help
-.PHONY: help demo local-aws test chaos lint format package check-package lock clean terraform
+.PHONY: help demo local-aws test chaos lint format pictures package check-package lock clean terraform
 .DELETE_ON_ERROR:
 
 help: ## show this list
@@ -36,10 +36,16 @@ format: .venv/.ready terraform ## let ruff and Terraform rewrite the sources
 	$(VENV)/ruff format
 	tests/terraform.sh fmt -recursive
 
+pictures: .venv/.ready node_modules/.ready ## draw docs/pictures from asl/ and its DOT files (needs npm)
+	@$(BIN) -m docs.pictures.draw
+
 package: .venv/.ready ## rebuild lambdas/dist from the sources and the lock file
 	@$(BIN) lambdas/build.py
 
-check-package: .venv/.ready ## prove that lambdas/dist equals the sources
+check-pictures: .venv/.ready node_modules/.ready ## draw docs/pictures from asl/ and its DOT files (needs npm)
+	@$(BIN) -m docs.pictures.draw
+
+package: .venv/.ready ## prove that lambdas/dist equals the sources
 	@$(BIN) lambdas/build.py --check
 
 lock: .venv/.ready ## resolve requirements/*.in again into the hash-locked *.txt

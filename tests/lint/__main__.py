@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+from docs.pictures import draw
 from tests.lint import graph, integrations, machines, maps, names, sources, tasks, tools
 from tests.lint.findings import Finding
 
@@ -46,9 +47,15 @@ def check_hcl() -> Iterator[Finding]:
     print(f"HCL: {len(folders)} folders validated")
 
 
+def check_pictures() -> Iterator[Finding]:
+    """Everything about docs/pictures/."""
+    for path in draw.old():
+        yield Finding(path, "whole", "pictures", "is older than its source: make pictures")
+
+
 def main() -> int:
     WORK.mkdir(parents=True, exist_ok=True)
-    findings = sorted({*check_machines(), *sources.check_python(ROOT), *check_hcl()})
+    findings = sorted({*check_machines(), *sources.check_python(ROOT), *check_hcl(), *check_pictures()})
     for finding in findings:
         print(finding)
     count = len(list((ROOT / "asl").glob("*.asl.json")))
