@@ -89,9 +89,14 @@ data "aws_iam_policy_document" "update_runs" {
   }
 
   statement {
-    sid       = "ReadRunsAndFailures"
+    # Results: for what a worker has landed that died before it said so.
+    sid       = "ReadRunsResultsAndFailures"
     actions   = ["s3:GetObject"]
-    resources = ["${local.input}/*/runs/*/plan/*", "${local.output}/*/runs/*/failures/*"]
+    resources = [
+      "${local.input}/*/runs/*/plan/*",
+      "${local.output}/*/runs/*/results/*",
+      "${local.output}/*/runs/*/failures/*",
+    ]
   }
 
   statement {
