@@ -1,4 +1,4 @@
-"""Draws the pictures of this folder: `make pictures`; `python -m docs.pictures.draw --check` looks whether they are old.
+"""Draws the pictures of this folder (`make pictures`); `python -m docs.pictures.draw --check` tells which are old.
 
 Each state machine in asl/ becomes a DOT file; overview.dot is written by hand. Graphviz (the npm package
 @hpcc-js/wasm-graphviz, by render.mjs) makes an SVG of each. An SVG carries the digest of the DOT text it was made from,
