@@ -99,6 +99,12 @@ data "aws_iam_policy_document" "plan_run" {
   }
 
   statement {
+    sid       = "WriteReport"
+    actions   = ["s3:PutObject"]
+    resources = ["${local.output}/*/runs/*/plan/report.*"]
+  }
+
+  statement {
     sid       = "KeepRunItems"
     actions   = ["dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:UpdateItem", "dynamodb:Query"]
     resources = [local.runs]
