@@ -22,8 +22,11 @@ NO_RESOURCE_TYPE = {
     "logs:ListLogDeliveries": f"{_REFERENCE}amazoncloudwatchlogs.html",
     "logs:UpdateLogDelivery": f"{_REFERENCE}amazoncloudwatchlogs.html",
     "logs:DescribeResourcePolicies": f"{_REFERENCE}amazoncloudwatchlogs.html",
+    "ec2:DescribeDhcpOptions": f"{_REFERENCE}amazonec2.html",
     "ec2:DescribeNetworkInterfaces": f"{_REFERENCE}amazonec2.html",
+    "ec2:DescribeSecurityGroups": f"{_REFERENCE}amazonec2.html",
     "ec2:DescribeSubnets": f"{_REFERENCE}amazonec2.html",
+    "ec2:DescribeVpcs": f"{_REFERENCE}amazonec2.html",
 }
 """Action → the page whose row names no resource type."""
 

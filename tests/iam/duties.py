@@ -1,0 +1,270 @@
+"""Who may do what: one row for each kind of call that a role of the pipeline makes, with every role that may make it.
+
+The rows come from the code (`lambdas/bulk_inference/aws/`, and what each handler hands its bucket, table or queue) and
+from the service integrations of `asl/`. A role that is not named in a row must be denied: the simulation
+(`test_simulation.py`) tries all roles on all rows. `tests/end_to_end/test_isolation.py` holds what the roles really do
+on the local AWS against the same rows.
+
+In resources `{tenant}`, `{run}`, `{name}` and `{id}` stand for what varies; the rest is literal.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+
+ACCOUNT, REGION = "123456789012", "us-east-1"
+MODEL = "anthropic.claude-haiku-4-5-20251001-v1:0"
+PROFILE = f"arn:aws:bedrock:{REGION}:{ACCOUNT}:inference-profile/us.{MODEL}"
+
+BATCH = "batch-{tenant}"
+"""The role of the batch jobs of a row's own tenant."""
+
+
+@dataclass(frozen=True)
+class Duty:
+    """One kind of call: the IAM action, on what, in which context, by whom."""
+
+    action: str
+    resource: str
+    roles: frozenset[str]
+    context: Mapping[str, str] = field(default_factory=dict)
+
+
+FUNCTIONS_OF: dict[str, str] = {
+    "pipeline": "plan_run cut_shards seal_shards finish_run",
+    "shard_and_submit": "submit_job collect_results infer_batch",
+    "fan_out": "infer_batch",
+    "reconcile_schedule": "reconcile_jobs",
+    "update_schedule": "update_runs",
+}
+"""Role → the functions that it invokes."""
+
+CHILDREN: dict[str, str] = {
+    "pipeline": "CutCorpus",
+    "shard_and_submit": "SubmitShards",
+    "fan_out": "InferBatches",
+}
+"""State machine → the label of its Distributed Map."""
+
+ASYNCHRONOUS = "resume_job reconcile_jobs stop_run update_runs"
+"""Functions that nobody waits for: Lambda keeps what failed on every try."""
+
+_READ_RUN_FILES = "plan_run cut_shards seal_shards submit_job collect_results infer_batch reprocess_records finish_run"
+_READ_PLAN = f"{_READ_RUN_FILES} redrive_failures update_runs reconcile_jobs stop_run pipeline shard_and_submit"
+_LAND = "collect_results infer_batch reprocess_records"
+_KEEP_RUNS = (
+    "plan_run seal_shards submit_job collect_results infer_batch reprocess_records redrive_failures update_runs "
+    "reconcile_jobs finish_run stop_run"
+)
+_MACHINES = "pipeline shard_and_submit fan_out"
+_ANSWER_TOKENS = "submit_job resume_job reconcile_jobs"
+_WATCH = "reconcile_jobs stop_run"
+_INFER = "plan_run infer_batch reprocess_records"
+
+_S3 = {
+    "s3:GetObject": {
+        # cut_shards and plan_run read corpora wherever they lie in the input bucket.
+        "{input}/config/settings.json": "plan_run cut_shards redrive_failures",
+        "{input}/{tenant}/corpus/{name}": "plan_run cut_shards infer_batch reprocess_records fan_out",
+        "{input}/{tenant}/runs/{run}/plan/{name}": _READ_PLAN,
+        "{input}/{tenant}/runs/{run}/shards/{name}": f"{_READ_RUN_FILES} {BATCH}",
+        "{input}/{tenant}/runs/{run}/index/{name}": _READ_RUN_FILES,
+        "{input}/{tenant}/runs/{run}/sync/{name}": f"{_READ_RUN_FILES} fan_out",
+        "{output}/{tenant}/runs/{run}/results/{name}": f"{_LAND} cut_shards finish_run",
+        "{output}/{tenant}/runs/{run}/failures/{name}": f"{_LAND} finish_run redrive_failures update_runs",
+        "{output}/{tenant}/runs/{run}/parked/{name}": f"{_LAND} finish_run",
+        "{output}/{tenant}/runs/{run}/manifest.json": f"{_LAND} finish_run",
+        "{output}/{tenant}/runs/{run}/map-runs/{name}": f"{_LAND} finish_run {_MACHINES}",
+        "{output}/{tenant}/jobs/{run}/{name}": f"collect_results finish_run {BATCH}",
+    },
+    "s3:PutObject": {
+        "{input}/config/settings.json": "",
+        "{input}/{tenant}/corpus/{name}": "",
+        "{input}/{tenant}/runs/{run}/plan/run.json": "plan_run cut_shards seal_shards collect_results",
+        "{input}/{tenant}/runs/{run}/plan/ranges.jsonl": (
+            "plan_run cut_shards seal_shards collect_results redrive_failures"
+        ),
+        "{input}/{tenant}/runs/{run}/shards/{name}": "cut_shards seal_shards collect_results",
+        "{input}/{tenant}/runs/{run}/sync/{name}": "cut_shards seal_shards collect_results",
+        "{output}/{tenant}/runs/{run}/results/{name}": _LAND,
+        "{output}/{tenant}/runs/{run}/failures/{name}": f"{_LAND} cut_shards",
+        "{output}/{tenant}/runs/{run}/manifest.json": f"{_LAND} finish_run update_runs {_WATCH}",
+        "{output}/{tenant}/runs/{run}/report.html": f"{_LAND} finish_run update_runs {_WATCH}",
+        "{output}/{tenant}/runs/{run}/map-runs/{name}": f"{_LAND} {_MACHINES}",
+        "{output}/{tenant}/jobs/{run}/{name}": BATCH,
+    },
+    # Nobody deletes, changes rights or turns encryption off.
+    "s3:DeleteObject": {"{input}/{tenant}/corpus/{name}": "", "{output}/{tenant}/runs/{run}/results/{name}": ""},
+    "s3:PutBucketPolicy": {"{input}": "", "{output}": ""},
+    "s3:PutEncryptionConfiguration": {"{input}": "", "{output}": ""},
+}
+
+_TABLES = {
+    "dynamodb:PartiQLInsert": {"{ledger}": _LAND, "{runs}": ""},
+    "dynamodb:BatchGetItem": {
+        "{ledger}": f"{_LAND} cut_shards update_runs",
+        "{runs}": "submit_job collect_results infer_batch reprocess_records reconcile_jobs finish_run stop_run",
+    },
+    "dynamodb:GetItem": {"{ledger}": _LAND, "{runs}": f"{_KEEP_RUNS} cut_shards resume_job"},
+    "dynamodb:PutItem": {"{ledger}": _LAND, "{runs}": f"{_KEEP_RUNS} cut_shards resume_job"},
+    "dynamodb:UpdateItem": {"{ledger}": _LAND, "{runs}": f"{_KEEP_RUNS} cut_shards resume_job"},
+    "dynamodb:DeleteItem": {
+        "{ledger}": _LAND,
+        "{runs}": (
+            "submit_job resume_job collect_results infer_batch reprocess_records redrive_failures update_runs "
+            "reconcile_jobs finish_run stop_run"
+        ),
+    },
+    "dynamodb:Query": {"{ledger}": "", "{runs}": _KEEP_RUNS},
+    "dynamodb:Scan": {"{ledger}": "", "{runs}": ""},
+    "dynamodb:DeleteTable": {"{ledger}": "", "{runs}": ""},
+}
+
+_QUEUES = {
+    "sqs:SendMessage": {
+        "{queue}-reprocess": f"{_LAND} redrive_failures",
+        "{queue}-reprocess-high": f"{_LAND} redrive_failures",
+        "{queue}-reprocess-low": f"{_LAND} redrive_failures",
+        "{queue}-reprocess-dead-letter": "reprocess_records",
+        "{queue}-undelivered": f"{ASYNCHRONOUS} reconcile_schedule update_schedule",
+    },
+    "sqs:ReceiveMessage": {
+        "{queue}-reprocess": "reprocess_records",
+        "{queue}-reprocess-dead-letter": "redrive_failures",
+        "{queue}-undelivered": "",
+    },
+    "sqs:DeleteMessage": {
+        "{queue}-reprocess": "reprocess_records",
+        "{queue}-reprocess-dead-letter": "redrive_failures",
+        "{queue}-undelivered": "",
+    },
+    "sqs:ChangeMessageVisibility": {
+        "{queue}-reprocess": "reprocess_records",
+        "{queue}-reprocess-dead-letter": "redrive_failures",
+    },
+    "sqs:GetQueueAttributes": {
+        "{queue}-reprocess": "reprocess_records redrive_failures",
+        "{queue}-reprocess-high": "reprocess_records redrive_failures",
+        "{queue}-reprocess-low": "reprocess_records redrive_failures",
+        "{queue}-reprocess-dead-letter": "redrive_failures",
+    },
+    "sqs:StartMessageMoveTask": {"{queue}-reprocess-dead-letter": "redrive_failures", "{queue}-undelivered": ""},
+    "sqs:ListMessageMoveTasks": {"{queue}-reprocess-dead-letter": "redrive_failures"},
+    "sqs:PurgeQueue": {"{queue}-reprocess": "", "{queue}-reprocess-dead-letter": ""},
+}
+
+_BEDROCK = {
+    "bedrock:CreateModelInvocationJob": {
+        PROFILE: "submit_job",
+        f"arn:aws:bedrock:us-west-2::foundation-model/{MODEL}": "submit_job",
+        "{jobs}/{id}": "submit_job",
+        # Not one of the pipeline's models.
+        f"arn:aws:bedrock:{REGION}::foundation-model/amazon.nova-pro-v1:0": "",
+    },
+    "bedrock:TagResource": {"{jobs}/{id}": "submit_job"},
+    "bedrock:GetModelInvocationJob": {"{jobs}/{id}": f"submit_job resume_job collect_results {_WATCH}"},
+    "bedrock:StopModelInvocationJob": {"{jobs}/{id}": _WATCH},
+    "bedrock:ListModelInvocationJobs": {"*": f"submit_job collect_results {_WATCH}"},
+    "bedrock:InvokeModel": {
+        PROFILE: f"{_INFER} batch-acme batch-globex",
+        f"arn:aws:bedrock:{REGION}::foundation-model/amazon.nova-lite-v1:0": f"{_INFER} batch-acme batch-globex",
+        # Only through the profile, but for the role of batch jobs (see docs/accepted-risks.md).
+        f"arn:aws:bedrock:us-west-2::foundation-model/{MODEL}": "batch-acme batch-globex",
+        f"arn:aws:bedrock:{REGION}::foundation-model/amazon.nova-pro-v1:0": "",
+    },
+    "servicequotas:GetServiceQuota": {
+        f"arn:aws:servicequotas:{REGION}:{ACCOUNT}:bedrock/L-63020993": "plan_run",
+        f"arn:aws:servicequotas:{REGION}:{ACCOUNT}:ec2/L-1216C47A": "",
+    },
+    "servicequotas:ListServiceQuotas": {"*": "plan_run"},
+    "servicequotas:ListAWSDefaultServiceQuotas": {"*": "plan_run"},
+    "servicequotas:GetAWSDefaultServiceQuota": {"*": "plan_run"},
+}
+
+_STATES = {
+    "states:SendTaskSuccess": {
+        "{machine}-shard_and_submit": _ANSWER_TOKENS,
+        "{machine}-pipeline": "",
+        "{machine}-fan_out": "",
+    },
+    "states:SendTaskFailure": {"{machine}-shard_and_submit": _ANSWER_TOKENS, "{machine}-pipeline": ""},
+    "states:StartExecution": {
+        "{machine}-pipeline": "pipeline redrive_failures",
+        "{machine}-shard_and_submit": "pipeline shard_and_submit",
+        "{machine}-fan_out": "pipeline fan_out",
+    },
+    "states:DescribeExecution": {
+        "{execution}-pipeline:{id}": f"pipeline cut_shards {_LAND} {_WATCH}",
+        "{execution}-shard_and_submit:{id}": f"pipeline shard_and_submit {_WATCH}",
+        "{execution}-fan_out:{id}": f"pipeline fan_out {_WATCH}",
+    },
+    "states:StopExecution": {
+        # An operator ends a run; the pipeline's own right is for the children of its map.
+        "{execution}-pipeline:{id}": "pipeline",
+        "{execution}-shard_and_submit:{id}": f"pipeline shard_and_submit {_WATCH}",
+        "{execution}-fan_out:{id}": f"pipeline fan_out {_WATCH}",
+    },
+    "states:ListMapRuns": {
+        "{execution}-pipeline:{id}": _WATCH,
+        "{execution}-shard_and_submit:{id}": _WATCH,
+        "{execution}-fan_out:{id}": _WATCH,
+    },
+    "events:PutEvents": {"{bus}": f"finish_run update_runs {_WATCH}", "{default_bus}": ""},
+    "events:PutRule": {"{sync_rule}": "pipeline", f"arn:aws:events:{REGION}:{ACCOUNT}:rule/tickets-resume_job": ""},
+    "events:PutTargets": {"{sync_rule}": "pipeline"},
+    "events:DescribeRule": {"{sync_rule}": "pipeline"},
+    "iam:CreateRole": {f"arn:aws:iam::{ACCOUNT}:role/another": ""},
+    "sts:AssumeRole": {f"arn:aws:iam::{ACCOUNT}:role/tickets-batch-acme-{REGION}": ""},
+}
+
+_TO_BEDROCK = {"iam:PassedToService": "bedrock.amazonaws.com"}
+
+
+def duties(functions: list[str]) -> Iterator[Duty]:
+    """Every row; `functions` are the handlers that there are."""
+    for table in (_S3, _TABLES, _QUEUES, _BEDROCK, _STATES):
+        for action, rows in table.items():
+            for resource, roles in rows.items():
+                yield Duty(action, resource, frozenset(roles.split()))
+    for function in functions:
+        callers = frozenset(role for role, invoked in FUNCTIONS_OF.items() if function in invoked.split())
+        yield Duty("lambda:InvokeFunction", f"{{function}}-{function}", callers)
+        yield Duty(
+            "logs:PutLogEvents", f"{{log}}-{function}:log-stream:{{id}}", frozenset({function} | set(_MACHINES.split()))
+        )
+    for machine, label in CHILDREN.items():
+        own = frozenset({machine})
+        yield Duty("states:RedriveExecution", f"{{execution}}-{machine}/{label}:{{id}}", own)
+        watched = own | frozenset(_WATCH.split())
+        yield Duty("states:DescribeExecution", f"{{execution}}-{machine}/{label}:{{id}}", watched)
+        yield Duty("states:ListExecutions", f"{{map_run}}-{machine}/{label}:{{id}}", frozenset(_WATCH.split()))
+        yield Duty("states:DescribeMapRun", f"{{map_run}}-{machine}/{label}:{{id}}", frozenset(_WATCH.split()))
+    yield from _interfaces(frozenset(functions))
+    inside = "arn:aws:iam::{account}:role{path}tickets-batch-{tenant}-" + REGION
+    yield Duty("iam:PassRole", inside, frozenset({"submit_job"}), _TO_BEDROCK)
+    yield Duty("iam:PassRole", inside, frozenset(), {"iam:PassedToService": "lambda.amazonaws.com"})
+    yield Duty("iam:PassRole", "arn:aws:iam::{account}:role{path}admin", frozenset(), _TO_BEDROCK)
+    through = {"bedrock:InferenceProfileArn": PROFILE}
+    behind = f"arn:aws:bedrock:us-west-2::foundation-model/{MODEL}"
+    yield Duty("bedrock:InvokeModel", behind, frozenset(f"{_INFER} batch-acme batch-globex".split()), through)
+
+
+def _interfaces(functions: frozenset[str]) -> Iterator[Duty]:
+    """Lambda and Bedrock work on network interfaces under the roles of functions and batch jobs."""
+    jobs = frozenset({"batch-acme", "batch-globex"})
+    job = f"arn:aws:bedrock:{REGION}:{ACCOUNT}:model-invocation-job/abcdefghijkl"
+    tagged = {"aws:RequestTag/BedrockManaged": "true", "aws:RequestTag/BedrockModelInvocationJobArn": job}
+    of_job = {"ec2:Subnet": "{subnet}", "ec2:ResourceTag/BedrockModelInvocationJobArn": job}
+    yield Duty("ec2:CreateNetworkInterface", "{interface}/{id}", functions | jobs, tagged)
+    yield Duty("ec2:CreateNetworkInterface", "{interface}/{id}", functions)
+    yield Duty("ec2:CreateNetworkInterface", "{subnet}", functions | jobs)
+    yield Duty("ec2:CreateNetworkInterface", "{subnet}0", functions)
+    yield Duty("ec2:DeleteNetworkInterface", "{interface}/{id}", functions | jobs, of_job)
+    yield Duty("ec2:DeleteNetworkInterface", "{interface}/{id}", functions)
+    yield Duty("ec2:AssignPrivateIpAddresses", "{interface}/{id}", functions)
+    yield Duty("ec2:UnassignPrivateIpAddresses", "{interface}/{id}", functions)
+    for action in ("CreateNetworkInterfacePermission", "DeleteNetworkInterfacePermission"):
+        yield Duty(f"ec2:{action}", "{interface}/{id}", jobs, of_job)
+        yield Duty(f"ec2:{action}", "{interface}/{id}", frozenset())
+    made = {"ec2:CreateAction": "CreateNetworkInterface", "aws:TagKeys": "BedrockManaged"}
+    yield Duty("ec2:CreateTags", "{interface}/{id}", jobs, made)
+    yield Duty("ec2:CreateTags", "{interface}/{id}", frozenset(), {**made, "ec2:CreateAction": "RunInstances"})

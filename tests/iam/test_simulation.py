@@ -1,0 +1,181 @@
+"""Every role on every call of `duties.py`: what is a role's duty is allowed, everything else is denied."""
+
+import re
+from collections.abc import Iterator
+
+import pytest
+
+from tests.iam.duties import ACCOUNT, BATCH, REGION, Duty, duties
+from tests.iam.rendered import Rendered
+from tests.iam.simulation import Request, simulate
+
+KEY = "arn:aws:kms:us-east-1:123456789012:key/1234abcd-12ab-34cd-56ef-1234567890ab"
+KEY_POLICY = {
+    "Version": "2012-10-17",
+    "Statement": [
+        {"Effect": "Allow", "Principal": {"AWS": f"arn:aws:iam::{ACCOUNT}:root"}, "Action": "kms:*", "Resource": "*"}
+    ],
+}
+"""What docs/security.md asks of a key that is brought: that the account's IAM policies decide."""
+PLACES = {
+    "input": "arn:aws:s3:::company-corpora",
+    "output": "arn:aws:s3:::company-answers",
+    "ledger": f"arn:aws:dynamodb:{REGION}:{ACCOUNT}:table/tickets-ledger",
+    "runs": f"arn:aws:dynamodb:{REGION}:{ACCOUNT}:table/tickets-runs",
+    "queue": f"arn:aws:sqs:{REGION}:{ACCOUNT}:tickets",
+    "jobs": f"arn:aws:bedrock:{REGION}:{ACCOUNT}:model-invocation-job",
+    "machine": f"arn:aws:states:{REGION}:{ACCOUNT}:stateMachine:tickets",
+    "execution": f"arn:aws:states:{REGION}:{ACCOUNT}:execution:tickets",
+    "map_run": f"arn:aws:states:{REGION}:{ACCOUNT}:mapRun:tickets",
+    "function": f"arn:aws:lambda:{REGION}:{ACCOUNT}:function:tickets",
+    "log": f"arn:aws:logs:{REGION}:{ACCOUNT}:log-group:/aws/lambda/tickets",
+    "bus": f"arn:aws:events:{REGION}:{ACCOUNT}:event-bus/company",
+    "default_bus": f"arn:aws:events:{REGION}:{ACCOUNT}:event-bus/default",
+    "sync_rule": f"arn:aws:events:{REGION}:{ACCOUNT}:rule/StepFunctionsGetEventsForStepFunctionsExecutionRule",
+    "interface": f"arn:aws:ec2:{REGION}:{ACCOUNT}:network-interface",
+    "subnet": f"arn:aws:ec2:{REGION}:{ACCOUNT}:subnet/subnet-0a1b2c3d",
+    "account": ACCOUNT,
+    "path": "/pipelines/",
+    "tenant": "acme",
+    "run": "tickets-2026-11",
+    "name": "part-00001.jsonl",
+    "id": "abcdefghijkl",
+}
+
+
+def documents(rendered: Rendered) -> dict[str, list[dict[str, object]]]:
+    return {role: [policy.document for policy in policies] for role, policies in rendered.roles.items()}
+
+
+def handlers(rendered: Rendered) -> list[str]:
+    return [
+        each["values"]["function_name"].removeprefix("tickets-") for each in rendered.of_type("aws_lambda_function")
+    ]
+
+
+def holders(duty: Duty) -> set[str]:
+    return {role.replace(BATCH, "batch-acme") for role in duty.roles}
+
+
+def concrete(rendered: Rendered) -> Iterator[Duty]:
+    for duty in duties(handlers(rendered)):
+        context = {key: value.format(**PLACES) for key, value in duty.context.items()}
+        yield Duty(duty.action, duty.resource.format(**PLACES), frozenset(holders(duty)), context)
+
+
+def test_every_role_has_duties(brought: Rendered) -> None:
+    named = {role for duty in concrete(brought) for role in duty.roles} | {"batch-globex"}
+    assert set(brought.roles) - named == set(), "roles without a row in tests/iam/duties.py"
+    assert named - set(brought.roles) == set(), "rows for roles that are not there"
+
+
+def test_each_role_may_do_its_duty_and_nothing_of_another(brought: Rendered) -> None:
+    rows = list(concrete(brought))
+    requests = [
+        Request(role, duty.action, duty.resource, duty.context) for duty in rows for role in sorted(brought.roles)
+    ]
+    wanted = {(role, duty.action, duty.resource, tuple(duty.context.items())) for duty in rows for role in duty.roles}
+    wrong = []
+    for request, answer in zip(requests, simulate(documents(brought), requests), strict=True):
+        duty = (request.role, request.action, request.resource, tuple(request.context.items()))
+        if (answer == "Allowed") != (duty in wanted):
+            wrong.append(f"{request.role} {request.action} {request.resource} {dict(request.context)}: {answer}")
+    assert wrong == []
+
+
+def test_every_granted_action_is_somebodys_duty(brought: Rendered) -> None:
+    """No action is granted that no row is about: it would never be tried on the others."""
+    known = {duty.action for duty in duties(handlers(brought))}
+    granted = {
+        action
+        for statement in brought.statements()
+        if statement.effect == "Allow" and "*" not in statement.resources
+        for action in statement.actions
+    }
+    by_kind = {
+        # Listing a bucket and completing an upload go with reading and writing it.
+        "s3:ListBucket", "s3:AbortMultipartUpload", "s3:ListMultipartUploadParts",
+        "kms:Decrypt", "kms:GenerateDataKey", "logs:CreateLogStream", "states:SendTaskHeartbeat",
+    }  # fmt: skip
+    assert granted - known - by_kind == set()
+
+
+@pytest.mark.parametrize(("tenant", "other"), [("acme", "globex"), ("globex", "acme")])
+def test_a_batch_role_is_denied_on_another_tenants_prefix(brought: Rendered, tenant: str, other: str) -> None:
+    role = f"batch-{tenant}"
+    places = {**PLACES, "tenant": other}
+    mine = [duty for duty in duties([]) if BATCH in duty.roles]
+    assert mine
+    requests = [Request(role, duty.action, duty.resource.format(**places)) for duty in mine]
+    prefixes = [f"{other}/runs/r/", f"{other}/jobs/", "", f"{tenant}-x/runs/"]
+    for place in ("input", "output"):
+        requests += [Request(role, "s3:ListBucket", PLACES[place], {"s3:prefix": prefix}) for prefix in prefixes]
+    assert set(simulate(documents(brought), requests)) == {"ImplicitlyDenied"}
+
+
+def test_a_batch_role_lists_its_own_prefix(brought: Rendered) -> None:
+    requests = [
+        Request("batch-acme", "s3:ListBucket", PLACES["input"], {"s3:prefix": "acme/runs/r/shards/"}),
+        Request("batch-acme", "s3:ListBucket", PLACES["output"], {"s3:prefix": "acme/jobs/r/00001-a1/"}),
+    ]
+    assert set(simulate(documents(brought), requests)) == {"Allowed"}
+
+
+def test_only_roles_that_touch_encrypted_data_use_the_key(brought: Rendered) -> None:
+    requests = [
+        Request(role, action, key, resource_policy=KEY_POLICY)
+        for role in sorted(brought.roles)
+        for action in ("kms:Decrypt", "kms:GenerateDataKey")
+        for key in (KEY, KEY.replace("1234abcd", "ffffabcd"))
+    ]
+    allowed = {
+        (request.role, request.resource)
+        for request, answer in zip(requests, simulate(documents(brought), requests), strict=True)
+        if answer == "Allowed"
+    }
+    # Roles of a tenant only within a call of S3, see below.
+    keyless = {role for role in brought.roles if role.endswith(("_schedule", "-acme", "-globex"))}
+    assert {role for role, _ in allowed} == set(brought.roles) - keyless
+    assert {key for _, key in allowed} == {KEY}
+
+
+@pytest.mark.parametrize("tenant", ["acme", "globex"])
+def test_a_batch_role_uses_the_key_through_s3_for_its_tenant(brought: Rendered, tenant: str) -> None:
+    """Read, not simulated: the simulator leaves encryption contexts out."""
+    statements = [
+        each for policy in brought.roles[f"batch-{tenant}"] for each in policy.statements if each.sid == "UseKey"
+    ]
+    assert [each.resources for each in statements] == [(KEY,)]
+    conditions = {key: set(values) for _, key, values in statements[0].conditions}
+    assert conditions == {
+        "kms:ViaService": {f"s3.{REGION}.amazonaws.com"},
+        "kms:EncryptionContext:aws:s3:arn": {
+            each for place in ("input", "output") for each in (PLACES[place], f"{PLACES[place]}/{tenant}/*")
+        },
+    }
+
+
+def test_a_bucket_in_another_account_is_not_written(brought: Rendered) -> None:
+    """Somebody else may own a bucket of that name by the time a brought one was deleted."""
+    request = Request(
+        "batch-acme", "s3:PutObject", f"{PLACES['output']}/acme/jobs/x", {"aws:ResourceAccount": "999999999999"}
+    )
+    assert simulate(documents(brought), [request]) == ["ImplicitlyDenied"]
+
+
+def test_the_code_of_a_function_does_not_use_lambdas_rights_on_interfaces(brought: Rendered) -> None:
+    functions = {each["values"]["function_name"] for each in brought.of_type("aws_lambda_function")}
+    requests = [
+        Request(
+            name.removeprefix("tickets-"),
+            "ec2:CreateNetworkInterface",
+            f"arn:aws:ec2:{REGION}:{ACCOUNT}:network-interface/*",
+            {"lambda:SourceFunctionArn": f"arn:aws:lambda:{REGION}:{ACCOUNT}:function:{name}"},
+        )
+        for name in sorted(functions)
+    ]
+    assert set(simulate(documents(brought), requests)) == {"ExplicitlyDenied"}
+
+
+def test_placeholders_are_all_known() -> None:
+    assert {each for duty in duties([]) for each in re.findall(r"\{(\w+)\}", duty.resource)} <= set(PLACES)
