@@ -102,6 +102,9 @@ class Account:
     pending: int = 0
     input_tokens: int = 0
     output_tokens: int = 0
+    batch_input_tokens: int = 0
+    """Of these, what batch jobs took: they may have a price of their own."""
+    batch_output_tokens: int = 0
     late: int = 0
     """Failed records that have left that state since."""
     shards: list[ShardAccount] = field(default_factory=list)
@@ -209,6 +212,9 @@ class _Books:
         self.account.failed += counts.failed
         self.account.input_tokens += counts.input_tokens
         self.account.output_tokens += counts.output_tokens
+        if unit.kind == "job":
+            self.account.batch_input_tokens += counts.input_tokens
+            self.account.batch_output_tokens += counts.output_tokens
         self._move_to_duplicate(counts.duplicate)
         self._notes(unit)
 

@@ -109,6 +109,14 @@ def _estimated_money(planned: Planned, prices: Prices) -> dict[str, Any]:
     return found
 
 
+_ELSEWHERE: Final = ("version", "run", "tenant", "scope", "dryRun", "model", "quotas")
+
+
+def beside(document: Mapping[str, Any]) -> dict[str, Any]:
+    """The report as the manifest holds it: without what stands there already. Empty for a plan of an older bundle."""
+    return {name: value for name, value in document.items() if name not in _ELSEWHERE}
+
+
 def account_in_money(
     prices: Prices | None,
     report_of_plan: Mapping[str, Any],

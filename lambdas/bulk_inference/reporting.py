@@ -7,6 +7,7 @@ from typing import Any, Final
 
 from bulk_inference.conservation import Account
 from bulk_inference.places import Places
+from bulk_inference.plan_report import account_in_money, beside
 from bulk_inference.spec import RunSpec
 
 MANIFEST_VERSION: Final = 1
@@ -30,9 +31,13 @@ def manifest(
     bucket: str,
     stopped: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
-    """The run in numbers and places, without a word of any record. `stopped`: why it did not come to its end."""
+    """The run in numbers and places, without a word of any record; what was planned beside what came of it. `stopped`:
+    why it did not come to its end. `money` is there only if the user gave prices."""
     places = Places(spec.tenant, spec.run)
     seconds = (datetime.fromisoformat(finished_at) - datetime.fromisoformat(spec.created_at)).total_seconds()
+    tokens = (summed.input_tokens, summed.output_tokens)
+    in_batch = (summed.batch_input_tokens, summed.batch_output_tokens)
+    money = account_in_money(spec.prices, spec.report, tokens, in_batch)
     return {
         "version": MANIFEST_VERSION,
         "run": spec.run,
@@ -61,6 +66,8 @@ def manifest(
         },
         "failures": {"bucket": bucket, "prefix": places.failures_prefix},
         "report": {"bucket": bucket, "key": places.report},
+        "plan": beside(spec.report),
+        **({} if money is None else {"money": money}),
         "quotas": spec.quotas.to_json(),
         "shards": [shard.to_json() for shard in summed.shards],
     }
@@ -101,6 +108,8 @@ def report(document: Mapping[str, Any]) -> str:
         _table(["records", ""], ([name, f"{number:,}"] for name, number in counts.items())),
         _table(["", ""], facts),
     ]
+    if document.get("plan"):
+        body += ["<h2>Planned and come true</h2>", *_planned(document)]
     if document["problems"]:
         body.append("<h2>What does not add up</h2>")
         body.append("<ul>" + "".join(f"<li>{escape(problem)}</li>" for problem in document["problems"]) + "</ul>")
@@ -113,6 +122,35 @@ def report(document: Mapping[str, Any]) -> str:
     if len(shards) > _SHOWN_SHARDS:
         body.append(f"<p>The first {_SHOWN_SHARDS:,}; manifest.json has all.</p>")
     return _PAGE.format(title=escape(f"Run {document['run']}"), body="\n".join(body))
+
+
+def _planned(document: Mapping[str, Any]) -> list[str]:
+    plan, shards, money = document["plan"], document["shards"], document.get("money")
+    batch = [shard for shard in shards if shard["mode"] == "batch"]
+    minutes = plan["minutes"]
+    rows = [
+        ("records", plan["corpus"]["records"], document["counts"]["accepted"]),
+        ("input tokens", plan["tokens"]["input"], document["tokens"]["input"]),
+        ("output tokens", plan["tokens"]["output"], document["tokens"]["output"]),
+        ("shards", plan["work"]["shards"], len(shards)),
+        ("shards sent as jobs", plan["work"]["jobs"], len(batch)),
+        ("minutes", minutes["value"] if minutes else None, round(document["seconds"] / 60, 1)),
+    ]
+    if money is not None:
+        rows.append((f"money ({money['currency']})", money["estimate"], money["total"]))
+    at_once = [
+        (name, one["value"], one["limit"], one["why"]) for name, one in plan["concurrency"].items() if one is not None
+    ]
+    return [
+        _table(["", "planned, about", "came true"], ([name, *map(_number, numbers)] for name, *numbers in rows)),
+        f"<p>{escape(str(plan['mode']['value']))}: {escape(str(plan['mode']['why']))}</p>",
+        _table(["at once", "", "limit that decided", ""], at_once),
+        "<ul>" + "".join(f"<li>{escape(str(note))}</li>" for note in plan["notes"]) + "</ul>",
+    ]
+
+
+def _number(value: float | None) -> str:
+    return "not estimated" if value is None else f"{value:,}"
 
 
 def _stopped(why: Mapping[str, Any]) -> list[str]:

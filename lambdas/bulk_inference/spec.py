@@ -158,12 +158,12 @@ class Settings(Document):
     models: dict[str, ModelSettings]
     tenants: dict[str, TenantSettings]
     defaults: Defaults = field(default_factory=Defaults)
-    concurrency: Concurrency = field(default_factory=Concurrency)
     output_kms_key_arn: str | None = None
     source_buckets: dict[str, SourceBucket] = field(default_factory=dict)
     job_vpc: JobVpc | None = None
     job_tags: dict[str, str] = field(default_factory=dict)
     """Of every batch job, besides those that tell its run."""
+    concurrency: Concurrency = field(default_factory=Concurrency)
 
 
 @dataclass(frozen=True)
@@ -180,6 +180,8 @@ class Source(Document):
     """Key in the input bucket of a list of byte ranges of objects of `bucket`: the lines that failed in another run."""
     failures_of: str | None = None
     """That run. Its scope is this run's scope."""
+    reduces: str | None = None
+    """The run whose documents are reduced: each row holds answers of it, for one prompt (assembly.py)."""
 
 
 @dataclass(frozen=True)
@@ -240,6 +242,24 @@ class Prompt(Document):
 
 
 @dataclass(frozen=True)
+class Recombine(Document):
+    """How the results of a document's chunks become one."""
+
+    method: str
+    """`concat`, `merge_json` or `reduce`."""
+    separator: str = "\n\n"
+    """Between texts: of concat, and of the parts in a reduce prompt."""
+    keys: list[str] = field(default_factory=lambda: ["id", "name"])
+    """Of merge_json: fields by which entities of a list are known as the same, the surest first."""
+    prompt: Prompt = field(default_factory=Prompt)
+    """Of reduce."""
+    size: int = 0
+    """Of reduce: what of the parts one prompt takes, in the unit of the chunking."""
+    schema: dict[str, Json] | None = None
+    """Of reduce: JSON Schema of the value of its answers."""
+
+
+@dataclass(frozen=True)
 class Output(Document):
     """What the results must look like."""
 
@@ -260,22 +280,6 @@ class Chunking(Document):
     size: int
     """Of a chunk, at most, its overlap included."""
     overlap: int = 0
-
-
-@dataclass(frozen=True)
-class Recombine(Document):
-    """How the results of a document's chunks become one."""
-
-    method: str
-    """`concat`, `merge_json` or `reduce`."""
-    separator: str = "\n\n"
-    """Between texts: of concat, and of the parts in a reduce prompt."""
-    keys: list[str] = field(default_factory=lambda: ["id", "name"])
-    """Of merge_json: fields by which entities of a list are known as the same, the surest first."""
-    prompt: Prompt = field(default_factory=Prompt)
-    """Of reduce."""
-    size: int = 0
-    """Of reduce: what of the parts one prompt takes, in the unit of the chunking."""
 
 
 @dataclass(frozen=True)
@@ -388,6 +392,10 @@ class RunSpec(Document):
     """SHA-256 (hex) of the request: a second start of the same run must carry the same one."""
     output_kms_key_arn: str | None = None
     output: Output = field(default_factory=Output)
+    chunking: Chunking | None = None
+    input_bucket: str = ""
+    source_buckets: dict[str, SourceBucket] = field(default_factory=dict)
+    """The module's, where records name images or documents."""
     job_vpc: JobVpc | None = None
     job_tags: dict[str, str] = field(default_factory=dict)
     prices: Prices | None = None
