@@ -13,8 +13,8 @@ from bulk_inference.places import Places
 class Pointer:
     """One record. It lies in a piece in the input bucket, in a parked file in the output bucket, or came along whole.
 
-    JSON: `{"recordId", "shard", "offset", "length", "id"?, "sequence"?, "source"?}`, with `parked` (a key) instead of
-    `shard`, or `{"recordId", "modelInput"}`.
+    JSON: `{"recordId", "shard", "offset", "length", "id"?, "sequence"?, "source"?, "document"?}`, with `parked` (a key)
+    instead of `shard`, or `{"recordId", "modelInput"}`.
     """
 
     record_id: str
@@ -28,6 +28,8 @@ class Pointer:
     sequence: Any = None
     source: Mapping[str, Any] | None = None
     """`{"key", "offset", "length"}` of the corpus line."""
+    document: Mapping[str, Any] | None = None
+    """`{"id", "chunk", "chunks"}` of a record that is a part of a document."""
     parked: str | None = None
     body: Mapping[str, Any] | None = None
     """The modelInput, when the record came along whole."""
@@ -51,6 +53,7 @@ class Pointer:
             original_id=line.get("id"),
             sequence=line.get("sequence"),
             source=line.get("source"),
+            document=line.get("document"),
             parked=line.get("parked"),
         )
 
@@ -64,6 +67,7 @@ class Pointer:
             "id": self.original_id,
             "sequence": self.sequence,
             "source": self.source,
+            "document": self.document,
             "parked": self.parked,
         }
         return {key: value for key, value in members.items() if value is not None}

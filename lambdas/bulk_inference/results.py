@@ -47,6 +47,12 @@ class Usage:
     def __add__(self, other: "Usage") -> "Usage":
         return Usage(*(getattr(self, one.name) + getattr(other, one.name) for one in fields(self)))
 
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> "Usage":
+        """Of an item that holds `to_json` and `unknownUsage`; what is missing counts 0."""
+        names = ("inputTokens", "outputTokens", "cacheReadTokens", "cacheWriteTokens", "reasoningTokens")
+        return cls(*(int(value.get(name, 0)) for name in (*names, "unknownUsage")))
+
     def to_json(self) -> dict[str, int]:
         """`{"inputTokens", "outputTokens"}`, and the others where there are any."""
         rare = {
@@ -142,7 +148,7 @@ class Valued(NamedTuple):
 
 
 def result_line(pointer: Pointer, output: Any, source_bucket: str) -> tuple[bytes, Usage]:
-    """`{"recordId", "modelOutput", "text", "value"?, "usage", "sequence"?, "source"?}` with its newline.
+    """`{"recordId", "modelOutput", "text", "value"?, "usage", "sequence"?, "source"?, "document"?}` with its newline.
 
     `output` is the modelOutput, or a Valued.
     """
@@ -162,6 +168,8 @@ def result_line(pointer: Pointer, output: Any, source_bucket: str) -> tuple[byte
     where = pointer.where(source_bucket)
     if where is not None:
         line["source"] = where
+    if pointer.document is not None:
+        line["document"] = pointer.document
     return encode(line), usage
 
 
