@@ -37,9 +37,29 @@ locals {
 
   # What plan_run reads as config/settings.json.
   settings = {
-    name    = var.name
-    models  = local.model_settings
-    tenants = { for tenant, role_arn in module.batch_inference.batch_role_arns : tenant => { batchRoleArn = role_arn } }
+    name   = var.name
+    models = local.model_settings
+    tenants = { for tenant, settings in var.tenants : tenant => {
+      batchRoleArn     = module.batch_inference.batch_role_arns[tenant]
+      models           = settings.models
+      priorities       = settings.priorities
+      maxRecords       = settings.limits.max_records
+      maxTokens        = settings.limits.max_tokens
+      jobConcurrency   = settings.limits.job_concurrency
+      inferConcurrency = settings.limits.infer_concurrency
+      defaults = {
+        mode                       = settings.defaults.mode
+        priority                   = settings.defaults.priority
+        cutBytes                   = settings.defaults.cut_bytes
+        jobConcurrency             = settings.defaults.job_concurrency
+        inferConcurrency           = settings.defaults.infer_concurrency
+        itemsPerBatch              = settings.defaults.items_per_batch
+        toleratedFailurePercentage = settings.defaults.tolerated_failure_percentage
+        canaryRecords              = settings.defaults.canary_records
+        jobTimeoutHours            = settings.defaults.job_timeout_hours
+        maxAttempts                = settings.defaults.max_attempts
+      }
+    } }
     defaults = {
       mode                       = var.run_defaults.mode
       cutBytes                   = var.run_defaults.cut_bytes
@@ -51,8 +71,21 @@ locals {
       jobTimeoutHours            = var.run_defaults.job_timeout_hours
       maxAttempts                = var.run_defaults.max_attempts
       claimTtlDays               = var.run_defaults.claim_ttl_days
+      maxRecords                 = var.run_defaults.max_records
+      maxTokens                  = var.run_defaults.max_tokens
+      maxRecordsPerShard         = var.run_defaults.max_records_per_shard
+      maxBytesPerShard           = var.run_defaults.max_bytes_per_shard
     }
-    sourceBuckets   = sort(keys(var.source_buckets))
+    concurrency = {
+      cutShards       = try(var.functions.cut_shards.reserved_concurrency, null)
+      inferBatch      = try(var.functions.infer_batch.reserved_concurrency, null)
+      reprocessHigh   = module.failure_lane.maximum_concurrency.high
+      reprocessNormal = module.failure_lane.maximum_concurrency.normal
+      reprocessLow    = module.failure_lane.maximum_concurrency.low
+    }
+    sourceBuckets   = { for bucket, settings in var.source_buckets : bucket => { prefix = settings.prefix, tenants = settings.tenants } }
+    jobVpc          = try(var.vpc.batch_jobs, false) ? { subnetIds = var.vpc.subnet_ids, securityGroupIds = var.vpc.security_group_ids } : null
+    jobTags         = var.tags
     outputKmsKeyArn = module.storage.kms_key_arn
   }
 }

@@ -21,6 +21,7 @@ module "ledger" {
   kms_key_arn            = module.storage.kms_key_arn
   deletion_protection    = var.deletion_protection
   point_in_time_recovery = var.point_in_time_recovery
+  tables                 = var.tables
   tags                   = var.tags
 }
 
@@ -117,4 +118,18 @@ module "control_plane" {
   runtime               = local.runtime
   functions             = var.functions
   tags                  = var.tags
+}
+
+# Who may start runs and for which tenant: policies for callers, and a state machine per tenant that pins it.
+module "callers" {
+  source = "./modules/callers"
+
+  name             = var.name
+  account          = local.account
+  stores           = local.stores
+  tenants          = keys(var.tenants)
+  pipeline_arn     = module.control_plane.pipeline_arn
+  redrive_function = module.failure_lane.functions.redrive_failures
+  runtime          = local.runtime
+  tags             = var.tags
 }

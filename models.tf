@@ -39,8 +39,16 @@ locals {
     ])
     profile_arns = sort(values(local.profile_arns))
     # Foundation models behind the profiles, in every Region that they route to.
-    destination_arns = sort(distinct(flatten(values(local.destination_arns))))
+    destination_arns = length(join("", local.every_destination_arn)) <= local.destination_characters ? local.every_destination_arn : local.regionless_arns
   }
+
+  every_destination_arn = sort(distinct(flatten(values(local.destination_arns))))
+
+  # A role's inline policies may have 10,240 characters. Many models in many Regions would not fit one by one: then each
+  # model stands once, with a star for its Regions (and none, as global profiles need it).
+  # https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_iam-quotas.html
+  destination_characters = 2500
+  regionless_arns        = sort(distinct([for arn in local.every_destination_arn : replace(arn, "/:bedrock:[a-z0-9-]*::/", ":bedrock:*::")]))
 
   # The `models` part of config/settings.json.
   model_settings = {
@@ -51,6 +59,12 @@ locals {
       quotaLabel         = try(var.model_settings[model].quota_label, null)
       onDemandQuotaLabel = try(var.model_settings[model].on_demand_quota_label, null)
       tokensPerMinute    = try(var.model_settings[model].tokens_per_minute, null)
+      prices = try({
+        inputPerMillion  = var.model_settings[model].prices.input_per_million
+        outputPerMillion = var.model_settings[model].prices.output_per_million
+        batchFactor      = var.model_settings[model].prices.batch_factor
+        currency         = var.model_settings[model].prices.currency
+      }, null)
       overrides = {
         minRecordsPerJob  = try(var.model_settings[model].quotas.min_records_per_job, null)
         maxRecordsPerJob  = try(var.model_settings[model].quotas.max_records_per_job, null)

@@ -1,5 +1,5 @@
 output "pipeline_arn" {
-  description = "ARN of the state machine to start: an execution is a run, its name is the run's id."
+  description = "ARN of the state machine to start: an execution is a run, its name is the run's id. Whoever may start it may name any tenant: see tenants for the others."
   value       = module.control_plane.pipeline_arn
 }
 
@@ -21,6 +21,16 @@ output "input_bucket" {
 output "output_bucket" {
   description = "Name of the bucket that holds results, failures, manifests and reports."
   value       = module.storage.output_bucket
+}
+
+output "tenants" {
+  description = "By tenant: state_machine_arn to start its runs with, run_prefix that this puts before the run's id, and the policies (JSON) start_runs, write_corpora, read_results and everything (the three in one) for callers who may work with this tenant alone."
+  value       = module.callers.tenants
+}
+
+output "caller_policies" {
+  description = "Policies (JSON) for callers who may work with every tenant: start_runs, write_corpora, read_results, everything (the three in one), and redrive, an operator's."
+  value       = module.callers.policies
 }
 
 output "corpus_uri" {
@@ -105,6 +115,7 @@ output "policies" {
     module.batch_inference.policies,
     module.sync_inference.policies,
     module.failure_lane.policies,
+    module.callers.role_policies,
     { for bucket, policy in module.storage.policies : "${bucket}_bucket" => policy },
   )
 }

@@ -42,6 +42,7 @@ variable "model_settings" {
     - tokens_per_minute: on-demand rate that this pipeline may use, in tokens; default: the account's quota.
     - destination_model_arns: for a profile, the foundation model ARNs of every Region it routes to. Given, no data source is read.
     - quotas: batch quotas that win over Service Quotas (records, bytes, jobs).
+    - prices: what a million tokens cost you on demand, and the share of it that batch jobs cost; used for estimates and reports of runs that name none.
   EOT
   type = map(object({
     api                    = optional(string)
@@ -58,6 +59,12 @@ variable "model_settings" {
       max_job_bytes        = optional(number)
       max_jobs_in_flight   = optional(number)
     }), {})
+    prices = optional(object({
+      input_per_million  = number
+      output_per_million = number
+      batch_factor       = optional(number, 1)
+      currency           = optional(string, "USD")
+    }))
   }))
   default  = {}
   nullable = false
@@ -82,6 +89,14 @@ variable "model_settings" {
   }
 
   validation {
+    condition = alltrue([
+      for settings in values(var.model_settings) : settings.prices == null ? true :
+      settings.prices.input_per_million >= 0 && settings.prices.output_per_million >= 0 && settings.prices.batch_factor >= 0 && settings.prices.batch_factor <= 1 && can(regex("^[A-Z]{3}$", settings.prices.currency))
+    ])
+    error_message = "model_settings[…].prices needs prices of 0 or more per million tokens, a batch_factor of 0 to 1 and a currency of three capital letters: for example { input_per_million = 1, output_per_million = 5, batch_factor = 0.5, currency = \"USD\" }."
+  }
+
+  validation {
     condition = alltrue(flatten([
       for settings in values(var.model_settings) : [
         for arn in coalesce(settings.destination_model_arns, []) : can(regex("^arn:aws(-[a-z-]+)?:bedrock:[a-z0-9-]*::foundation-model/.+$", arn))
@@ -93,18 +108,79 @@ variable "model_settings" {
 
 variable "tenants" {
   description = <<-EOT
-    Tenants by name: each has its own prefix in both buckets and its own Bedrock batch role, scoped to that prefix. A run names its tenant.
+    Tenants by name: each has its own prefix in both buckets and its own Bedrock batch role, scoped to that prefix. A run names its tenant. With two tenants or more each also gets a state machine that starts runs of that tenant alone (see the output tenants).
     - batch_role_arn: a role of yours instead of one made here. It needs what modules/batch_inference/batch_role.tf grants.
+    - models, priorities: which of the module's models, and of "high", "normal" and "low", runs of this tenant may use; default: all.
+    - limits: what one run of this tenant may use at most: records and tokens (estimated), jobs and item batches at once. A request that asks for more is refused.
+    - defaults: as run_defaults, for this tenant; and the priority of a run that names none.
   EOT
   type = map(object({
     batch_role_arn = optional(string)
+    models         = optional(list(string))
+    priorities     = optional(list(string))
+    limits = optional(object({
+      max_records       = optional(number)
+      max_tokens        = optional(number)
+      job_concurrency   = optional(number)
+      infer_concurrency = optional(number)
+    }), {})
+    defaults = optional(object({
+      mode                         = optional(string)
+      priority                     = optional(string)
+      cut_bytes                    = optional(number)
+      job_concurrency              = optional(number)
+      infer_concurrency            = optional(number)
+      items_per_batch              = optional(number)
+      tolerated_failure_percentage = optional(number)
+      canary_records               = optional(number)
+      job_timeout_hours            = optional(number)
+      max_attempts                 = optional(number)
+    }), {})
   }))
   default  = { default = {} }
   nullable = false
 
   validation {
-    condition     = length(var.tenants) > 0 && alltrue([for tenant in keys(var.tenants) : can(regex("^[a-z0-9][a-z0-9-]{0,31}$", tenant)) && tenant != "config"])
-    error_message = "tenants needs at least one tenant; a tenant's name is 1 to 32 characters of a-z, 0-9 and -, begins with a letter or digit, and is not \"config\" (the module's own prefix): for example { acme = {} }."
+    condition     = length(var.tenants) > 0 && alltrue([for tenant in keys(var.tenants) : can(regex("^[a-z0-9][a-z0-9-]{0,31}$", tenant)) && !contains(["config", "runs", "jobs", "all"], tenant)])
+    error_message = "tenants needs at least one tenant; a tenant's name is 1 to 32 characters of a-z, 0-9 and -, begins with a letter or digit, and is not \"config\", \"runs\", \"jobs\" or \"all\" (words of the module's own): for example { acme = {} }."
+  }
+
+  validation {
+    condition     = alltrue([for tenant in values(var.tenants) : tenant.batch_role_arn == null ? true : can(regex("^arn:aws(-[a-z-]+)?:iam::[0-9]{12}:role/.+$", tenant.batch_role_arn))])
+    error_message = "tenants[…].batch_role_arn must be the ARN of an IAM role: for example \"arn:aws:iam::123456789012:role/acme-batch\"."
+  }
+
+  validation {
+    condition     = alltrue(flatten([for tenant in values(var.tenants) : [for model in coalesce(tenant.models, []) : contains(var.models, model)]])) && alltrue([for tenant in values(var.tenants) : tenant.models == null ? true : length(tenant.models) > 0])
+    error_message = "tenants[…].models must name at least one of models, spelled as there: leave it out to allow all of them."
+  }
+
+  validation {
+    condition = alltrue(flatten([for tenant in values(var.tenants) : [
+      [for priority in coalesce(tenant.priorities, []) : contains(["high", "normal", "low"], priority)],
+      tenant.priorities == null ? true : length(tenant.priorities) > 0,
+      tenant.defaults.priority == null ? true : contains(coalesce(tenant.priorities, ["high", "normal", "low"]), tenant.defaults.priority),
+    ]]))
+    error_message = "tenants[…].priorities must hold \"high\", \"normal\" or \"low\", and defaults.priority be one of them: for example { acme = { priorities = [\"normal\", \"low\"], defaults = { priority = \"low\" } } }."
+  }
+
+  validation {
+    condition = alltrue(flatten([for tenant in values(var.tenants) : [
+      for value in concat(values(tenant.limits), [tenant.defaults.job_concurrency, tenant.defaults.infer_concurrency, tenant.defaults.items_per_batch, tenant.defaults.max_attempts]) :
+      value == null ? true : value >= 1 && floor(value) == value
+    ]]))
+    error_message = "each of tenants[…].limits, and a tenant's default of job_concurrency, infer_concurrency, items_per_batch and max_attempts, must be a whole number of at least 1: for example { acme = { limits = { max_records = 1000000 } } }."
+  }
+
+  validation {
+    condition = alltrue(flatten([for tenant in values(var.tenants) : [
+      tenant.defaults.mode == null ? true : contains(["auto", "batch", "sync"], tenant.defaults.mode),
+      tenant.defaults.cut_bytes == null ? true : tenant.defaults.cut_bytes >= 1048576 && tenant.defaults.cut_bytes <= 4294967296,
+      tenant.defaults.tolerated_failure_percentage == null ? true : tenant.defaults.tolerated_failure_percentage >= 0 && tenant.defaults.tolerated_failure_percentage <= 100,
+      tenant.defaults.canary_records == null ? true : tenant.defaults.canary_records >= 0 && tenant.defaults.canary_records <= 50,
+      tenant.defaults.job_timeout_hours == null ? true : tenant.defaults.job_timeout_hours >= 24 && tenant.defaults.job_timeout_hours <= 168,
+    ]]))
+    error_message = "tenants[…].defaults must keep to the bounds of run_defaults: mode \"auto\", \"batch\" or \"sync\"; cut_bytes 1 MiB to 4 GiB; tolerated_failure_percentage 0 to 100; canary_records 0 to 50; job_timeout_hours 24 to 168."
   }
 }
 
@@ -116,7 +192,9 @@ variable "run_defaults" {
     - job_concurrency, infer_concurrency: parallel shards, parallel item batches; default: from the account's quotas.
     - items_per_batch: records of one infer_batch invocation.
     - tolerated_failure_percentage: failed share of shards or item batches, and of records within one, above which a run stops.
-    - canary_records: records tried on demand before anything is submitted; 0 turns the canary off.
+    - canary_records: records tried on demand before anything is submitted, at most 50; 0 turns the canary off.
+    - max_records, max_tokens: a run that is thought to be larger is refused; default: of any size.
+    - max_records_per_shard, max_bytes_per_shard: smaller shards than the quotas allow.
     - job_timeout_hours: Bedrock's own limit of a batch job, queueing included (24 to 168).
     - max_attempts: submissions of one shard.
     - claim_ttl_days: how long a record stays claimed, so how long a scope is protected from landing it twice.
@@ -132,6 +210,10 @@ variable "run_defaults" {
     job_timeout_hours            = optional(number, 24)
     max_attempts                 = optional(number, 3)
     claim_ttl_days               = optional(number, 90)
+    max_records                  = optional(number)
+    max_tokens                   = optional(number)
+    max_records_per_shard        = optional(number)
+    max_bytes_per_shard          = optional(number)
   })
   default  = {}
   nullable = false
@@ -165,8 +247,16 @@ variable "run_defaults" {
   }
 
   validation {
-    condition     = var.run_defaults.canary_records >= 0 && var.run_defaults.canary_records <= 100
-    error_message = "run_defaults.canary_records must be 0 to 100: for example 5."
+    condition     = var.run_defaults.canary_records >= 0 && var.run_defaults.canary_records <= 50
+    error_message = "run_defaults.canary_records must be 0 to 50: for example 5."
+  }
+
+  validation {
+    condition = alltrue([
+      for value in [var.run_defaults.max_records, var.run_defaults.max_tokens, var.run_defaults.max_records_per_shard, var.run_defaults.max_bytes_per_shard] :
+      value == null ? true : value >= 1 && floor(value) == value
+    ])
+    error_message = "run_defaults.max_records, max_tokens, max_records_per_shard and max_bytes_per_shard must be whole numbers of at least 1: for example { max_records = 10000000 }."
   }
 
   validation {
@@ -176,9 +266,10 @@ variable "run_defaults" {
 }
 
 variable "source_buckets" {
-  description = "Other buckets of this account and Region that hold corpora, by name. prefix limits what may be read (default: everything), kms_key_arn is the key of their objects if it is not S3's own."
+  description = "Other buckets of this account and Region that hold corpora, by name. prefix limits what may be read (default: everything), tenants whose runs may read it (default: all), kms_key_arn is the key of their objects if it is not S3's own."
   type = map(object({
     prefix      = optional(string, "")
+    tenants     = optional(list(string))
     kms_key_arn = optional(string)
   }))
   default  = {}
@@ -188,6 +279,16 @@ variable "source_buckets" {
     condition     = alltrue([for bucket in keys(var.source_buckets) : can(regex("^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$", bucket))])
     error_message = "each key of source_buckets must be a bucket's name: for example { my-archive = { prefix = \"mail/\" } }."
   }
+
+  validation {
+    condition     = alltrue(flatten([for bucket in values(var.source_buckets) : [for tenant in coalesce(bucket.tenants, []) : contains(keys(var.tenants), tenant)]]))
+    error_message = "source_buckets[…].tenants must name tenants of this module: for example { my-archive = { tenants = [\"acme\"] } }."
+  }
+
+  validation {
+    condition     = alltrue([for bucket in values(var.source_buckets) : bucket.kms_key_arn == null ? true : can(regex("^arn:aws(-[a-z-]+)?:kms:[a-z0-9-]+:[0-9]{12}:key/[A-Za-z0-9-]+$", bucket.kms_key_arn))])
+    error_message = "source_buckets[…].kms_key_arn must be the ARN of a key, not of an alias: for example \"arn:aws:kms:us-east-1:123456789012:key/1234abcd-12ab-34cd-56ef-1234567890ab\"."
+  }
 }
 
 # What you may bring.
@@ -196,12 +297,22 @@ variable "input_bucket" {
   description = "A bucket of yours for corpora and shards, in the same account and Region (Step Functions reads from no other). Its encryption, policy and lifecycle stay yours. Default: one is made."
   type        = object({ name = string })
   default     = null
+
+  validation {
+    condition     = var.input_bucket == null ? true : can(regex("^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$", var.input_bucket.name))
+    error_message = "input_bucket.name must be a bucket's name, not its ARN or URI: for example { name = \"my-input\" }."
+  }
 }
 
 variable "output_bucket" {
   description = "A bucket of yours for results, in the same account and Region. Its encryption, policy and lifecycle stay yours. Default: one is made."
   type        = object({ name = string })
   default     = null
+
+  validation {
+    condition     = var.output_bucket == null ? true : can(regex("^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$", var.output_bucket.name))
+    error_message = "output_bucket.name must be a bucket's name, not its ARN or URI: for example { name = \"my-output\" }."
+  }
 }
 
 variable "kms_key" {
@@ -219,19 +330,35 @@ variable "event_bus" {
   description = "An EventBridge bus of yours, in the same account and Region, for completion events. Default: one is made."
   type        = object({ name = string })
   default     = null
+
+  validation {
+    condition     = var.event_bus == null ? true : can(regex("^[A-Za-z0-9._-]{1,256}$", var.event_bus.name))
+    error_message = "event_bus.name must be a bus's name, not its ARN: for example { name = \"platform\" }."
+  }
 }
 
 variable "vpc" {
-  description = "Subnets and security groups for every function. They must reach S3, DynamoDB, SQS, Step Functions, EventBridge, Bedrock, Service Quotas, CloudWatch Logs and X-Ray. Default: no VPC."
+  description = "Subnets and security groups for every function. They must reach S3, DynamoDB, SQS, Step Functions, EventBridge, Bedrock, Service Quotas, CloudWatch Logs and X-Ray. With batch_jobs (default) Bedrock reads and writes the files of batch jobs through them, too. Default: no VPC."
   type = object({
     subnet_ids         = list(string)
     security_group_ids = list(string)
+    batch_jobs         = optional(bool, true)
   })
   default = null
 
   validation {
     condition     = var.vpc == null ? true : length(var.vpc.subnet_ids) > 0 && length(var.vpc.security_group_ids) > 0
     error_message = "vpc needs at least one subnet and one security group: for example { subnet_ids = [\"subnet-0a1b\"], security_group_ids = [\"sg-0a1b\"] }."
+  }
+
+  validation {
+    condition     = var.vpc == null ? true : alltrue(concat([for id in var.vpc.subnet_ids : can(regex("^subnet-[a-z0-9]+$", id))], [for id in var.vpc.security_group_ids : can(regex("^sg-[a-z0-9]+$", id))]))
+    error_message = "vpc.subnet_ids and vpc.security_group_ids must hold ids: for example { subnet_ids = [\"subnet-0a1b\"], security_group_ids = [\"sg-0a1b\"] }."
+  }
+
+  validation {
+    condition     = var.vpc == null ? true : length(var.vpc.subnet_ids) <= 16 && length(var.vpc.security_group_ids) <= 5
+    error_message = "vpc takes at most 16 subnets and 5 security groups: Lambda and Bedrock batch jobs take no more."
   }
 }
 
@@ -259,10 +386,15 @@ variable "role_path" {
 }
 
 variable "tags" {
-  description = "Tags of everything made here, besides the provider's default_tags."
+  description = "Tags of everything made here, and of the Bedrock jobs that runs submit, besides the provider's default_tags."
   type        = map(string)
   default     = {}
   nullable    = false
+
+  validation {
+    condition     = length(var.tags) <= 40 && alltrue([for key, value in var.tags : can(regex("^[A-Za-z0-9 ._:/=+@-]{1,128}$", key)) && can(regex("^[A-Za-z0-9 ._:/=+@-]{0,256}$", value)) && !can(regex("^(aws|bulk-inference):", key))])
+    error_message = "tags takes at most 40 tags of the characters A-Z a-z 0-9 space . _ : / = + @ - (Bedrock jobs take no others), keys of 1 to 128 and values of up to 256 characters, none of the prefixes aws: and bulk-inference:; for example { team = \"search\" }."
+  }
 }
 
 # Data: how long it stays, how hard it is to lose.
@@ -316,6 +448,40 @@ variable "retention" {
   }
 }
 
+variable "tables" {
+  description = <<-EOT
+    Capacity of the two tables: ledger (one item per record) and runs (one per run, shard, unit of work). Default: on demand, uncapped.
+    - max_read_units, max_write_units: what an on-demand table may use per second, at most; it throttles beyond. The functions wait and go on.
+    - read_units, write_units: given both, the table is provisioned with them instead.
+  EOT
+  type = object({
+    ledger = optional(object({
+      max_read_units  = optional(number)
+      max_write_units = optional(number)
+      read_units      = optional(number)
+      write_units     = optional(number)
+    }), {})
+    runs = optional(object({
+      max_read_units  = optional(number)
+      max_write_units = optional(number)
+      read_units      = optional(number)
+      write_units     = optional(number)
+    }), {})
+  })
+  default  = {}
+  nullable = false
+
+  validation {
+    condition     = alltrue(flatten([for table in values(var.tables) : [for units in values(table) : units == null ? true : units >= 1 && floor(units) == units]]))
+    error_message = "each value of tables must be a whole number of units of at least 1: for example { ledger = { max_write_units = 8000 } }."
+  }
+
+  validation {
+    condition     = alltrue([for table in values(var.tables) : (table.read_units == null) == (table.write_units == null) && (table.read_units == null || (table.max_read_units == null && table.max_write_units == null))])
+    error_message = "a table of tables is either provisioned, with read_units and write_units both, or on demand, with max_read_units or max_write_units if it is to be capped: for example { ledger = { read_units = 500, write_units = 2000 } }."
+  }
+}
+
 variable "point_in_time_recovery" {
   description = "Whether the tables can be restored to any second of the last 35 days."
   type        = bool
@@ -357,6 +523,11 @@ variable "packages" {
       package.s3_bucket == null && package.s3_key == null ? true : package.s3_bucket != null && package.s3_key != null && package.path == null
     ])
     error_message = "a package is either a path or a pair of s3_bucket and s3_key: for example { functions = { s3_bucket = \"artifacts\", s3_key = \"bulk-inference/functions.zip\" } }."
+  }
+
+  validation {
+    condition     = var.packages.layer_arns == null ? true : length(var.packages.layer_arns) <= 5 && alltrue([for arn in var.packages.layer_arns : can(regex("^arn:aws(-[a-z-]+)?:lambda:[a-z0-9-]+:[0-9]{12}:layer:[A-Za-z0-9_-]+:[0-9]+$", arn))])
+    error_message = "packages.layer_arns must hold at most 5 ARNs of layer versions: for example [\"arn:aws:lambda:us-east-1:123456789012:layer:bulk-inference:1\"]."
   }
 }
 
@@ -406,6 +577,11 @@ variable "functions" {
   validation {
     condition     = alltrue([for f in values(var.functions) : f.timeout_seconds == null ? true : f.timeout_seconds >= 10 && f.timeout_seconds <= 900])
     error_message = "functions[…].timeout_seconds must be 10 to 900, Lambda's maximum."
+  }
+
+  validation {
+    condition     = alltrue([for f in values(var.functions) : f.reserved_concurrency == null ? true : f.reserved_concurrency >= 1 && floor(f.reserved_concurrency) == f.reserved_concurrency])
+    error_message = "functions[…].reserved_concurrency must be a whole number of at least 1 (0 would stop the function): for example { infer_batch = { reserved_concurrency = 50 } }."
   }
 }
 
@@ -509,6 +685,11 @@ variable "logs" {
   validation {
     condition     = contains(["DEBUG", "INFO", "WARN", "ERROR"], var.logs.level)
     error_message = "logs.level must be \"DEBUG\", \"INFO\", \"WARN\" or \"ERROR\"."
+  }
+
+  validation {
+    condition     = var.logs.kms_key_arn == null ? true : can(regex("^arn:aws(-[a-z-]+)?:kms:[a-z0-9-]+:[0-9]{12}:key/[A-Za-z0-9-]+$", var.logs.kms_key_arn))
+    error_message = "logs.kms_key_arn must be the ARN of a key, not of an alias: for example \"arn:aws:kms:us-east-1:123456789012:key/1234abcd-12ab-34cd-56ef-1234567890ab\"."
   }
 }
 

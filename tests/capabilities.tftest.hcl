@@ -15,9 +15,10 @@ provider "aws" {
 variables {
   name = "tickets"
   account = {
-    partition = "aws"
-    region    = "us-east-1"
-    id        = "123456789012"
+    partition  = "aws"
+    dns_suffix = "amazonaws.com"
+    region     = "us-east-1"
+    id         = "123456789012"
   }
   stores = {
     input_bucket  = "in"

@@ -49,6 +49,10 @@ override_resource {
   target = module.sync_inference.aws_sfn_state_machine.fan_out
 }
 
+override_resource {
+  target = module.callers.aws_sfn_state_machine.tenant_run
+}
+
 variables {
   name   = "tickets"
   models = ["amazon.nova-micro-v1:0"]
@@ -91,13 +95,23 @@ run "arns_are_of_the_partition" {
     aws = aws.govcloud
   }
 
+  variables {
+    # Known at plan: so is every policy.
+    kms_key = { arn = "arn:aws-us-gov:kms:us-gov-west-1:123456789012:key/1234abcd-12ab-34cd-56ef-1234567890ab" }
+    tenants = { acme = {}, globex = {} }
+    vpc     = { subnet_ids = ["subnet-1"], security_group_ids = ["sg-1"] }
+  }
+
   assert {
     condition     = output.pipeline_arn == "arn:aws-us-gov:states:us-gov-west-1:123456789012:stateMachine:tickets-pipeline"
     error_message = output.pipeline_arn
   }
 
   assert {
-    condition     = !strcontains(join("", concat(values(output.policies), values(module.control_plane.definitions))), "arn:aws:")
+    condition = !strcontains(join("", concat(
+      values(output.policies), values(output.caller_policies), flatten([for tenant in values(output.tenants) : values(tenant.policies)]),
+      values(module.control_plane.definitions), values(module.batch_inference.definitions), values(module.sync_inference.definitions), values(module.callers.definitions),
+    )), "arn:aws:")
     error_message = "an ARN of the wrong partition"
   }
 }
@@ -142,7 +156,7 @@ run "settings_are_what_plan_run_reads" {
 
   variables {
     models         = ["amazon.nova-micro-v1:0"]
-    model_settings = { "amazon.nova-micro-v1:0" = { api = "invoke_model", tokens_per_minute = 5000, quotas = { max_jobs_in_flight = 3 } } }
+    model_settings = { "amazon.nova-micro-v1:0" = { api = "invoke_model", tokens_per_minute = 5000, quotas = { max_jobs_in_flight = 3 }, prices = { input_per_million = 1, output_per_million = 5, batch_factor = 0.5 } } }
     kms_key        = { arn = "arn:aws:kms:us-east-1:123456789012:key/1234abcd-12ab-34cd-56ef-1234567890ab" }
     run_defaults   = { items_per_batch = 25 }
   }
@@ -155,6 +169,7 @@ run "settings_are_what_plan_run_reads" {
       quotaLabel         = null
       onDemandQuotaLabel = null
       tokensPerMinute    = 5000
+      prices             = { inputPerMillion = 1, outputPerMillion = 5, batchFactor = 0.5, currency = "USD" }
       overrides = {
         minRecordsPerJob  = null
         maxRecordsPerJob  = null
@@ -173,7 +188,17 @@ run "settings_are_what_plan_run_reads" {
   }
 
   assert {
-    condition     = local.settings.tenants == { default = { batchRoleArn = "arn:aws:iam::123456789012:role/tickets-batch-default-us-east-1" } }
+    condition     = local.settings.tenants.default.batchRoleArn == "arn:aws:iam::123456789012:role/tickets-batch-default-us-east-1" && alltrue([for name, value in local.settings.tenants.default : value == null if !contains(["batchRoleArn", "defaults"], name)])
     error_message = jsonencode(local.settings.tenants)
+  }
+
+  assert {
+    condition     = jsonencode(local.settings.concurrency) == jsonencode({ cutShards = null, inferBatch = null, reprocessHigh = 5, reprocessNormal = 5, reprocessLow = 2 })
+    error_message = jsonencode(local.settings.concurrency)
+  }
+
+  assert {
+    condition     = local.settings.jobVpc == null && length(local.settings.jobTags) == 0 && length(local.settings.sourceBuckets) == 0
+    error_message = jsonencode(local.settings)
   }
 }

@@ -28,6 +28,10 @@ override_resource {
   target = module.sync_inference.aws_sfn_state_machine.fan_out
 }
 
+override_resource {
+  target = module.callers.aws_sfn_state_machine.tenant_run
+}
+
 variables {
   name   = "tickets"
   models = ["us.amazon.nova-lite-v1:0", "amazon.nova-micro-v1:0"]
@@ -40,6 +44,8 @@ variables {
     }
   }
   tenants = { acme = {}, globex = {} }
+  # A key that is made has its ARN at apply, and the policies that name it can be read only then.
+  kms_key = { arn = "arn:aws:kms:us-east-1:123456789012:key/1234abcd-12ab-34cd-56ef-1234567890ab" }
 }
 
 run "each_role_may_do_its_work_and_no_more" {
@@ -50,7 +56,7 @@ run "each_role_may_do_its_work_and_no_more" {
     condition = toset(keys(output.policies)) == toset([
       "plan_run", "cut_shards", "seal_shards", "submit_job", "resume_job", "collect_results", "infer_batch",
       "reprocess_records", "redrive_failures", "update_runs", "reconcile_jobs", "finish_run", "stop_run",
-      "pipeline", "shard_and_submit", "fan_out", "reconcile_schedule", "update_schedule", "batch-acme", "batch-globex",
+      "pipeline", "shard_and_submit", "fan_out", "reconcile_schedule", "update_schedule", "batch-acme", "batch-globex", "run-acme", "run-globex",
       "input_bucket", "output_bucket", "undelivered",
     ])
     error_message = "policies of: ${join(", ", keys(output.policies))}"

@@ -28,6 +28,10 @@ override_resource {
   target = module.sync_inference.aws_sfn_state_machine.fan_out
 }
 
+override_resource {
+  target = module.callers.aws_sfn_state_machine.tenant_run
+}
+
 variables {
   name   = "tickets"
   models = ["amazon.nova-micro-v1:0"]

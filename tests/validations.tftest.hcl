@@ -29,6 +29,10 @@ override_resource {
   target = module.sync_inference.aws_sfn_state_machine.fan_out
 }
 
+override_resource {
+  target = module.callers.aws_sfn_state_machine.tenant_run
+}
+
 variables {
   name   = "tickets"
   models = ["amazon.nova-micro-v1:0"]
@@ -42,22 +46,28 @@ run "wrong_values_are_refused_1" {
     name = "Tickets"
     # No models.
     models = []
-    # No tenants.
-    tenants = {}
     # An unknown mode.
     run_defaults = { mode = "online" }
-    # A source bucket as URI.
-    source_buckets = { "s3://archive" = {} }
+    # A bucket as ARN.
+    input_bucket = { name = "arn:aws:s3:::my-input" }
+    # A bucket as URI.
+    output_bucket = { name = "s3://my-output" }
     # An alias instead of a key.
     kms_key = { arn = "arn:aws:kms:us-east-1:123456789012:alias/mine" }
+    # A bus as ARN.
+    event_bus = { name = "arn:aws:events:us-east-1:123456789012:event-bus/mine" }
     # A network without subnets.
     vpc = { subnet_ids = [], security_group_ids = ["sg-1"] }
     # A boundary by name.
     permissions_boundary_arn = "boundary"
     # A role path without slashes.
     role_path = "pipelines"
+    # A tag under AWS's own prefix.
+    tags = { "aws:team" = "search" }
     # Shards gone before a redrive.
     retention = { run_files_days = 7 }
+    # No units.
+    tables = { ledger = { max_write_units = 0 } }
     # A package without a key.
     packages = { functions = { s3_bucket = "artifacts" } }
     # A Python that the bundle is not made for.
@@ -66,6 +76,8 @@ run "wrong_values_are_refused_1" {
     functions = { infer = { memory_mb = 512 } }
     # A concurrency that SQS refuses.
     reprocessing = { maximum_concurrency = 1 }
+    # A topic by its name.
+    alarm_topic_arn = "on-call"
     # A schedule in words.
     reconcile_schedule = "every 5 minutes"
     # A log retention that CloudWatch refuses.
@@ -73,7 +85,7 @@ run "wrong_values_are_refused_1" {
   }
 
   expect_failures = [
-    var.name, var.models, var.tenants, var.run_defaults, var.source_buckets, var.kms_key, var.vpc, var.permissions_boundary_arn, var.role_path, var.retention, var.packages, var.runtime, var.functions, var.reprocessing, var.reconcile_schedule, var.logs,
+    var.name, var.models, var.run_defaults, var.input_bucket, var.output_bucket, var.kms_key, var.event_bus, var.vpc, var.permissions_boundary_arn, var.role_path, var.tags, var.retention, var.tables, var.packages, var.runtime, var.functions, var.reprocessing, var.alarm_topic_arn, var.reconcile_schedule, var.logs,
   ]
 }
 
@@ -81,30 +93,32 @@ run "wrong_values_are_refused_2" {
   command = plan
 
   variables {
-    # Settings of an unknown model.
-    model_settings = { "amazon.nova-pro-v1:0" = {} }
     # A name too long.
     name = "abcdefghijklmnopqrstuvwxy"
-    # A tenant on the module's own prefix.
-    tenants = { config = {} }
+    # A model twice.
+    models = ["amazon.nova-micro-v1:0", "amazon.nova-micro-v1:0"]
     # A job timeout that Bedrock refuses.
     run_defaults = { job_timeout_hours = 12 }
+    # Subnets by name.
+    vpc = { subnet_ids = ["private-a"], security_group_ids = ["sg-1"] }
     # Versions for ever.
     retention = { noncurrent_version_days = 0 }
+    # Half provisioned.
+    tables = { runs = { read_units = 5 } }
+    # A layer without a version.
+    packages = { layer_arns = ["arn:aws:lambda:us-east-1:123456789012:layer:mine"] }
     # An unknown CPU.
     runtime = { architecture = "amd64" }
     # A timeout over Lambda's maximum.
     functions = { infer_batch = { timeout_seconds = 901 } }
     # A retention longer than the dead letters.
     reprocessing = { retention_days = 14 }
-    # A topic by its name.
-    alarm_topic_arn = "on-call"
     # An unknown log level.
     logs = { level = "VERBOSE" }
   }
 
   expect_failures = [
-    var.model_settings, var.name, var.tenants, var.run_defaults, var.retention, var.runtime, var.functions, var.reprocessing, var.alarm_topic_arn, var.logs,
+    var.name, var.models, var.run_defaults, var.vpc, var.retention, var.tables, var.packages, var.runtime, var.functions, var.reprocessing, var.logs,
   ]
 }
 
@@ -112,18 +126,26 @@ run "wrong_values_are_refused_3" {
   command = plan
 
   variables {
-    # A model twice.
-    models = ["amazon.nova-micro-v1:0", "amazon.nova-micro-v1:0"]
     # A name that ends in a hyphen.
     name = "tickets-"
-    # A tenant that is no key.
-    tenants = { "acme=1" = {} }
+    # A model that is neither id nor ARN.
+    models = ["Nova Micro"]
     # Claims that expire before a redrive.
     run_defaults = { claim_ttl_days = 14 }
+    # More security groups than Lambda and Bedrock take.
+    vpc = { subnet_ids = ["subnet-1"], security_group_ids = ["sg-1", "sg-2", "sg-3", "sg-4", "sg-5", "sg-6"] }
+    # Days before today.
+    retention = { results_days = -1 }
+    # Too little memory.
+    functions = { infer_batch = { memory_mb = 128 } }
+    # Larger batches than SQS gives without a window.
+    reprocessing = { batch_size = 11 }
+    # An unknown format.
+    logs = { format = "json" }
   }
 
   expect_failures = [
-    var.models, var.name, var.tenants, var.run_defaults,
+    var.name, var.models, var.run_defaults, var.vpc, var.retention, var.functions, var.reprocessing, var.logs,
   ]
 }
 
@@ -131,14 +153,20 @@ run "wrong_values_are_refused_4" {
   command = plan
 
   variables {
-    # An unknown API.
-    model_settings = { "amazon.nova-micro-v1:0" = { api = "Converse" } }
+    # An ARN of another type.
+    models = ["arn:aws:bedrock:us-east-1:123456789012:guardrail/abc"]
     # A tolerance over 100.
     run_defaults = { tolerated_failure_percentage = 101 }
+    # A function that may never run.
+    functions = { infer_batch = { reserved_concurrency = 0 } }
+    # One try.
+    reprocessing = { max_receive_count = 1 }
+    # The logs' key by its alias.
+    logs = { kms_key_arn = "alias/logs" }
   }
 
   expect_failures = [
-    var.model_settings, var.run_defaults,
+    var.models, var.run_defaults, var.functions, var.reprocessing, var.logs,
   ]
 }
 
@@ -146,14 +174,18 @@ run "wrong_values_are_refused_5" {
   command = plan
 
   variables {
-    # A model that is neither id nor ARN.
-    models = ["Nova Micro"]
+    # Settings of an unknown model.
+    model_settings = { "amazon.nova-pro-v1:0" = {} }
+    # No tenants.
+    tenants = {}
     # Cuts too small.
     run_defaults = { cut_bytes = 1024 }
+    # A schedule in words.
+    reprocessing = { update_schedule = "every minute" }
   }
 
   expect_failures = [
-    var.models, var.run_defaults,
+    var.model_settings, var.tenants, var.run_defaults, var.reprocessing,
   ]
 }
 
@@ -161,12 +193,16 @@ run "wrong_values_are_refused_6" {
   command = plan
 
   variables {
-    # A quota of zero.
-    model_settings = { "amazon.nova-micro-v1:0" = { quotas = { max_jobs_in_flight = 0 } } }
+    # An unknown API.
+    model_settings = { "amazon.nova-micro-v1:0" = { api = "Converse" } }
+    # A tenant on the module's own prefix.
+    tenants = { config = {} }
+    # Batches of nothing.
+    run_defaults = { items_per_batch = 0 }
   }
 
   expect_failures = [
-    var.model_settings,
+    var.model_settings, var.tenants, var.run_defaults,
   ]
 }
 
@@ -174,12 +210,16 @@ run "wrong_values_are_refused_7" {
   command = plan
 
   variables {
-    # An ARN of another type.
-    models = ["arn:aws:bedrock:us-east-1:123456789012:guardrail/abc"]
+    # A quota of zero.
+    model_settings = { "amazon.nova-micro-v1:0" = { quotas = { max_jobs_in_flight = 0 } } }
+    # A tenant that is no key.
+    tenants = { "acme=1" = {} }
+    # More canaries than a request may ask for.
+    run_defaults = { canary_records = 51 }
   }
 
   expect_failures = [
-    var.models,
+    var.model_settings, var.tenants, var.run_defaults,
   ]
 }
 
@@ -187,11 +227,121 @@ run "wrong_values_are_refused_8" {
   command = plan
 
   variables {
-    # A destination that is no model ARN.
-    model_settings = { "amazon.nova-micro-v1:0" = { destination_model_arns = ["amazon.nova-micro-v1:0"] } }
+    # A price in words.
+    model_settings = { "amazon.nova-micro-v1:0" = { prices = { input_per_million = 1, output_per_million = 5, currency = "dollars" } } }
+    # A tenant on the word for all.
+    tenants = { all = {} }
+    # Half a record.
+    run_defaults = { max_records = 0.5 }
   }
 
   expect_failures = [
-    var.model_settings,
+    var.model_settings, var.tenants, var.run_defaults,
+  ]
+}
+
+run "wrong_values_are_refused_9" {
+  command = plan
+
+  variables {
+    # A destination that is no model ARN.
+    model_settings = { "amazon.nova-micro-v1:0" = { destination_model_arns = ["amazon.nova-micro-v1:0"] } }
+    # A role by its name.
+    tenants = { acme = { batch_role_arn = "acme-batch" } }
+  }
+
+  expect_failures = [
+    var.model_settings, var.tenants,
+  ]
+}
+
+run "wrong_values_are_refused_10" {
+  command = plan
+
+  variables {
+    # A model that the module does not have.
+    tenants = { acme = { models = ["amazon.nova-pro-v1:0"] } }
+  }
+
+  expect_failures = [
+    var.tenants,
+  ]
+}
+
+run "wrong_values_are_refused_11" {
+  command = plan
+
+  variables {
+    # A priority that runs of the tenant may not use.
+    tenants = { acme = { priorities = ["low"], defaults = { priority = "high" } } }
+  }
+
+  expect_failures = [
+    var.tenants,
+  ]
+}
+
+run "wrong_values_are_refused_12" {
+  command = plan
+
+  variables {
+    # A ceiling of zero.
+    tenants = { acme = { limits = { max_records = 0 } } }
+  }
+
+  expect_failures = [
+    var.tenants,
+  ]
+}
+
+run "wrong_values_are_refused_13" {
+  command = plan
+
+  variables {
+    # A job timeout that Bedrock refuses.
+    tenants = { acme = { defaults = { job_timeout_hours = 12 } } }
+  }
+
+  expect_failures = [
+    var.tenants,
+  ]
+}
+
+run "wrong_values_are_refused_14" {
+  command = plan
+
+  variables {
+    # A source bucket as URI.
+    source_buckets = { "s3://archive" = {} }
+  }
+
+  expect_failures = [
+    var.source_buckets,
+  ]
+}
+
+run "wrong_values_are_refused_15" {
+  command = plan
+
+  variables {
+    # A source for an unknown tenant.
+    source_buckets = { archive = { tenants = ["acme"] } }
+  }
+
+  expect_failures = [
+    var.source_buckets,
+  ]
+}
+
+run "wrong_values_are_refused_16" {
+  command = plan
+
+  variables {
+    # A source's key by its alias.
+    source_buckets = { archive = { kms_key_arn = "alias/mine" } }
+  }
+
+  expect_failures = [
+    var.source_buckets,
   ]
 }

@@ -4,11 +4,12 @@ variable "name" {
 }
 
 variable "account" {
-  description = "Where this is applied: partition (\"aws\"), Region and account id."
+  description = "Where this is applied: partition (\"aws\"), the partition's DNS suffix (\"amazonaws.com\"), Region and account id."
   type = object({
-    partition = string
-    region    = string
-    id        = string
+    partition  = string
+    dns_suffix = string
+    region     = string
+    id         = string
   })
 }
 
@@ -100,6 +101,7 @@ variable "runtime" {
     vpc = optional(object({
       subnet_ids         = list(string)
       security_group_ids = list(string)
+      batch_jobs         = optional(bool, true)
     }))
   })
 }

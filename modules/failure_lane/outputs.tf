@@ -28,6 +28,11 @@ output "undelivered_queue" {
   }
 }
 
+output "maximum_concurrency" {
+  description = "How many invocations of reprocess_records each queue may cause at once, by priority."
+  value       = { for priority, lane in local.lanes : priority => lane.maximum_concurrency }
+}
+
 output "functions" {
   description = "Names of the functions made here, by handler."
   value = {

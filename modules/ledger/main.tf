@@ -1,2 +1,2 @@
 # Two tables, because they scale, expire and are read differently: one item per record here, one per shard there.
-# On demand: a run writes in bursts, and between runs there is nothing to pay for.
+# On demand unless told otherwise: a run writes in bursts, and between runs there is nothing to pay for.

@@ -1,7 +1,9 @@
 # Runs with their cuts, shards, units and jobs; waiting task tokens; cached quotas.
 resource "aws_dynamodb_table" "runs" {
   name                        = "${var.name}-runs"
-  billing_mode                = "PAY_PER_REQUEST"
+  billing_mode                = var.tables.runs.read_units == null ? "PAY_PER_REQUEST" : "PROVISIONED"
+  read_capacity               = var.tables.runs.read_units
+  write_capacity              = var.tables.runs.write_units
   hash_key                    = "pk"
   range_key                   = "sk"
   deletion_protection_enabled = var.deletion_protection
@@ -15,6 +17,16 @@ resource "aws_dynamodb_table" "runs" {
   attribute {
     name = "sk"
     type = "S"
+  }
+
+  # -1 is no cap.
+  dynamic "on_demand_throughput" {
+    for_each = var.tables.runs.max_read_units == null && var.tables.runs.max_write_units == null ? [] : [var.tables.runs]
+
+    content {
+      max_read_request_units  = coalesce(on_demand_throughput.value.max_read_units, -1)
+      max_write_request_units = coalesce(on_demand_throughput.value.max_write_units, -1)
+    }
   }
 
   ttl {

@@ -20,6 +20,25 @@ variable "point_in_time_recovery" {
   default     = true
 }
 
+variable "tables" {
+  description = "Capacity of each table, in units per second: on demand, capped by max_read_units and max_write_units where given, or provisioned with read_units and write_units where both are given."
+  type = object({
+    ledger = optional(object({
+      max_read_units  = optional(number)
+      max_write_units = optional(number)
+      read_units      = optional(number)
+      write_units     = optional(number)
+    }), {})
+    runs = optional(object({
+      max_read_units  = optional(number)
+      max_write_units = optional(number)
+      read_units      = optional(number)
+      write_units     = optional(number)
+    }), {})
+  })
+  default = {}
+}
+
 variable "tags" {
   description = "Tags of both tables."
   type        = map(string)

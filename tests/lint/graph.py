@@ -111,7 +111,8 @@ def check_state(machine: Machine, state: State) -> Iterator[Finding]:
         yield machine.finding(state.name, "next-or-end", "needs either Next or End: true")
     if state.type == "Choice":
         yield from check_choice(machine, state)
-    for first in sorted(key for key in body if key + "Path" in body):
+    # A Pass may have a Result and say where it goes.
+    for first in sorted(key for key in body if key + "Path" in body and key != "Result"):
         yield machine.finding(state.name, "exclusive", f"{first} and {first}Path exclude each other")
     for field in sorted(key for key in body if key.endswith("Path") and body[key] is not None):
         if not str(body[field]).startswith("$"):

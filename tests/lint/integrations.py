@@ -161,8 +161,18 @@ def check_task(machine: Machine, state: State) -> Iterator[Finding]:
         yield finding("task-token", "$$.Task.Token and .waitForTaskToken belong together")
     if resource.service == "states" and resource.pattern.startswith(".sync"):
         sent = parameters.get("Input", {})
-        if not (isinstance(sent, dict) and sent.get(f"{PARENT}.$") == "$$.Execution.Id"):
+        linked = isinstance(sent, dict) and sent.get(f"{PARENT}.$") == "$$.Execution.Id"
+        if not linked and not (parameters.get("Input.$") == "$" and _names_parent(machine)):
             yield finding("parameter", f"Input.{PARENT}.$ must be $$.Execution.Id, which links the child to its parent")
+
+
+def _names_parent(machine: Machine) -> bool:
+    """Whether a Pass state writes the parent's id into the input that is handed on whole."""
+    return any(
+        state.body.get("InputPath") == "$$.Execution.Id" and state.body.get("ResultPath") == f"$.{PARENT}"
+        for state in states(machine)
+        if state.type == "Pass"
+    )
 
 
 def shape_problems(resource: Resource, shape: Shape | None, value: Any, where: str) -> Iterator[tuple[str, str]]:

@@ -10,6 +10,9 @@ from typing import Any
 from tests.lint.findings import Finding
 
 PLACEHOLDER = re.compile(r"\$\{([a-z][a-z0-9_]*)\}")
+PLAIN = {"partition": "aws", "tenant": "acme"}
+"""Placeholders that name no function or state machine, and what stands for them here."""
+
 ACCOUNT = "123456789012"
 REGION = "us-east-1"
 
@@ -97,8 +100,8 @@ def _render(value: Any, machines: set[str]) -> Any:
 
 
 def _stand_in(placeholder: str, machines: set[str]) -> str:
-    if placeholder == "partition":
-        return "aws"
+    if placeholder in PLAIN:
+        return PLAIN[placeholder]
     name = placeholder.removesuffix("_arn")
     if name in machines:
         return f"arn:aws:states:{REGION}:{ACCOUNT}:stateMachine:{name}"

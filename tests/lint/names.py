@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterator
 
 from tests.lint.findings import Finding
-from tests.lint.machines import PLACEHOLDER, Machine, State, states, strings
+from tests.lint.machines import PLACEHOLDER, PLAIN, Machine, State, states, strings
 
 
 def check(machines: list[Machine], handlers: set[str]) -> Iterator[Finding]:
@@ -14,7 +14,7 @@ def check(machines: list[Machine], handlers: set[str]) -> Iterator[Finding]:
     for machine in machines:
         for text in strings(machine.template):
             for placeholder in PLACEHOLDER.findall(text):
-                if placeholder != "partition" and placeholder.removesuffix("_arn") not in handlers | names:
+                if placeholder not in PLAIN and placeholder.removesuffix("_arn") not in handlers | names:
                     yield machine.finding(
                         "whole file", "placeholder", f"${{{placeholder}}} names no handler and no state machine"
                     )
