@@ -169,9 +169,10 @@ data "aws_iam_policy_document" "reconcile_jobs" {
   }
 
   statement {
-    sid       = "ReadPlan"
+    # Results: for what a worker has landed that died before it said so.
+    sid       = "ReadPlanAndResults"
     actions   = ["s3:GetObject"]
-    resources = ["${local.input}/*/runs/*/plan/*"]
+    resources = ["${local.input}/*/runs/*/plan/*", "${local.output}/*/runs/*/results/*"]
   }
 
   statement {

@@ -75,6 +75,82 @@ data "aws_iam_policy_document" "bucket" {
       values   = ["false"]
     }
   }
+
+  # A policy of another account, or a later statement here that is too wide, opens nothing. AWS's own services act for
+  # this account without a principal of it.
+  # https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_condition-keys.html#condition-keys-principalisawsservice
+  statement {
+    sid     = "DenyOtherAccounts"
+    effect  = "Deny"
+    actions = ["s3:*"]
+    resources = [
+      "arn:${var.account.partition}:s3:::${each.value}",
+      "arn:${var.account.partition}:s3:::${each.value}/*",
+    ]
+
+    principals {
+      type        = "*"
+      identifiers = ["*"]
+    }
+
+    condition {
+      test     = "StringNotEquals"
+      variable = "aws:PrincipalAccount"
+      values   = [var.account.id]
+    }
+
+    condition {
+      test     = "BoolIfExists"
+      variable = "aws:PrincipalIsAWSService"
+      values   = ["false"]
+    }
+  }
+
+  # Who names an encryption names this pipeline's key; who names none gets it by default. "Not equals" also holds where
+  # no key is named: aws:kms without one would be S3's own key.
+  # https://docs.aws.amazon.com/AmazonS3/latest/userguide/UsingKMSEncryption.html#require-sse-kms
+  statement {
+    sid       = "DenyOtherKeys"
+    effect    = "Deny"
+    actions   = ["s3:PutObject"]
+    resources = ["arn:${var.account.partition}:s3:::${each.value}/*"]
+
+    principals {
+      type        = "*"
+      identifiers = ["*"]
+    }
+
+    condition {
+      test     = "Null"
+      variable = "s3:x-amz-server-side-encryption"
+      values   = ["false"]
+    }
+
+    condition {
+      test     = "StringNotEquals"
+      variable = "s3:x-amz-server-side-encryption-aws-kms-key-id"
+      values   = [local.kms_key_arn]
+    }
+  }
+
+  # An object under a customer's own key (SSE-C) is one that nobody else can read.
+  statement {
+    sid       = "DenyKeysOfCallers"
+    effect    = "Deny"
+    actions   = ["s3:PutObject"]
+    resources = ["arn:${var.account.partition}:s3:::${each.value}/*"]
+
+    principals {
+      type        = "*"
+      identifiers = ["*"]
+    }
+
+    condition {
+      test     = "Null"
+      variable = "s3:x-amz-server-side-encryption-customer-algorithm"
+      values   = ["false"]
+    }
+  }
 }
 
 resource "aws_s3_bucket_policy" "this" {

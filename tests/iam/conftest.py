@@ -1,4 +1,4 @@
-"""Both stacks planned once."""
+"""The stacks beside this file, each planned once."""
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -8,12 +8,12 @@ import pytest
 from tests.iam.rendered import Rendered, plan
 from tests.local_aws import LocalAws
 
-NAMES = ("made", "brought")
+NAMES = ("made", "keyed", "brought")
 
 
 @pytest.fixture(scope="session")
 def stacks() -> Iterator[dict[str, Rendered]]:
-    """By name: `made` (the module makes everything) and `brought` (a platform team brings what it can)."""
+    """By name: `made` (the module makes everything), `keyed` (all but the key), `brought` (as little as it can)."""
     with LocalAws() as aws, ThreadPoolExecutor(len(NAMES)) as pool:
         yield dict(zip(NAMES, pool.map(lambda name: plan(aws, name), NAMES), strict=True))
 

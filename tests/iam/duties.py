@@ -18,6 +18,9 @@ PROFILE = f"arn:aws:bedrock:{REGION}:{ACCOUNT}:inference-profile/us.{MODEL}"
 BATCH = "batch-{tenant}"
 """The role of the batch jobs of a row's own tenant."""
 
+WAY_IN = "run-{tenant}"
+"""The role of the state machine by which a row's own tenant starts its runs."""
+
 
 @dataclass(frozen=True)
 class Duty:
@@ -58,6 +61,8 @@ _KEEP_RUNS = (
 _MACHINES = "pipeline shard_and_submit fan_out"
 _ANSWER_TOKENS = "submit_job resume_job reconcile_jobs"
 _WATCH = "reconcile_jobs stop_run"
+_SETTLE = "update_runs stop_run reconcile_jobs"
+_WAYS_IN = "run-acme run-globex"
 _INFER = "plan_run infer_batch reprocess_records"
 
 _S3 = {
@@ -69,7 +74,7 @@ _S3 = {
         "{input}/{tenant}/runs/{run}/shards/{name}": f"{_READ_RUN_FILES} {BATCH}",
         "{input}/{tenant}/runs/{run}/index/{name}": _READ_RUN_FILES,
         "{input}/{tenant}/runs/{run}/sync/{name}": f"{_READ_RUN_FILES} fan_out",
-        "{output}/{tenant}/runs/{run}/results/{name}": f"{_LAND} cut_shards finish_run",
+        "{output}/{tenant}/runs/{run}/results/{name}": f"{_LAND} cut_shards finish_run {_SETTLE}",
         "{output}/{tenant}/runs/{run}/failures/{name}": f"{_LAND} finish_run redrive_failures update_runs",
         "{output}/{tenant}/runs/{run}/parked/{name}": f"{_LAND} finish_run",
         "{output}/{tenant}/runs/{run}/manifest.json": f"{_LAND} finish_run",
@@ -188,18 +193,20 @@ _STATES = {
     },
     "states:SendTaskFailure": {"{machine}-shard_and_submit": _ANSWER_TOKENS, "{machine}-pipeline": ""},
     "states:StartExecution": {
-        "{machine}-pipeline": "pipeline redrive_failures",
+        "{machine}-pipeline": f"pipeline redrive_failures {_WAYS_IN}",
         "{machine}-shard_and_submit": "pipeline shard_and_submit",
         "{machine}-fan_out": "pipeline fan_out",
     },
     "states:DescribeExecution": {
         "{execution}-pipeline:{id}": f"pipeline cut_shards {_LAND} {_WATCH}",
+        "{execution}-pipeline:{tenant}_{id}": f"pipeline cut_shards {_LAND} {_WATCH} {WAY_IN}",
         "{execution}-shard_and_submit:{id}": f"pipeline shard_and_submit {_WATCH}",
         "{execution}-fan_out:{id}": f"pipeline fan_out {_WATCH}",
     },
     "states:StopExecution": {
         # An operator ends a run; the pipeline's own right is for the children of its map.
         "{execution}-pipeline:{id}": "pipeline",
+        "{execution}-pipeline:{tenant}_{id}": f"pipeline {WAY_IN}",
         "{execution}-shard_and_submit:{id}": f"pipeline shard_and_submit {_WATCH}",
         "{execution}-fan_out:{id}": f"pipeline fan_out {_WATCH}",
     },
@@ -209,9 +216,12 @@ _STATES = {
         "{execution}-fan_out:{id}": _WATCH,
     },
     "events:PutEvents": {"{bus}": f"finish_run update_runs {_WATCH}", "{default_bus}": ""},
-    "events:PutRule": {"{sync_rule}": "pipeline", f"arn:aws:events:{REGION}:{ACCOUNT}:rule/tickets-resume_job": ""},
-    "events:PutTargets": {"{sync_rule}": "pipeline"},
-    "events:DescribeRule": {"{sync_rule}": "pipeline"},
+    "events:PutRule": {
+        "{sync_rule}": f"pipeline {_WAYS_IN}",
+        f"arn:aws:events:{REGION}:{ACCOUNT}:rule/tickets-resume_job": "",
+    },
+    "events:PutTargets": {"{sync_rule}": f"pipeline {_WAYS_IN}"},
+    "events:DescribeRule": {"{sync_rule}": f"pipeline {_WAYS_IN}"},
     "iam:CreateRole": {f"arn:aws:iam::{ACCOUNT}:role/another": ""},
     "sts:AssumeRole": {f"arn:aws:iam::{ACCOUNT}:role/tickets-batch-acme-{REGION}": ""},
 }
@@ -228,9 +238,9 @@ def duties(functions: list[str]) -> Iterator[Duty]:
     for function in functions:
         callers = frozenset(role for role, invoked in FUNCTIONS_OF.items() if function in invoked.split())
         yield Duty("lambda:InvokeFunction", f"{{function}}-{function}", callers)
-        yield Duty(
-            "logs:PutLogEvents", f"{{log}}-{function}:log-stream:{{id}}", frozenset({function} | set(_MACHINES.split()))
-        )
+        # Whoever delivers logs of Step Functions needs it on everything (tests/iam/stars.py).
+        machines = f"{_MACHINES} {_WAYS_IN}".split()
+        yield Duty("logs:PutLogEvents", f"{{log}}-{function}:log-stream:{{id}}", frozenset({function, *machines}))
     for machine, label in CHILDREN.items():
         own = frozenset({machine})
         yield Duty("states:RedriveExecution", f"{{execution}}-{machine}/{label}:{{id}}", own)

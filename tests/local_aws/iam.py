@@ -285,6 +285,28 @@ def resolve_condition_key(key: str, context: Any) -> Any:
     return seams.original(_EVALUATOR, "_resolve_condition_key")(key, context)
 
 
+#: Request header → condition key. https://docs.aws.amazon.com/service-authorization/latest/reference/list_amazons3.html
+_ENCRYPTION_KEYS = {
+    "x-amz-server-side-encryption-aws-kms-key-id": "s3:x-amz-server-side-encryption-aws-kms-key-id",
+    "x-amz-server-side-encryption-customer-algorithm": "s3:x-amz-server-side-encryption-customer-algorithm",
+}
+
+
+@seams.replaces(
+    _ACTIONS, "s3_service_context", sha256="83e53d14d02c3a916deffcd06258848ee893d7e6110c8110484ae5a8c00ddc69"
+)
+def s3_service_context(
+    iam_action: str, query_params: dict[str, Any] | None, path: str = "", headers: dict[str, str] | None = None
+) -> dict[str, Any]:
+    """The S3 condition keys of a request; those of a write also name its key, S3's or the caller's own."""
+    context: dict[str, Any] = seams.original(_ACTIONS, "s3_service_context")(iam_action, query_params, path, headers)
+    if iam_action == "s3:PutObject" and "uploadId" not in (query_params or {}):
+        for header, key in _ENCRYPTION_KEYS.items():
+            if value := (headers or {}).get(header):
+                context[key] = value
+    return context
+
+
 def _checks(request: _Request) -> Iterator[_Check]:
     """What a request needs, where ministack reads it otherwise than AWS; nothing for all other requests."""
     reader = _READERS.get(request.service)
