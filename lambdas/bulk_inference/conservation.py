@@ -100,8 +100,7 @@ class Account:
     dropped: int = 0
     """Failed, and given up by an operator."""
     pending: int = 0
-    input_tokens: int = 0
-    output_tokens: int = 0
+    usage: Usage = field(default_factory=Usage)
     batch_input_tokens: int = 0
     """Of these, what batch jobs took: they may have a price of their own."""
     batch_output_tokens: int = 0
@@ -120,6 +119,14 @@ class Account:
     """Records that are pending in a unit that is not settled or not even begun, by unit and shard."""
     problems: list[str] = field(default_factory=list)
     """Sums that do not hold, each naming its cut, shard or unit and the numbers."""
+
+    @property
+    def input_tokens(self) -> int:
+        return self.usage.input_tokens
+
+    @property
+    def output_tokens(self) -> int:
+        return self.usage.output_tokens
 
     @property
     def counts(self) -> dict[str, int]:
@@ -149,8 +156,7 @@ class Account:
             for one in (self, shards[name]):
                 one.landed += here
                 one.pending -= here
-        self.input_tokens += usage.input_tokens
-        self.output_tokens += usage.output_tokens
+        self.usage += usage
         return True
 
 
@@ -210,8 +216,7 @@ class _Books:
             self.settled.add(unit.unit)
         self.account.landed += counts.landed
         self.account.failed += counts.failed
-        self.account.input_tokens += counts.input_tokens
-        self.account.output_tokens += counts.output_tokens
+        self.account.usage += counts.usage
         if unit.kind == "job":
             self.account.batch_input_tokens += counts.input_tokens
             self.account.batch_output_tokens += counts.output_tokens
@@ -263,8 +268,7 @@ class _Books:
         account = self.account
         account.late += 1
         account.failed -= 1
-        account.input_tokens += item.get("inputTokens", 0)
-        account.output_tokens += item.get("outputTokens", 0)
+        account.usage += Usage.from_json(item)
         outcome = Late(item["outcome"])
         name = item["piece"] if item["piece"] in self.shards else self.by_piece.get(item["piece"], "")
         shard = self.shards.get(name, ShardAccount("", "", 0))

@@ -73,10 +73,13 @@ class Failure:
     error_message: str
     """The service's words, which may quote the prompt: for the failures file only."""
     attempt: int
+    text: str | None = None
+    """What the model said instead, where the run declares a schema: for the failures file only, too."""
 
     def line(self, source_bucket: str) -> bytes:
-        """`{"recordId", "errorClass", "errorCode", "errorMessage", "attempt", "source", "shard"?, "sentAs"?}` with its
-        newline. `shard` is the piece that the record lay in, `sentAs` its alias where it travelled under one."""
+        """`{"recordId", "errorClass", "errorCode", "errorMessage", "attempt", "source", "shard"?, "sentAs"?, "text"?}`
+        with its newline. `shard` is the piece that the record lay in, `sentAs` its alias where it travelled under one.
+        """
         line: dict[str, Any] = {
             "recordId": self.pointer.caller_id,
             "errorClass": self.error_class,
@@ -89,6 +92,8 @@ class Failure:
             line["shard"] = self.pointer.shard
         if self.pointer.original_id is not None:
             line["sentAs"] = self.pointer.record_id
+        if self.text is not None:
+            line["text"] = self.text
         return encode(line)
 
     def message(self, run: str, tenant: str, unit: str, piece: str, item: Mapping[str, Any]) -> dict[str, Any]:
@@ -115,7 +120,9 @@ def class_of_line(code: str, message: str) -> str:
 
 
 def class_of_outcome(error_class: str, message: str) -> str:
-    """Class of an on-demand refusal."""
+    """Class of an on-demand refusal, or of an answer that does not fit."""
+    if error_class == SCHEMA:
+        return SCHEMA
     if _TOO_LARGE.search(message):
         return TOO_LARGE
     return _BY_OUTCOME.get(error_class, UNKNOWN)

@@ -42,21 +42,20 @@ def land(
     clock: Clock,
     stands: Stands = held,
 ) -> Landed:
-    """Claims the records (pointer, modelOutput) for `owner` and makes the result lines of those it owns.
+    """Claims the records (pointer, modelOutput or Valued) for `owner` and makes the result lines of those it owns.
 
     Raises ThrottledError when the ledger goes on throttling, WorkInProgressError when it cannot be told yet whether
     another run's claim stands.
     """
     lost = _claim([pointer.record_id for pointer, _ in entries], owner, spec, ledger, clock, stands)
     lines: list[bytes] = []
-    tokens_in = tokens_out = 0
+    total = Usage()
     for pointer, output in entries:
         line, usage = result_line(pointer, output, spec.source.bucket)
-        tokens_in += usage.input_tokens
-        tokens_out += usage.output_tokens
+        total += usage
         if pointer.record_id not in lost:
             lines.append(line)
-    return Landed(lines, [p for p, _ in entries if p.record_id in lost], Usage(tokens_in, tokens_out))
+    return Landed(lines, [p for p, _ in entries if p.record_id in lost], total)
 
 
 def owner_of(run: str, unit: str) -> str:

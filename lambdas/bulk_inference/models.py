@@ -32,7 +32,8 @@ class Family:
     id_prefixes: tuple[str, ...]
     """Beginnings of the model ids, without a profile's geography."""
     body: str | None
-    """Native InvokeModel body that rendering.py can write: `claude`, `nova`, `titan_embed`; None: none of them."""
+    """Native InvokeModel body that rendering.py can write: `claude`, `nova`, `nova_embed`, `titan_embed`; None: none of
+    them."""
     batch_label: str | None = None
     """Name in the batch quotas."""
     on_demand_label: str | None = None
@@ -43,6 +44,16 @@ class Family:
     """Tokens of quota that one output token takes
     (https://docs.aws.amazon.com/bedrock/latest/userguide/quotas-token-burndown.html)."""
     codes: QuotaCodes = field(default_factory=QuotaCodes)
+    media: frozenset[str] = frozenset()
+    """What it reads by its place in S3, `image` or `document`. Of chat models only Nova's do
+    (https://docs.aws.amazon.com/bedrock/latest/userguide/conversation-inference-supported-models-features.html)."""
+    structured: bool = False
+    """Whether it takes a JSON Schema for its answer
+    (https://docs.aws.amazon.com/bedrock/latest/userguide/structured-output.html)."""
+
+    @property
+    def embeds(self) -> bool:
+        return self.body in ("nova_embed", "titan_embed")
 
     @property
     def apis(self) -> tuple[str, ...]:
@@ -58,6 +69,7 @@ def _claude(
     *,
     burndown: int = 1,
     on_demand: str | None = None,
+    structured: bool = False,
 ) -> Family:
     return Family(
         key=key,
@@ -68,11 +80,14 @@ def _claude(
         batch=True,
         burndown=burndown,
         codes=codes or QuotaCodes(),
+        structured=structured,
     )
 
 
-def _nova(key: str, prefix: str, label: str, on_demand: str, codes: QuotaCodes) -> Family:
-    return Family(key, (prefix,), "nova", label, on_demand, batch=True, codes=codes)
+def _nova(
+    key: str, prefix: str, label: str, on_demand: str, codes: QuotaCodes, media: tuple[str, ...] = ("image", "document")
+) -> Family:
+    return Family(key, (prefix,), "nova", label, on_demand, batch=True, codes=codes, media=frozenset(media))
 
 
 def _open_weights(key: str, *prefixes: str, batch: bool = True) -> Family:
@@ -85,6 +100,7 @@ FAMILIES: Final[tuple[Family, ...]] = (
         "anthropic.claude-haiku-4-5",
         "Claude Haiku 4.5",
         QuotaCodes("L-63020993", "L-28612175", "L-9EDE6039"),
+        structured=True,
         burndown=5,
     ),
     _claude(
@@ -92,6 +108,7 @@ FAMILIES: Final[tuple[Family, ...]] = (
         "anthropic.claude-sonnet-4-5",
         "Claude Sonnet 4.5",
         QuotaCodes("L-A0300844", "L-FFFEDD8D", "L-4DFF050E"),
+        structured=True,
         burndown=5,
         on_demand="Anthropic Claude Sonnet 4.5 V1",
     ),
@@ -100,6 +117,7 @@ FAMILIES: Final[tuple[Family, ...]] = (
         "anthropic.claude-sonnet-4-6",
         "Claude Sonnet 4.6",
         QuotaCodes("L-3030E098", "L-01A2DC4B", "L-391CEF89"),
+        structured=True,
         burndown=5,
     ),
     _claude(
@@ -107,6 +125,7 @@ FAMILIES: Final[tuple[Family, ...]] = (
         "anthropic.claude-opus-4-5",
         "Claude Opus 4.5",
         QuotaCodes("L-E83AC604", "L-2767B9A9", "L-F7440010"),
+        structured=True,
         burndown=5,
     ),
     _claude(
@@ -114,6 +133,7 @@ FAMILIES: Final[tuple[Family, ...]] = (
         "anthropic.claude-opus-4-6",
         "Claude Opus 4.6",
         QuotaCodes("L-B0F56DCF", "L-9AA02BEF", "L-D8E451A7"),
+        structured=True,
         burndown=5,
     ),
     _claude("claude-opus-5", "anthropic.claude-opus-5", "Claude Opus 5", burndown=5),
@@ -173,6 +193,7 @@ FAMILIES: Final[tuple[Family, ...]] = (
         "Nova Micro V1",
         "Amazon Nova Micro",
         QuotaCodes("L-564C017C", "L-57DC56A1", "L-D56DF585", "L-534E6885", None, "L-C79C2150"),
+        media=(),
     ),
     _nova(
         "nova-lite",
@@ -198,10 +219,11 @@ FAMILIES: Final[tuple[Family, ...]] = (
     Family(
         "nova-2-multimodal-embeddings",
         ("amazon.nova-2-multimodal-embeddings",),
-        None,
+        "nova_embed",
         "Amazon Nova 2 Multimodal Embeddings V1",
         "Amazon Nova 2 Multimodal Embeddings V1",
         batch=True,
+        media=frozenset({"image"}),
         converse=False,
         codes=QuotaCodes("L-AF2A00BD", "L-7DCA4380"),
     ),

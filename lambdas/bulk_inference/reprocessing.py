@@ -22,7 +22,7 @@ from typing import Any, Final
 
 from bulk_inference.conservation import Late
 from bulk_inference.errors import InvalidRequestError, ThrottledError, WorkInProgressError
-from bulk_inference.failures import MESSAGE_VERSION, class_of_outcome, retryable
+from bulk_inference.failures import MESSAGE_VERSION, SCHEMA, class_of_outcome, retryable
 from bulk_inference.inference import START_RESERVE_SECONDS, START_RESERVE_SHARE
 from bulk_inference.landing import give_back, land, owner_of
 from bulk_inference.pointers import Pointer
@@ -120,15 +120,18 @@ def reprocess(message: Message, shop: Workshop) -> str:
     if shop.output.find(key) is not None:
         # A try that died has landed it, and could not say so.
         return _note(message, shop, b"".join(shop.output.read(key)), key)
-    model = shop.spec.model
-    outcome = shop.model.infer(model.invoke_id, model.api, shop.body(pointer))
+    outcome = shop.infer(shop.body(pointer))
     if outcome.error_class is not None:
         # What a dead try has claimed must not shadow the record, whoever lands it in the end.
         give_back([pointer.record_id], owner, shop.spec, shop.ledger)
         if outcome.error_class == "throttled":
             raise ThrottledError(f"record {message.record_id} of run {message.run}: {outcome.error_code}")
         kind = class_of_outcome(outcome.error_class, outcome.error_message or "")
-        raise _failed(message, kind, outcome.error_code or "")
+        code = outcome.error_code or ""
+        if kind == message.error_class == SCHEMA:
+            # Two answers in a row were of no use: a third would cost as much and hardly be better.
+            raise HopelessRecordError(f"record {message.record_id} of run {message.run}: {kind} {code}", kind, code)
+        raise _failed(message, kind, code)
     landed = land(
         [(pointer, outcome.output)],
         owner=owner,
@@ -159,8 +162,8 @@ def _note(message: Message, shop: Workshop, body: bytes, key: str, usage: Usage 
             "errorClass": message.error_class,
             "outcome": outcome.value,
             "results": [Part(key, len(body), 1).to_json()] if body else [],
-            "inputTokens": usage.input_tokens,
-            "outputTokens": usage.output_tokens,
+            **usage.to_json(),
+            "unknownUsage": usage.unknown,
         }
     )
     mark_stale(message.run, message.tenant, message.digest, shop.runs, shop.expires_at)

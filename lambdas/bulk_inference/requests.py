@@ -14,6 +14,7 @@ from typing import Any, Final
 
 from bulk_inference import tenants
 from bulk_inference.errors import InvalidRequestError
+from bulk_inference.media import places_of
 from bulk_inference.models import APIS, CONVERSE, Family, family_of
 from bulk_inference.request_chunking import parse_chunking
 from bulk_inference.request_fields import Fields, Problems, listed, near
@@ -21,7 +22,7 @@ from bulk_inference.request_limits import parse_limits, parse_prices
 from bulk_inference.request_output import parse_output
 from bulk_inference.request_prompt import parse_prompt
 from bulk_inference.request_source import parse_source
-from bulk_inference.spec import ModelSettings, Prices, Prompt, Settings, Source, own_scope
+from bulk_inference.spec import Chunking, ModelSettings, Output, Prices, Prompt, Settings, Source, own_scope
 
 STARTED_BY: Final = "AWS_STEP_FUNCTIONS_STARTED_BY_EXECUTION_ID"
 """Step Functions' own key, which links a nested execution to its parent in the console."""
@@ -50,6 +51,8 @@ class RunRequest:
     family: Family
     api: str
     prompt: Prompt
+    output: Output = field(default_factory=Output)
+    chunking: Chunking | None = None
     limits: dict[str, Any] = field(default_factory=dict)
     prices: Prices | None = None
     """The request's, else the model's; None: nobody gave any."""
@@ -75,9 +78,10 @@ def parse(run: str, request: Mapping[str, Any], settings: Settings, input_bucket
     priority = given.choice("priority", PRIORITIES) or tenants.default_priority(settings, tenant)
     source = parse_source(fields, run, tenant, settings, input_bucket)
     model_id, model, family, api = _model(fields, settings)
-    prompt = parse_prompt(fields, family, api)
-    parse_chunking(fields)
-    parse_output(fields)
+    media = places_of(source.bucket, input_bucket, tenant, settings.source_buckets)
+    prompt = parse_prompt(fields, family, api, media)
+    chunking = parse_chunking(fields, prompt)
+    output = parse_output(fields, run, family, api, media, chunking)
     limits, prices = parse_limits(fields), parse_prices(fields)
     for name, rule in tenants.problems(settings, tenant, model_id=model_id, priority=priority, limits=limits):
         fields.problem(name, rule)
@@ -95,6 +99,8 @@ def parse(run: str, request: Mapping[str, Any], settings: Settings, input_bucket
         family=family,
         api=api,
         prompt=prompt,
+        output=output,
+        chunking=chunking,
         limits=tenants.bounded(settings, tenant, limits),
         prices=prices or model.prices,
         dry_run=dry_run,

@@ -2,11 +2,12 @@
 
 import hashlib
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from typing import Any, Final, Self
 
 from bulk_inference.failures import Failure
 from bulk_inference.pointers import canonical
+from bulk_inference.results import Usage
 from bulk_inference.runs import Item, run_pk, unit_sk
 from bulk_inference.spec import Document, RunSpec
 
@@ -30,17 +31,36 @@ class Counts(Document):
     """Handed on to the next attempt, or to the sync way."""
     input_tokens: int = 0
     output_tokens: int = 0
+    cache_read_tokens: int = 0
+    cache_write_tokens: int = 0
+    reasoning_tokens: int = 0
+    unknown_usage: int = 0
+    """Answers that say nothing of tokens."""
 
     def __add__(self, other: Self) -> Self:
-        return replace(
-            self,
-            sent=self.sent + other.sent,
-            landed=self.landed + other.landed,
-            failed=self.failed + other.failed,
-            duplicate=self.duplicate + other.duplicate,
-            unprocessed=self.unprocessed + other.unprocessed,
-            input_tokens=self.input_tokens + other.input_tokens,
-            output_tokens=self.output_tokens + other.output_tokens,
+        return replace(self, **{one.name: getattr(self, one.name) + getattr(other, one.name) for one in fields(self)})
+
+    @classmethod
+    def of(cls, usage: Usage) -> Self:
+        """The tokens of answers, and no record."""
+        return cls(
+            input_tokens=usage.input_tokens,
+            output_tokens=usage.output_tokens,
+            cache_read_tokens=usage.cache_read_tokens,
+            cache_write_tokens=usage.cache_write_tokens,
+            reasoning_tokens=usage.reasoning_tokens,
+            unknown_usage=usage.unknown,
+        )
+
+    @property
+    def usage(self) -> Usage:
+        return Usage(
+            self.input_tokens,
+            self.output_tokens,
+            self.cache_read_tokens,
+            self.cache_write_tokens,
+            self.reasoning_tokens,
+            self.unknown_usage,
         )
 
     @property

@@ -5,15 +5,33 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
+from bulk_inference import caching
+from bulk_inference.answers import judge
 from bulk_inference.claims import ClaimStore, Standing, Stands, held, standing_claims
 from bulk_inference.errors import WorkInProgressError
+from bulk_inference.failures import SCHEMA
+from bulk_inference.models import family_named
 from bulk_inference.places import Places
 from bulk_inference.pointers import Pointer, fetch
-from bulk_inference.ports import BatchJobs, Bucket, Clock, Executions, Model, Queue, Runs
+from bulk_inference.ports import BatchJobs, Bucket, Clock, Executions, Model, Outcome, Queue, Runs
+from bulk_inference.results import Valued
 from bulk_inference.runs import LATES, run_pk, unit_sk
+from bulk_inference.schemas import Checker, checker
 from bulk_inference.spec import RunSpec, own_scope
 from bulk_inference.standing import Rivals
 from bulk_inference.units import Unit, expiry
+
+
+@dataclass(frozen=True)
+class Judged:
+    """An answer that was held against the run's schema (ports.Outcome). One that does not fit has its output too."""
+
+    output: Any
+    error_class: str | None = None
+    error_code: str | None = None
+    error_message: str | None = None
+    retryable: bool = False
+    """Not at once: the failure lane tries again."""
 
 
 @dataclass(frozen=True)
@@ -73,6 +91,27 @@ class Workshop:
     def late(self, unit: str) -> int:
         """How many of the unit's failed records have left that state by way of the failure lane."""
         return sum(1 for _ in self.runs.query(run_pk(self.spec.run), f"{LATES}{unit}#"))
+
+    @cached_property
+    def checker(self) -> Checker | None:
+        schema = self.spec.output.schema
+        return None if schema is None else checker(schema)
+
+    def infer(self, body: Mapping[str, Any]) -> Outcome:
+        """One on-demand inference, with the run's cache points, its answer judged by the run's schema."""
+        model = self.spec.model
+        body = caching.add(body, self.spec.prompt, model.api, family_named(model.family).body)
+        outcome = self.model.infer(model.invoke_id, model.api, body)
+        return outcome if outcome.error_class is not None else self.judge(outcome.output)
+
+    def judge(self, output: Any) -> Judged:
+        """What an answer (a response body) comes to: its output (a Valued where the run has a schema), or a failure."""
+        if self.checker is None:
+            return Judged(output)
+        verdict = judge(output, self.checker)
+        if verdict.code is None:
+            return Judged(Valued(output, verdict.value))
+        return Judged(output, SCHEMA, verdict.code, verdict.message)
 
     def body(self, pointer: Pointer) -> Mapping[str, Any]:
         return fetch(pointer, self.places, self.input.get_range, self.output.get_range)

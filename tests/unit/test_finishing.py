@@ -15,6 +15,8 @@ from tests.unit.inference_world import RUN, Killed, Stage, assert_survives_kills
 from tests.unit.test_collection import IDS, PIECE, SHARD, bad, event, ok
 from tests.unit.test_collection import stage as collected
 
+TOKENS = {"input": 33, "output": 22, "cacheRead": 0, "cacheWrite": 0, "reasoning": 0, "unknown": 0}
+
 
 def stage(failing: int = 1) -> Stage:
     """A run of one batch shard, collected."""
@@ -55,7 +57,7 @@ def test_a_run_that_conserves_succeeds_and_says_so_once() -> None:
     }
     assert made.bus.events == [(DETAIL_TYPE, detail)]
     told = manifest(made)
-    assert (told["status"], told["counts"], told["tokens"]) == ("succeeded", counts, {"input": 33, "output": 22})
+    assert (told["status"], told["counts"], told["tokens"]) == ("succeeded", counts, TOKENS)
     assert told["seconds"] == 60
     assert told["shards"][0]["landed"] == 11
     assert told["errors"] == [{"errorClass": "model", "errorCode": "500", "count": 1, "recordId": "r00"}]
@@ -197,7 +199,7 @@ def test_what_a_dead_worker_has_landed_and_not_noted_counts_as_landed() -> None:
     assert told["problems"] == []
     assert (told["status"], told["counts"]["landed"], told["counts"]["pending"]) == ("incomplete", 11, 1)
     assert (told["shards"][0]["landed"], told["shards"][0]["pending"]) == (11, 1)
-    assert (told["results"]["parts"], told["tokens"]) == (1, {"input": 33, "output": 22})
+    assert (told["results"]["parts"], told["tokens"]) == (1, TOKENS)
     collect(ShardTask.from_event(event()), made.shop)
     detail = go(made)
     assert (detail["status"], detail["counts"]["landed"], detail["counts"]["failed"]) == ("succeeded", 11, 1)

@@ -9,6 +9,7 @@ from bulk_inference.conservation import Account
 from bulk_inference.plan_report import Concurrencies, Planned, account_in_money, as_text, beside, report
 from bulk_inference.reporting import manifest
 from bulk_inference.reporting import report as page
+from bulk_inference.results import Usage
 from bulk_inference.sizing import Minutes, Work
 from bulk_inference.spec import Estimate, Model, Prices, Quota, Quotas
 from tests.unit.inference_world import make_spec
@@ -99,7 +100,7 @@ def test_the_account_in_money() -> None:
 
 def finished(**changes: Any) -> dict[str, Any]:
     spec = make_spec(**changes)
-    account = Account(accepted=990, input_tokens=480_000, output_tokens=19_000, batch_input_tokens=480_000)
+    account = Account(accepted=990, usage=Usage(480_000, 19_000), batch_input_tokens=480_000)
     times = {"status": "succeeded", "problems": [], "finished_at": "2027-01-15T09:00:00+00:00", "bucket": "out"}
     return manifest(replace(spec, created_at="2027-01-15T08:00:00+00:00"), account, **times)
 
