@@ -167,19 +167,46 @@ class Settings(Document):
 
 
 @dataclass(frozen=True)
+class Csv(Document):
+    """How CSV is written."""
+
+    delimiter: str | None = None
+    """None: a tab in `.tsv`, else a comma."""
+    quote: str = '"'
+    """Empty: nothing is quoted."""
+    header: bool = True
+    """Whether the first row names the columns."""
+    names: list[str] | None = None
+    """Names of the columns of an object whose first row does not name them."""
+    quoted_newlines: bool = True
+    """Whether a quoted field may hold a line end: then one worker reads an object, from its beginning."""
+
+
+@dataclass(frozen=True)
 class Source(Document):
-    """Where the corpus lies: one object (`key`), all objects below `prefix`, or lines named one by one (`ranges`)."""
+    """Where the corpus lies: one object (`key`), some (`keys`), all objects below `prefix` or that match `glob`, or
+    rows named one by one (`ranges`)."""
 
     bucket: str
     key: str | None = None
     prefix: str | None = None
     id_field: str | None = None
-    """Field of a plain object that is its recordId; None: `recordId`, then `id`, else a hash of the line."""
+    """Field of a row that is its recordId; None: `recordId`, then `id` (of a text document: its key), else a hash of
+    the row."""
     sequence_field: str | None = None
     ranges: str | None = None
     """Key in the input bucket of a list of byte ranges of objects of `bucket`: the lines that failed in another run."""
     failures_of: str | None = None
     """That run. Its scope is this run's scope."""
+    keys: list[str] | None = None
+    glob: str | None = None
+    format: str = "jsonl"
+    """`jsonl`, `csv`, `parquet` or `text`; `auto` in a request alone."""
+    encoding: str | None = None
+    """Python's name of it; None: UTF-8, or what a byte order mark says."""
+    csv: Csv = field(default_factory=Csv)
+    carry: list[str] = field(default_factory=list)
+    """Fields that go through to the results."""
     reduces: str | None = None
     """The run whose documents are reduced: each row holds answers of it, for one prompt (assembly.py)."""
 
@@ -267,6 +294,11 @@ class Output(Document):
     """JSON Schema of an answer's value."""
     ask: str = "auto"
     """How the model is asked for it: `native`, `prompt` (in words), or `auto` (natively where that goes)."""
+    recombine: Recombine | None = None
+    parquet: bool = False
+    """Results also as Parquet files."""
+    ordered: bool = False
+    """Results also as one file in the corpus's order."""
 
 
 @dataclass(frozen=True)
