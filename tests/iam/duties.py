@@ -8,10 +8,37 @@ on the local AWS against the same rows.
 In resources `{tenant}`, `{run}`, `{name}` and `{id}` stand for what varies; the rest is literal.
 """
 
-from collections.abc import Iterator, Mapping
+import re
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 ACCOUNT, REGION = "123456789012", "us-east-1"
+
+
+def places(name: str, input_bucket: str, output_bucket: str, bus: str) -> dict[str, str]:
+    """What the placeholders of resources stand for in a pipeline called `name`."""
+    return {
+        "input": f"arn:aws:s3:::{input_bucket}",
+        "output": f"arn:aws:s3:::{output_bucket}",
+        "ledger": f"arn:aws:dynamodb:{REGION}:{ACCOUNT}:table/{name}-ledger",
+        "runs": f"arn:aws:dynamodb:{REGION}:{ACCOUNT}:table/{name}-runs",
+        "queue": f"arn:aws:sqs:{REGION}:{ACCOUNT}:{name}",
+        "jobs": f"arn:aws:bedrock:{REGION}:{ACCOUNT}:model-invocation-job",
+        "machine": f"arn:aws:states:{REGION}:{ACCOUNT}:stateMachine:{name}",
+        "execution": f"arn:aws:states:{REGION}:{ACCOUNT}:execution:{name}",
+        "map_run": f"arn:aws:states:{REGION}:{ACCOUNT}:mapRun:{name}",
+        "function": f"arn:aws:lambda:{REGION}:{ACCOUNT}:function:{name}",
+        "log": f"arn:aws:logs:{REGION}:{ACCOUNT}:log-group:/aws/lambda/{name}",
+        "bus": f"arn:aws:events:{REGION}:{ACCOUNT}:event-bus/{bus}",
+        "default_bus": f"arn:aws:events:{REGION}:{ACCOUNT}:event-bus/default",
+        "sync_rule": f"arn:aws:events:{REGION}:{ACCOUNT}:rule/StepFunctionsGetEventsForStepFunctionsExecutionRule",
+        "interface": f"arn:aws:ec2:{REGION}:{ACCOUNT}:network-interface",
+        "subnet": f"arn:aws:ec2:{REGION}:{ACCOUNT}:subnet/subnet-0a1b2c3d",
+        "account": ACCOUNT,
+        "prefix": name,
+    }
+
+
 MODEL = "anthropic.claude-haiku-4-5-20251001-v1:0"
 PROFILE = f"arn:aws:bedrock:{REGION}:{ACCOUNT}:inference-profile/us.{MODEL}"
 
@@ -249,13 +276,63 @@ def duties(functions: list[str]) -> Iterator[Duty]:
         yield Duty("states:ListExecutions", f"{{map_run}}-{machine}/{label}:{{id}}", frozenset(_WATCH.split()))
         yield Duty("states:DescribeMapRun", f"{{map_run}}-{machine}/{label}:{{id}}", frozenset(_WATCH.split()))
     yield from _interfaces(frozenset(functions))
-    inside = "arn:aws:iam::{account}:role{path}tickets-batch-{tenant}-" + REGION
+    inside = "arn:aws:iam::{account}:role{path}{prefix}-batch-{tenant}-" + REGION
     yield Duty("iam:PassRole", inside, frozenset({"submit_job"}), _TO_BEDROCK)
     yield Duty("iam:PassRole", inside, frozenset(), {"iam:PassedToService": "lambda.amazonaws.com"})
     yield Duty("iam:PassRole", "arn:aws:iam::{account}:role{path}admin", frozenset(), _TO_BEDROCK)
     through = {"bedrock:InferenceProfileArn": PROFILE}
     behind = f"arn:aws:bedrock:us-west-2::foundation-model/{MODEL}"
     yield Duty("bedrock:InvokeModel", behind, frozenset(f"{_INFER} batch-acme batch-globex".split()), through)
+
+
+BESIDE = frozenset(
+    {
+        # Listing a bucket and completing an upload go with reading and writing it, the key with all of them.
+        "s3:ListBucket",
+        "s3:AbortMultipartUpload",
+        "s3:ListMultipartUploadParts",
+        "kms:Decrypt",
+        "kms:GenerateDataKey",
+        "kms:DescribeKey",
+        "logs:CreateLogStream",
+        "logs:PutLogEvents",
+        "states:SendTaskHeartbeat",
+    }
+)
+"""Actions that have no row of their own."""
+
+
+def strangers(used: Iterable[tuple[str, str, str]], functions: list[str], places: Mapping[str, str]) -> list[str]:
+    """What roles did that is nobody's row: `used` holds (role, action, resource), `places` what the literal
+    placeholders stand for.
+    """
+    rows: dict[str, list[tuple[re.Pattern[str], frozenset[str]]]] = {}
+    for duty in duties(functions):
+        rows.setdefault(duty.action, []).append((_pattern(duty.resource, places), duty.roles))
+    return sorted(
+        f"{role} {action} {resource}"
+        for role, action, resource in used
+        if action not in BESIDE and not any(_holds(role, row, resource) for row in rows.get(action, []))
+    )
+
+
+def _holds(role: str, row: tuple[re.Pattern[str], frozenset[str]], resource: str) -> bool:
+    pattern, roles = row
+    if not (match := pattern.fullmatch(resource)):
+        return False
+    tenant = match.groupdict().get("tenant", "")
+    return role in {each.replace("{tenant}", tenant) for each in roles}
+
+
+def _pattern(resource: str, places: Mapping[str, str]) -> re.Pattern[str]:
+    varying = {"tenant": "(?P<tenant>[a-z0-9-]+)", "run": "[^/]+", "name": ".+", "id": ".+", "path": "/"}
+    parts = re.split(r"\{(\w+)\}", resource)
+    return re.compile(
+        "".join(
+            (varying.get(part) or re.escape(places[part])) if index % 2 else re.escape(part)
+            for index, part in enumerate(parts)
+        )
+    )
 
 
 def _interfaces(functions: frozenset[str]) -> Iterator[Duty]:

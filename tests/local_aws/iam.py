@@ -76,6 +76,7 @@ def authorize(
             required = service in iam_evaluator._POLICY_REQUIRED
             result = iam_evaluator.combine_resource_policy(result, asked, *found, required=required, limits=limits)
         if result.decision == "Allow":
+            _note(principal, action, resource_arn)
             return
         reason = _reason(result, asked, policies, limits)
     raise AccessDeniedError(_denial(principal, action, resource_arn, reason))
@@ -108,6 +109,24 @@ def assume(role_arn: str, service: str, context: Mapping[str, object] | None = N
         if iam_evaluator.evaluate(asked, [statements]).decision == "Allow":
             return
     raise AccessDeniedError(f"{service} is not authorized to perform: sts:AssumeRole on resource: {role_arn}")
+
+
+#: What roles were allowed since the start: (role's name, action, resource). Bounded, for a process that runs for days.
+_used: set[tuple[str, str, str]] = set()
+_callers: dict[str, str] = {}
+_MOST_USED = 200_000
+
+
+def _note_caller(access_key_id: str, action: str, resource: str) -> None:
+    if access_key_id not in _callers:
+        principal = iam_evaluator.resolve_principal(access_key_id or "", responses.get_account_id())
+        _callers[access_key_id] = "" if isinstance(principal, iam_evaluator.AuthError) else principal.arn
+    _note(_callers[access_key_id], action, resource)
+
+
+def _note(principal_arn: str, action: str, resource: str) -> None:
+    if ":assumed-role/" in principal_arn and len(_used) < _MOST_USED:
+        _used.add((principal_arn.split("/")[1], action, resource))
 
 
 @dataclass(frozen=True)
@@ -220,6 +239,7 @@ def enforce(
         for resource in check.resources:
             denied = stock(access_key_id, check.action, name, region, resource_arn=resource, service_context=context)
             if denied is None:
+                _note_caller(access_key_id, check.action, resource)
                 break
             refusals.append(denied)
         else:
@@ -592,7 +612,13 @@ async def _assume_route(query: dict[str, str], body: bytes) -> tuple[int, object
     return 200, {"allowed": True}
 
 
+async def _used_route(query: dict[str, str], body: bytes) -> tuple[int, object]:
+    """What roles did since the start: `[[role's name, action, resource], …]`, each once."""
+    return 200, sorted(_used)
+
+
 ROUTES = {
     ("POST", "/_local/iam/authorize"): _authorize_route,
     ("POST", "/_local/iam/assume"): _assume_route,
+    ("GET", "/_local/iam/used"): _used_route,
 }
