@@ -7,7 +7,6 @@ to another account, `bucketOwner`. Converse and Amazon Nova's native bodies hold
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import partial
 from typing import Any, Final
 
 from bulk_inference import tenants
@@ -65,7 +64,14 @@ def places_of(
 ) -> MediaPlaces:
     """Of a run: `open_buckets` are the module's source buckets."""
     settings = Settings("", {}, {}, source_buckets=dict(open_buckets))
-    return MediaPlaces(source_bucket, partial(tenants.refusal, settings, tenant, input_bucket))
+
+    def refusal(bucket: str, key: str) -> str | None:
+        if bucket == input_bucket and not key.startswith(f"{tenant}/corpus/"):
+            # What the roles of the functions may read, and nothing of the run's own.
+            return f"must start with {tenant}/corpus/ in the input bucket"
+        return tenants.refusal(settings, tenant, input_bucket, bucket, key)
+
+    return MediaPlaces(source_bucket, refusal)
 
 
 def block(kind: str, media: Media, uri: str, number: int) -> dict[str, Any]:

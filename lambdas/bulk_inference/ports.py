@@ -56,6 +56,13 @@ class Bucket(Protocol):
     def writer(self, key: str) -> Writer: ...
 
 
+class CopyingBucket(Bucket, Protocol):
+    def copy_from(self, bucket: str, key: str, target: str, owner: str | None) -> bool:
+        """Copies an object of another or the same bucket to `target`; False if it is not there, or may not be read.
+        `owner`: the account that the other bucket must belong to."""
+        ...
+
+
 class Runs(Protocol):
     """The runs table; keys in runs.py."""
 

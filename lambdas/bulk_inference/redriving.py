@@ -29,6 +29,7 @@ from bulk_inference.ports import Bucket, Clock, DeadLetters, Letter, Pipeline, R
 from bulk_inference.priorities import PRIORITIES
 from bulk_inference.reporting import iso_time
 from bulk_inference.reprocessing import Message
+from bulk_inference.request_prompt import as_request
 from bulk_inference.results import encode, split
 from bulk_inference.runs import META, RESUBMISSIONS, late_sk, resubmission_sk, run_pk
 from bulk_inference.settling import Choice, FailedRecord, failed_records, mark_stale, settle, watch
@@ -438,12 +439,8 @@ def _request(spec: RunSpec, new_run: str, command: Command) -> dict[str, Any]:
         "ranges": Places(spec.tenant, new_run).ranges,
         "failures_of": spec.run,
     }
-    prompt = {
-        "template": spec.prompt.template,
-        "system": spec.prompt.system,
-        "inference": spec.prompt.inference if spec.prompt.template is not None else None,
-        **command.prompt,
-    }
+    prompt = {**as_request(spec.prompt), **command.prompt}
+    output = {} if spec.output.schema is None else {"schema": spec.output.schema, "ask": spec.output.ask}
     api = None if command.model else spec.model.api
     request = {
         "run": {
@@ -455,6 +452,7 @@ def _request(spec: RunSpec, new_run: str, command: Command) -> dict[str, Any]:
         "source": _given(source),
         "model": _given({"id": spec.model.id, "api": api, **command.model}),
         "prompt": _given(prompt),
+        "output": output,
         "limits": dict(command.limits),
     }
     return {name: section for name, section in request.items() if section}

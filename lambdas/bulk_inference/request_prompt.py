@@ -1,5 +1,7 @@
 """Section `prompt` of a request: what is made of a line that is no record yet."""
 
+from typing import Any
+
 from bulk_inference.caching import EXAMPLES, PARTS, SYSTEM
 from bulk_inference.media import DOCUMENT, FORMATS, IMAGE, NAME, IllegalMediaError, MediaPlaces, block
 from bulk_inference.models import CONVERSE, UNKNOWN, Family
@@ -42,6 +44,23 @@ def parse_prompt(request: Fields, family: Family, api: str, places: MediaPlaces 
     _template(given, family, api, prompt)
     _additional(given, family, api)
     return prompt
+
+
+def as_request(prompt: Prompt) -> dict[str, Any]:
+    """The section that gives this prompt; empty without one."""
+    if prompt.template is None and not prompt.media:
+        return {}
+    section: dict[str, Any] = {"template": prompt.template, "system": prompt.system, "inference": prompt.inference}
+    section["examples"] = [{"user": one.user, "assistant": one.assistant} for one in prompt.examples]
+    for name, media in (("images", prompt.images), ("documents", prompt.documents)):
+        section[name] = [_given({key: getattr(one, key) for key in _MEDIA_KEYS}) for one in media]
+    section |= {"cache": prompt.cache, "additional": prompt.additional}
+    # An empty inference stays: so has every request of a template had one.
+    return {key: value for key, value in section.items() if key == "inference" or value}
+
+
+def _given(section: dict[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in section.items() if value is not None}
 
 
 def _template(given: Fields, family: Family, api: str, prompt: Prompt) -> None:

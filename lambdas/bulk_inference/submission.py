@@ -5,19 +5,20 @@ job is created. So an event always finds whom to wake, and a retry finds the job
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from bulk_inference.collection import input_piece
 from bulk_inference.errors import InvalidRequestError, ThrottledError
 from bulk_inference.jobs import JobNameTakenError, JobRequest, attempt_id, check, identity, job_name
 from bulk_inference.places import Places
-from bulk_inference.ports import BatchJobs, Bucket, Runs, Tasks
+from bulk_inference.ports import BatchJobs, Bucket, CopyingBucket, Runs, Tasks
 from bulk_inference.priorities import slots_for
 from bulk_inference.reconciliation import answer
 from bulk_inference.runs import JOB, JOBS, OPEN, job_key, run_pk
 from bulk_inference.slots import require_slot
 from bulk_inference.spec import RunSpec
+from bulk_inference.staging import may_point, stage
 from bulk_inference.units import expiry
 
 _OVERTIME_SECONDS: Final = 3600
@@ -56,7 +57,7 @@ def submit(
     *,
     name: str,
     spec: RunSpec,
-    input_bucket: Bucket,
+    input_bucket: CopyingBucket,
     output_bucket: str,
     runs: Runs,
     jobs: BatchJobs,
@@ -76,6 +77,9 @@ def submit(
         found = jobs.find(request.name)
         arn = found.arn if found else None
     if arn is None:
+        if may_point(spec):
+            key = stage(spec, input_piece(task.shard, task.piece, task.attempt), task.unit, input_bucket)
+            request = replace(request, input_uri=f"s3://{input_bucket.name}/{key}")
         check(request)
         require_slot(jobs, request.model_id, slots_for(spec.priority, spec.quotas.max_jobs_in_flight.value))
     _store(task, request, arn, runs, now, expiry(spec, now))

@@ -164,6 +164,31 @@ class Bucket:
                     raise
         return False
 
+    def copy_from(self, bucket: str, key: str, target: str, owner: str | None) -> bool:
+        """Copies an object of this Region to `target`, inside S3; False if it is not there, is too large for one
+        request (5 GB), or may not be read."""
+        expected: dict[str, Any] = {} if owner is None else {"ExpectedSourceBucketOwner": owner}
+        try:
+            with _explained(self.name, target, "s3:PutObject", missing_key=False):
+                self._client.copy_object(
+                    Bucket=self.name,
+                    Key=target,
+                    CopySource={"Bucket": bucket, "Key": key},
+                    # Tags would need rights of their own on both sides.
+                    TaggingDirective="REPLACE",
+                    **expected,
+                )
+        except _MissingKeyError:
+            return False
+        except InvalidRequestError:
+            # S3 does not say which of the two objects it refuses. Without a right to write, the shard's file fails too.
+            return False
+        except ClientError as error:
+            if _code(error) in ("InvalidRequest", "InvalidArgument"):
+                return False
+            raise
+        return True
+
     def writer(self, key: str, content_type: str = "application/x-ndjson") -> "ObjectWriter":
         """An upload of unknown length, visible at `key` when closed. The same bytes make the same parts."""
         return ObjectWriter(self._client, self.name, key, self._part_bytes, content_type)
