@@ -10,8 +10,8 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, Protocol
 
+from bulk_inference.cuts import Cut, Part
 from bulk_inference.errors import InvalidRequestError
-from bulk_inference.planning import Cut, Part
 from bulk_inference.records import DUPLICATE, Record, RecordReader
 from bulk_inference.rows import RejectedLineError, Row, source_json
 

@@ -1,23 +1,17 @@
-"""Decisions about a run before it starts: the cut plan, the mode, its limits inside the quotas."""
+"""Decisions about a run before it starts: the mode, its limits inside the quotas."""
 
-import json
-from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from pathlib import PurePosixPath
-from typing import Any, Final, Protocol, TypeVar
+from typing import Any, Final, TypeVar
 
+from bulk_inference.cuts import Cut as Cut
+from bulk_inference.cuts import Part as Part
 from bulk_inference.errors import InvalidRequestError
-from bulk_inference.spec import Defaults, Document, Estimate, Limits, Quotas, RunSettings
+from bulk_inference.spec import Defaults, Estimate, Limits, Quotas, RunSettings
 
 _T = TypeVar("_T")
 
 MAX_LINE_BYTES: Final = 8 * 1024 * 1024
 """One corpus line, and one shard line. Converse and InvokeModel take bodies of up to 20 to 25 MB."""
-
-MAX_CUTS: Final = 99_999
-_MAX_CUT_JSON: Final = 100_000
-"""Characters of one cut's line: it becomes part of a state input, which holds 256 KiB."""
-_MAX_PARTS: Final = 500
 
 BATCH_WORTH: Final = 10
 """Mode auto takes batch from this many minimum jobs on: below, a job's queueing costs more than it saves."""
@@ -29,129 +23,6 @@ STATE_MACHINE_SECONDS: Final = 1_209_600
 """Fourteen days: TimeoutSeconds of the state machines, and how long a redrive stays possible."""
 _JOB_MARGIN_SECONDS: Final = 3_600
 """Between a job's own timeout and its task's: room for the event, and for the reconciliation that replaces it."""
-
-_READABLE: Final = frozenset({".jsonl", ".ndjson", ".json"})
-_COMPRESSED: Final = frozenset({".gz", ".gzip", ".zst", ".zstd", ".bz2", ".xz", ".zip", ".lz4", ".snappy"})
-
-
-class ObjectInfo(Protocol):
-    @property
-    def key(self) -> str: ...
-    @property
-    def size(self) -> int: ...
-    @property
-    def etag(self) -> str: ...
-
-
-@dataclass(frozen=True)
-class Part(Document):
-    """Bytes [start, end) of one corpus object, as it was when the run was planned."""
-
-    key: str
-    start: int
-    end: int
-    size: int
-    """Bytes of the whole object."""
-    etag: str
-
-
-@dataclass(frozen=True)
-class Cut(Document):
-    """What one invocation of cut_shards reads."""
-
-    cut: str
-    """Five digits."""
-    parts: list[Part]
-
-    @property
-    def bytes(self) -> int:
-        return sum(part.end - part.start for part in self.parts)
-
-
-def is_corpus_object(key: str) -> bool:
-    """Whether an object below a prefix is read: JSONL by its name, no marker (`_SUCCESS`), no hidden file."""
-    path = PurePosixPath(key)
-    return path.suffix.lower() in _READABLE and not path.name.startswith(("_", "."))
-
-
-def refuse_compressed(key: str) -> None:
-    """Raises InvalidRequestError for an object that cannot be cut in byte ranges."""
-    if PurePosixPath(key).suffix.lower() in _COMPRESSED:
-        raise InvalidRequestError(
-            f"source.key: {key} is compressed, and a compressed object cannot be read in ranges: upload plain JSONL"
-        )
-
-
-def plan_cuts(objects: Iterable[ObjectInfo], cut_bytes: int) -> Iterator[Cut]:
-    """Objects to cuts of about `cut_bytes`: large objects in even ranges, small ones together; empty ones left out.
-
-    Raises InvalidRequestError when there would be more cuts than names for them.
-    """
-    number = 0
-    gathered: list[Part] = []
-
-    def named(parts: list[Part]) -> Cut:
-        nonlocal number
-        number += 1
-        return _numbered(number, parts, cut_bytes)
-
-    for found in objects:
-        if found.size == 0:
-            continue
-        if found.size > cut_bytes:
-            if gathered:
-                yield named(gathered)
-                gathered = []
-            for part in _ranges(found, cut_bytes):
-                yield named([part])
-            continue
-        part = Part(found.key, 0, found.size, found.size, found.etag)
-        if gathered and not _fits([*gathered, part], cut_bytes):
-            yield named(gathered)
-            gathered = []
-        gathered.append(part)
-    if gathered:
-        yield named(gathered)
-
-
-def pack_ranges(parts: Iterable[Part], cut_bytes: int) -> Iterator[Cut]:
-    """Ranges that are given, such as single lines, to cuts; in their order. Raises InvalidRequestError as above."""
-    number = 0
-    gathered: list[Part] = []
-    for part in parts:
-        if gathered and not _fits([*gathered, part], cut_bytes):
-            number += 1
-            yield _numbered(number, gathered, cut_bytes)
-            gathered = []
-        gathered.append(part)
-    if gathered:
-        yield _numbered(number + 1, gathered, cut_bytes)
-
-
-def _numbered(number: int, parts: list[Part], cut_bytes: int) -> Cut:
-    if number > MAX_CUTS:
-        raise InvalidRequestError(
-            f"limits.cut_bytes: {cut_bytes} bytes make more than {MAX_CUTS} cuts of this corpus: raise it"
-        )
-    return Cut(f"{number:05d}", parts)
-
-
-def _ranges(found: ObjectInfo, cut_bytes: int) -> Iterator[Part]:
-    count = -(-found.size // cut_bytes)
-    for n in range(count):
-        yield Part(found.key, found.size * n // count, found.size * (n + 1) // count, found.size, found.etag)
-
-
-def _fits(parts: list[Part], cut_bytes: int) -> bool:
-    return (
-        len(parts) <= _MAX_PARTS
-        and sum(part.end - part.start for part in parts) <= cut_bytes
-        and sum(len(part.key.encode()) * 2 + 120 for part in parts) <= _MAX_CUT_JSON
-    )
-
-
-def cut_line(cut: Cut) -> bytes:
-    return json.dumps(cut.to_json(), ensure_ascii=False, separators=(",", ":")).encode() + b"\n"
 
 
 @dataclass(frozen=True)

@@ -6,13 +6,14 @@ from dataclasses import dataclass
 from typing import Any, Final, Self
 
 from bulk_inference import claims, sealing, sizing
-from bulk_inference.corpus import CorpusBucket, part_lines
+from bulk_inference.corpus import CorpusBucket, part_rows
+from bulk_inference.cuts import Cut
 from bulk_inference.cutting import ClaimedElsewhere, PieceCount, PieceSink, cut_records
 from bulk_inference.errors import InvalidRequestError
+from bulk_inference.formats import CSV
 from bulk_inference.lines import lines_of_range
 from bulk_inference.models import family_named
 from bulk_inference.places import Places
-from bulk_inference.planning import Cut
 from bulk_inference.ports import Bucket, Executions, Runs, Writer
 from bulk_inference.records import RecordReader
 from bulk_inference.rendering import Renderer
@@ -44,6 +45,8 @@ def record_reader(spec: RunSpec) -> RecordReader:
     return RecordReader(
         id_field=spec.source.id_field,
         sequence_field=spec.source.sequence_field,
+        carry=spec.source.carry,
+        untyped=spec.source.format == CSV,
         renderer=renderer,
         max_line_bytes=spec.limits.max_line_bytes,
     )
@@ -74,7 +77,7 @@ def cut_run(run: str, tenant: str, cut: Cut, world: CutWorld) -> dict[str, Any]:
         count = cut_records(
             cut,
             spec.source.bucket,
-            lambda part: part_lines(corpus, part, spec.limits.max_line_bytes),
+            lambda part: part_rows(corpus, part, spec.source, spec.limits.max_line_bytes),
             record_reader(spec),
             files,
             max_records=spec.limits.max_records_per_shard,

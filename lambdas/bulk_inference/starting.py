@@ -5,39 +5,31 @@ import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from typing import Any, Final, Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
-from bulk_inference import concurrency, planning, quotas, requests, sizing, tenants
+from bulk_inference import concurrency, formats, planning, quotas, requests, sampling, sizing, tenants
 from bulk_inference.canary import CanaryResult, Tried, run_canary
 from bulk_inference.canary import Model as CanaryModel
-from bulk_inference.corpus import Corpus, CorpusBucket, part_lines
-from bulk_inference.cutting import sample_records
+from bulk_inference.corpus import Corpus, CorpusBucket
+from bulk_inference.cuts import Cut, Part, cut_line, pack_ranges, plan_cuts
 from bulk_inference.errors import InvalidRequestError
 from bulk_inference.lines import BOM
 from bulk_inference.models import geography_of
 from bulk_inference.places import Places
 from bulk_inference.plan_report import Concurrencies, Planned, as_text, report
-from bulk_inference.planning import Cut, Part, Sample
+from bulk_inference.planning import Sample
 from bulk_inference.ports import Bucket, Runs
-from bulk_inference.records import Record, RecordReader, RejectedLineError
+from bulk_inference.records import Record, RecordReader
 from bulk_inference.rendering import Renderer
 from bulk_inference.requests import RunRequest
 from bulk_inference.results import split
 from bulk_inference.runs import META, QUOTA, live_item, quota_pk, run_pk
-from bulk_inference.spec import Cuts, Defaults, Estimate, Json, Limits, Model, Quotas, RunSpec, Settings
+from bulk_inference.spec import Cuts, Defaults, Estimate, Json, Limits, Model, Quotas, RunSpec, Settings, Source
 from bulk_inference.tokens import estimate as estimate_tokens
 from bulk_inference.tokens import reserved
 from bulk_inference.units import expiry
 
 _T = TypeVar("_T")
-
-SAMPLE_BYTES: Final = 1024 * 1024
-SAMPLE_LINES: Final = 200
-_PROBES: Final = 5
-"""A sample is taken from so many places of the corpus at most, spread evenly over it."""
-
-HOPELESS_LINES: Final = 20
-"""If so many lines are sampled and none of them is a record, the request is at fault and not the lines."""
 
 
 class PlanBucket(Bucket, Protocol):
@@ -201,7 +193,7 @@ def _draw_up(request: RunRequest, execution_arn: str, places: Places, world: Sta
         execution_arn=execution_arn,
         mode=mode,
         priority=request.priority,
-        source=request.source,
+        source=found.source,
         model=model,
         prompt=request.prompt,
         quotas=limits_of,
@@ -223,6 +215,8 @@ def _draw_up(request: RunRequest, execution_arn: str, places: Places, world: Sta
 class _Found:
     """The corpus as far as it was looked at."""
 
+    source: Source
+    """Its format resolved."""
     cuts: Cuts
     sample: Sample
     records: Sequence[Record]
@@ -238,37 +232,37 @@ class _Found:
 
 def _look_at_corpus(request: RunRequest, defaults: Defaults, places: Places, world: StartWorld) -> _Found:
     """Plans the cuts (a dry run writes them nowhere) and reads a sample."""
-    notes = []
     bucket = world.source_bucket(request.source.bucket)
     corpus = Corpus(request.source, bucket)
     cut_bytes = request.limits.get("cut_bytes") or defaults.cut_bytes
     if request.source.ranges is not None:
-        planned = planning.pack_ranges(_ranges(request.source.ranges, bucket, world), cut_bytes)
+        planned = pack_ranges(_ranges(request.source.ranges, bucket, world), cut_bytes)
     else:
-        planned = planning.plan_cuts(corpus, cut_bytes)
-    spread = _Spread(_PROBES)
+        planned = plan_cuts(corpus, cut_bytes, corpus.handling)
+    spread = _Spread(sampling.places(request.source))
     if request.dry_run:
         cuts = _survey(planned, places.cuts, spread, lambda line: None)
     else:
         with world.input_bucket.writer(places.cuts) as file:
             cuts = _survey(planned, places.cuts, spread, file.write)
-    if corpus.skipped:
-        notes.append(
-            f"{corpus.skipped} objects are no JSONL by their name and not read, such as {corpus.first_skipped}"
-        )
+    source = replace(request.source, format=corpus.format)
     renderer = Renderer(request.prompt, request.family, request.api) if request.prompt.template is not None else None
     reader = RecordReader(
         id_field=request.source.id_field,
         sequence_field=request.source.sequence_field,
+        carry=source.carry,
+        untyped=source.format == formats.CSV,
         renderer=renderer,
         max_line_bytes=planning.MAX_LINE_BYTES,
     )
-    sample, records = _sample(bucket, spread.probes(), reader)
+    sample, records = sampling.sample(bucket, source, spread.probes(source), reader)
+    rows = spread.rows(source)
     return _Found(
+        source,
         cuts,
-        sample,
+        sample if rows is None else sampling.counted(sample, cuts.bytes, rows),
         records,
-        notes,
+        corpus.notes(),
         lambda bodies: run_canary(bodies, world.model, request.model.invoke_id, request.api),
     )
 
@@ -366,11 +360,11 @@ def _found_quotas(request: RunRequest, world: StartWorld) -> dict[str, float]:
     return found
 
 
-def _ranges(key: str, bucket: CorpusBucket, world: StartWorld) -> Iterator[planning.Part]:
+def _ranges(key: str, bucket: CorpusBucket, world: StartWorld) -> Iterator[Part]:
     """The ranges that redrive_failures has written. A record's offset leaves a byte order mark out, but a line begins
     with it."""
     for raw, _ in split(world.input_bucket.read(key)):
-        part = planning.Part.from_json(json.loads(raw))
+        part = Part.from_json(json.loads(raw))
         if part.start == len(BOM) and b"".join(bucket.read(part.key, end=len(BOM), etag=part.etag)) == BOM:
             part = replace(part, start=0)
         yield part
@@ -382,7 +376,7 @@ def _survey(planned: Iterable[Cut], key: str, spread: "_Spread", write: Callable
         spread.add(cut)
         count += 1
         size += cut.bytes
-        write(planning.cut_line(cut))
+        write(cut_line(cut))
     return Cuts(key, count, size)
 
 
@@ -394,6 +388,7 @@ class _Spread:
         self._kept: list[Cut] = []
         self._stride = 1
         self._seen = 0
+        self._parts = self._selected = 0
 
     def add(self, cut: Cut) -> None:
         if self._seen % self._stride == 0:
@@ -402,56 +397,26 @@ class _Spread:
                 self._kept = self._kept[::2]
                 self._stride *= 2
         self._seen += 1
+        self._parts += len(cut.parts)
+        self._selected += sum(last - first + 1 for part in cut.parts for *_, first, last in part.rows or ())
 
-    def probes(self) -> list[Part]:
+    def rows(self, source: Source) -> int | None:
+        """How many rows the corpus has, where that is known before they are read."""
+        return self._parts if source.format == formats.TEXT else self._selected or None
+
+    def probes(self, source: Source) -> list[Part]:
         """Parts to begin reading at, the corpus' first one among them."""
         cuts = _evenly(self._kept, self._wanted)
         each = -(-self._wanted // len(cuts)) if cuts else 0
         parts = [part for cut in cuts for part in _evenly(cut.parts, each)]
         if len(parts) == 1:
-            parts = _within(parts[0], self._wanted)
+            parts = sampling.within(parts[0], source, self._wanted)
         return parts[: self._wanted]
 
 
 def _evenly(things: Sequence[_T], wanted: int) -> list[_T]:
     count = min(wanted, len(things))
     return [things[len(things) * n // count] for n in range(count)]
-
-
-def _within(part: Part, wanted: int) -> list[Part]:
-    """Ranges that begin evenly spread over one large object of lines; other formats are read from their beginning."""
-    size = part.end - part.start
-    if size <= SAMPLE_BYTES or not part.key.lower().endswith((".jsonl", ".ndjson")):
-        return [part]
-    return [replace(part, start=part.start + size * n // wanted) for n in range(wanted)]
-
-
-def _sample(bucket: CorpusBucket, probes: Sequence[Part], reader: RecordReader) -> tuple[Sample, list[Record]]:
-    """The first lines at each probe and the records among them. Raises InvalidRequestError if there are many lines and
-    no record."""
-    lines = size = tokens = shard_bytes = 0
-    records: list[Record] = []
-    refusal: RejectedLineError | None = None
-    for number, part in enumerate(probes, 1):
-        # What one probe leaves of its share, the next ones may take.
-        most_lines, most_bytes = SAMPLE_LINES * number // len(probes), SAMPLE_BYTES * number // len(probes)
-        part = replace(part, end=min(part.end, part.start + SAMPLE_BYTES))
-        for line, found in sample_records(part_lines(bucket, part, planning.MAX_LINE_BYTES, small=True), reader):
-            lines += 1
-            size += line.length + 1
-            if isinstance(found, RejectedLineError):
-                refusal = refusal or found
-            else:
-                records.extend(found)
-                tokens += sum(estimate_tokens(record.line.decode()) for record in found)
-                shard_bytes += sum(len(record.line) + 1 for record in found)
-            if lines >= most_lines or size >= most_bytes:
-                break
-    if not records and refusal is not None and lines >= HOPELESS_LINES:
-        raise InvalidRequestError(
-            f"none of {lines} lines of the corpus is a record; the first: {refusal.error_class}: {refusal.message}"
-        )
-    return Sample(lines, size, len(records), tokens, shard_bytes), records
 
 
 def _run_item(spec: RunSpec, now: float) -> dict[str, Any]:

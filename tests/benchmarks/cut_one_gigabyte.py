@@ -19,8 +19,8 @@ from pathlib import Path
 from typing import Any
 
 from bulk_inference.aws.s3 import PART_BYTES, Bucket
+from bulk_inference.cuts import Cut, Part
 from bulk_inference.places import Places
-from bulk_inference.planning import Cut, Part
 from bulk_inference.shard_files import CutWorld, SealWorld, cut_run, seal_run
 from bulk_inference.spec import Cuts, Estimate, Limits, Model, Prompt, Quota, Quotas, RunSettings, RunSpec, Source
 

@@ -13,7 +13,7 @@ from bulk_inference.aws.bedrock_runtime import Outcome
 from bulk_inference.aws.dynamodb import Ledger, RunsTable
 from bulk_inference.aws.s3 import Bucket
 from bulk_inference.claims import Claim, claim_key
-from bulk_inference.planning import Cut
+from bulk_inference.cuts import Cut
 from bulk_inference.runs import run_pk, unit_sk
 from bulk_inference.shard_files import CutWorld, SealWorld, cut_run, seal_run
 from bulk_inference.starting import StartWorld, start_run

@@ -9,11 +9,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bulk_inference import cutting
+from bulk_inference.cuts import Cut, Part
 from bulk_inference.cutting import CutCount, cut_records
 from bulk_inference.errors import InvalidRequestError
 from bulk_inference.lines import lines_of_range
 from bulk_inference.models import family_named
-from bulk_inference.planning import Cut, Part
 from bulk_inference.records import RecordReader
 from bulk_inference.rendering import Renderer
 from bulk_inference.rows import Row

@@ -7,21 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bulk_inference import planning
+from bulk_inference import cuts
+from bulk_inference.cuts import Cut, Part, cut_line, plan_cuts
 from bulk_inference.errors import InvalidRequestError
-from bulk_inference.planning import (
-    Cut,
-    Part,
-    Sample,
-    choose_mode,
-    cut_line,
-    estimate,
-    is_corpus_object,
-    plan_cuts,
-    refuse_compressed,
-    resolve_limits,
-    resolve_settings,
-)
+from bulk_inference.planning import Sample, choose_mode, estimate, resolve_limits, resolve_settings
 from bulk_inference.spec import Defaults, Quota, Quotas
 
 
@@ -76,7 +65,7 @@ def test_a_cut_stays_small_enough_for_a_state_input() -> None:
 
 
 def test_too_many_cuts_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(planning, "MAX_CUTS", 3)
+    monkeypatch.setattr(cuts, "MAX_CUTS", 3)
     with pytest.raises(InvalidRequestError, match="cut_bytes"):
         list(plan_cuts([Stored("a", 40)], 10))
 
@@ -84,29 +73,6 @@ def test_too_many_cuts_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_cut_survives_json() -> None:
     cut = Cut("00001", [Part("ü", 1, 2, 3, "e")])
     assert Cut.from_json(cut.to_json()) == cut
-
-
-@pytest.mark.parametrize(
-    ("key", "read"),
-    [
-        ("a/b.jsonl", True),
-        ("a/b.NDJSON", True),
-        ("b.json", True),
-        ("a/_SUCCESS", False),
-        ("a/.hidden.jsonl", False),
-        ("a/b.csv", False),
-        ("a/b.jsonl.gz", False),
-        ("a/", False),
-    ],
-)
-def test_objects_below_a_prefix(key: str, read: bool) -> None:
-    assert is_corpus_object(key) is read
-
-
-def test_a_compressed_object_is_refused() -> None:
-    refuse_compressed("a.jsonl")
-    with pytest.raises(InvalidRequestError, match="compressed"):
-        refuse_compressed("a.jsonl.gz")
 
 
 def test_the_estimate_scales_the_sample() -> None:

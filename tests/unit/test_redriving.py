@@ -8,9 +8,9 @@ import pytest
 
 from bulk_inference.conservation import Late
 from bulk_inference.corpus import part_lines
+from bulk_inference.cuts import Part, pack_ranges
 from bulk_inference.errors import InvalidRequestError
 from bulk_inference.finishing import finish
-from bulk_inference.planning import Part, pack_ranges
 from bulk_inference.redriving import RedriveWorld, carry_out, parse
 from bulk_inference.reprocessing import Message, reprocess
 from bulk_inference.runs import META, STALE, run_pk

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
+from bulk_inference.cuts import Part
 from bulk_inference.errors import InvalidRequestError
-from bulk_inference.planning import Part
 from bulk_inference.results import encode
 from tests.unit.ingest_world import HAIKU, World, ingest_world
 
@@ -113,7 +113,7 @@ def test_a_corpus_that_has_changed_is_refused(world: World) -> None:
         ({"key": KEY, "failures_of": "run-1"}, "come together"),
         (
             {"key": KEY, "ranges": "default/runs/run-2/plan/ranges.jsonl", "failures_of": "run-1"},
-            "needs either key",
+            "needs exactly one of key",
         ),
     ],
 )

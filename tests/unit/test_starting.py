@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from bulk_inference import starting
+from bulk_inference import sampling
 from bulk_inference.aws.bedrock_runtime import Outcome
 from bulk_inference.errors import CanaryFailedError, InvalidRequestError
 from bulk_inference.spec import RunSpec
@@ -150,7 +150,7 @@ def test_a_prefix_takes_jsonl_and_says_what_it_leaves_out(world: World) -> None:
     world.corpus(b"", key="default/corpus/d/")
     plan = world.plan(source={"prefix": "default/corpus/d/"})
     assert [part.key[-7:] for cut in world.cuts(plan) for part in cut.parts] == ["1.jsonl", "2.jsonl"]
-    assert "1 objects are no JSONL by their name" in " ".join(spec(world).estimate.notes)
+    assert "1 objects are not jsonl by their name" in " ".join(spec(world).estimate.notes)
 
 
 @pytest.mark.parametrize(
@@ -158,12 +158,16 @@ def test_a_prefix_takes_jsonl_and_says_what_it_leaves_out(world: World) -> None:
     [
         ({"key": "default/corpus/none.jsonl"}, r"source\.key: s3://input/default/corpus/none\.jsonl does not exist"),
         ({"bucket": "nowhere", "key": "a.jsonl"}, "bucket nowhere does not exist"),
-        ({"key": "default/corpus/a.jsonl.gz"}, "compressed"),
+        ({"key": "default/corpus/a.jsonl.bz2"}, r"a\.jsonl\.bz2 is packed in a way that is not read"),
+        ({"key": "default/corpus/texts/readme.txt"}, r"readme\.txt: its name does not tell its format"),
+        ({"glob": "default/corpus/*/*.p?rquet.gz"}, "none of 1 objects"),
         ({"prefix": "default/corpus/texts/"}, r"source\.prefix: none of 1 objects"),
     ],
 )
 def test_a_corpus_that_cannot_be_read(world: World, source: dict[str, Any], words: str) -> None:
     world.corpus(b"x", key="default/corpus/texts/readme.txt")
+    world.corpus(b"x", key="default/corpus/a.jsonl.bz2")
+    world.corpus(b"x", key="default/corpus/p/a.parquet.gz")
     with pytest.raises(InvalidRequestError, match=words):
         world.plan(source=source)
 
@@ -172,7 +176,7 @@ def test_a_corpus_without_any_record_is_the_requests_fault(world: World, monkeyp
     world.corpus(*LINES)
     with pytest.raises(InvalidRequestError, match=r"none of 200 lines of the corpus .* missing_field: field 'body'"):
         world.plan(prompt={"template": "Say {{body}}"})
-    monkeypatch.setattr(starting, "HOPELESS_LINES", 201)
+    monkeypatch.setattr(sampling, "HOPELESS_LINES", 201)
     assert world.plan(prompt={"template": "Say {{body}}"})["next"] == "cut"
 
 

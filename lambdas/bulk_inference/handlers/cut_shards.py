@@ -7,8 +7,8 @@ from aws_lambda_powertools import Logger, Metrics, Tracer
 from aws_lambda_powertools.metrics import MetricUnit
 
 from bulk_inference.aws import dynamodb, s3, stepfunctions
+from bulk_inference.cuts import Cut
 from bulk_inference.environment import Environment
-from bulk_inference.planning import Cut
 from bulk_inference.shard_files import CutWorld, cut_run
 
 logger = Logger()

@@ -1,0 +1,173 @@
+"""Rows of a CSV object, as RFC 4180 has it: quoted fields may hold delimiters, doubled quotes and line ends.
+
+Where a row ends is known only to who has read everything before it, so that an object is read from its beginning, by
+one worker, unless the request says that no field holds a line end. Parsing is strict: text after a closing quote, a
+quote that nothing closes and a row that is wider or narrower than the header are refused, not guessed at.
+"""
+
+import csv
+from collections.abc import Iterator, Sequence
+from typing import Final
+
+from bulk_inference.encodings import Charset, PhysicalLine, physical_lines
+from bulk_inference.errors import InvalidRequestError
+from bulk_inference.rows import NOT_CSV, UNDECODABLE, RejectedLineError, Row
+from bulk_inference.spec import Csv
+
+_FIELD_LIMIT: Final = 1 << 30
+"""Python's own limit of a field is 131,072 characters; here the limit of a row holds."""
+
+
+class _TooLongError(Exception):
+    """The row under way is longer than a record may be. `inside`: it goes on, within a quoted field."""
+
+    def __init__(self, inside: bool) -> None:
+        super().__init__()
+        self.inside = inside
+
+
+class _Feed:
+    """Lines of an object as the parser takes them; remembers which of them the row under way is made of."""
+
+    def __init__(self, lines: Iterator[PhysicalLine], charset: Charset, quote: str, limit: int) -> None:
+        self.undecodable: RejectedLineError | None = None
+        self.start = self.end = 0
+        self._lines = lines
+        self._charset = charset
+        self._quote = quote.encode(charset.codec)
+        self._limit = limit
+        self._begun = False
+
+    def begin(self) -> None:
+        self._begun = False
+        self.undecodable = None
+
+    def __iter__(self) -> Iterator[str]:
+        return self
+
+    def __next__(self) -> str:
+        line = next(self._lines)
+        inside, self._begun = self._begun, True
+        if not inside:
+            self.start = line.offset
+        self.end = line.offset + line.length
+        if line.data is None or self.end - self.start > self._limit + 2 * self._charset.unit:
+            raise _TooLongError(inside ^ self._is_odd(line))
+        if line.data.endswith(self._charset.newline):
+            self.end -= self._charset.unit
+            carriage = "\r".encode(self._charset.codec)
+            if line.data.endswith(carriage + self._charset.newline):
+                self.end -= self._charset.unit
+        try:
+            return self._charset.decode(line.data)
+        except RejectedLineError as error:
+            self.undecodable = self.undecodable or error
+            return line.data.decode(self._charset.codec, "replace")
+
+    def skip_row(self) -> None:
+        """Passes over the rest of a row that goes on within a quoted field: to the line that closes it."""
+        for line in self._lines:
+            self.end = line.offset + line.length
+            if self._is_odd(line):
+                return
+
+    def _is_odd(self, line: PhysicalLine) -> bool:
+        return bool(self._quote) and (line.quotes if line.data is None else line.data.count(self._quote)) % 2 == 1
+
+
+def csv_rows(
+    chunks: Iterator[bytes],
+    charset: Charset,
+    dialect: Csv,
+    key: str,
+    max_row_bytes: int,
+    *,
+    kind: str = "row",
+    columns: Sequence[str] | None = None,
+    offset: int = 0,
+) -> Iterator[Row]:
+    """Rows of an object, its byte order mark taken off, from its beginning or (`columns` given) from a row at `offset`
+    on. Memory: one chunk and one row.
+
+    Raises InvalidRequestError for a header that cannot be one.
+    """
+    lines = physical_lines(chunks, charset, max_row_bytes, offset=offset, quote=dialect.quote)
+    feed = _Feed(lines, charset, dialect.quote, max_row_bytes)
+    parser = _parser(feed, dialect, key)
+    names = list(columns) if columns is not None else dialect.names
+    wants_header = dialect.header and names is None
+    number = 0
+    for cells, refusal in _parsed(parser, feed):
+        if wants_header:
+            names, wants_header = _header(cells, refusal, key), False
+            continue
+        number += 1
+        length = feed.end - feed.start
+        fields = None
+        if cells is not None and refusal is None:
+            if names is None:
+                fields = {f"column_{n}": cell for n, cell in enumerate(cells, 1)}
+            elif len(cells) != len(names):
+                wide = f"{len(cells)} fields, the header {len(names)}"
+                refusal = RejectedLineError(NOT_CSV, f"it has {wide}")
+            else:
+                fields = dict(zip(names, cells, strict=True))
+        yield Row(number, feed.start, length, fields=fields, refusal=refusal, kind=kind)
+
+
+def header_of(chunks: Iterator[bytes], charset: Charset, dialect: Csv, key: str, max_row_bytes: int) -> list[str]:
+    """Names in an object's first row. Raises InvalidRequestError."""
+    lines = physical_lines(chunks, charset, max_row_bytes, quote=dialect.quote)
+    feed = _Feed(lines, charset, dialect.quote, max_row_bytes)
+    for cells, refusal in _parsed(_parser(feed, dialect, key), feed):
+        return _header(cells, refusal, key)
+    return []
+
+
+def delimiter_of(dialect: Csv, key: str) -> str:
+    """As the request says, else a tab for `.tsv` and a comma for everything else."""
+    return dialect.delimiter or ("\t" if ".tsv" in key.lower().rpartition("/")[2] else ",")
+
+
+def _parser(feed: _Feed, dialect: Csv, key: str) -> Iterator[list[str]]:
+    csv.field_size_limit(_FIELD_LIMIT)
+    delimiter = delimiter_of(dialect, key)
+    if not dialect.quote:
+        return csv.reader(feed, delimiter=delimiter, quotechar=None, quoting=csv.QUOTE_NONE, strict=True)
+    return csv.reader(feed, delimiter=delimiter, quotechar=dialect.quote, strict=True)
+
+
+def _parsed(parser: Iterator[list[str]], feed: _Feed) -> Iterator[tuple[list[str] | None, RejectedLineError | None]]:
+    """Cells of each row that is not blank, or why it has none; neither for a row that is too long."""
+    while True:
+        feed.begin()
+        try:
+            cells = next(parser)
+        except StopIteration:
+            return
+        except _TooLongError as error:
+            if error.inside:
+                feed.skip_row()
+            yield None, None
+            continue
+        except csv.Error as error:
+            yield None, feed.undecodable or RejectedLineError(NOT_CSV, f"no CSV: {error}")
+            continue
+        if feed.undecodable is not None:
+            yield None, feed.undecodable
+        elif cells:
+            yield cells, None
+
+
+def _header(cells: list[str] | None, refusal: RejectedLineError | None, key: str) -> list[str]:
+    if cells is None:
+        why = refusal.message if refusal is not None else "it is longer than a record may be"
+        encoding = "; name its encoding by source.encoding" if refusal and refusal.error_class == UNDECODABLE else ""
+        raise InvalidRequestError(f"{key}: its first row cannot be a header: {why}{encoding}")
+    names = [name if name.strip() else f"column_{n}" for n, name in enumerate(cells, 1)]
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise InvalidRequestError(
+            f"{key}: its header names {twice[0]!r} twice: rename a column, or give names by source.csv.header"
+        )
+    return names
