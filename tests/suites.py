@@ -77,6 +77,7 @@ def suites(pytest_arguments: list[str]) -> list[Suite]:
         Suite("terraform", (init, (TERRAFORM, "test", "-no-color")), terraform_counts),
         # Whole runs wait more than they compute: three stacks, each applied by its own worker, share two cores well.
         pytest("end_to_end", ["tests/end_to_end"], "-n", "3", "--dist", "worksteal"),
+        pytest("examples", ["tests/examples"], "-n", "0"),
         pytest("chaos", ["tests/chaos"], "-n", "0"),
     ]
 

@@ -158,9 +158,12 @@ def lines(data: bytes) -> Iterator[tuple[int, int]]:
 
 
 def _through_s3(bucket: str) -> dict[str, object]:
-    """What KMS is told when S3 asks on a role's behalf, with the bucket's own key in between: the page "Reducing the cost
-    of SSE-KMS with Amazon S3 Bucket Keys" says that the encryption context is then the bucket's ARN."""
-    return {"kms:ViaService": "s3.us-east-1.amazonaws.com", "kms:EncryptionContext:aws:s3:arn": f"arn:aws:s3:::{bucket}"}
+    """What KMS is told when S3 asks on a role's behalf, with the bucket's own key in between: the page "Reducing the
+    cost of SSE-KMS with Amazon S3 Bucket Keys" says that the encryption context is then the bucket's ARN."""
+    return {
+        "kms:ViaService": "s3.us-east-1.amazonaws.com",
+        "kms:EncryptionContext:aws:s3:arn": f"arn:aws:s3:::{bucket}",
+    }
 
 
 def _key_arn(key_id: str) -> str:
