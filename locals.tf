@@ -35,6 +35,12 @@ locals {
     vpc                      = var.vpc
   }
 
+  # What may be read besides the input bucket.
+  sources = {
+    object_arns  = [for bucket, settings in var.source_buckets : "arn:${local.account.partition}:s3:::${bucket}/${settings.prefix}*"]
+    kms_key_arns = distinct([for settings in values(var.source_buckets) : settings.kms_key_arn if settings.kms_key_arn != null])
+  }
+
   # What plan_run reads as config/settings.json.
   settings = {
     name   = var.name

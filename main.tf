@@ -53,6 +53,7 @@ module "failure_lane" {
   name            = var.name
   account         = local.account
   stores          = local.stores
+  sources         = local.sources
   models          = local.models
   event_bus_name  = module.completion.event_bus_name
   pipeline_name   = "${var.name}-pipeline"
@@ -70,7 +71,23 @@ module "sync_inference" {
   name            = var.name
   account         = local.account
   stores          = local.stores
+  sources         = local.sources
   models          = local.models
+  reprocess_queue = module.failure_lane.reprocess_queue
+  event_bus_name  = module.completion.event_bus_name
+  pipeline_name   = "${var.name}-pipeline"
+  runtime         = local.runtime
+  functions       = var.functions
+  tags            = var.tags
+}
+
+# What is made of a run's results: documents of their chunks, reduced by runs of their own; Parquet; one file in order.
+module "assembly" {
+  source = "./modules/assembly"
+
+  name            = var.name
+  account         = local.account
+  stores          = local.stores
   reprocess_queue = module.failure_lane.reprocess_queue
   event_bus_name  = module.completion.event_bus_name
   pipeline_name   = "${var.name}-pipeline"
@@ -86,6 +103,7 @@ module "batch_inference" {
   name                  = var.name
   account               = local.account
   stores                = local.stores
+  sources               = local.sources
   models                = local.models
   tenants               = var.tenants
   infer_batch_arn       = module.sync_inference.infer_batch_arn
@@ -112,6 +130,7 @@ module "control_plane" {
   settings              = jsonencode(local.settings)
   shard_and_submit_arn  = module.batch_inference.shard_and_submit_arn
   fan_out_arn           = module.sync_inference.fan_out_arn
+  assemble_results_arn  = module.assembly.assemble_results_arn
   reprocess_queue       = module.failure_lane.reprocess_queue
   undelivered_queue_arn = module.failure_lane.undelivered_queue.arn
   event_bus_name        = module.completion.event_bus_name

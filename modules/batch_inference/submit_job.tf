@@ -86,7 +86,35 @@ data "aws_iam_policy_document" "submit_job" {
   statement {
     sid       = "ReadRunFiles"
     actions   = ["s3:GetObject"]
-    resources = ["${local.input}/*/runs/*"]
+    resources = ["${local.input}/*/runs/*", "${local.input}/*/corpus/*"]
+  }
+
+  # Images and documents that records point to must lie beside them, in a folder of the job.
+  # https://docs.aws.amazon.com/bedrock/latest/userguide/batch-inference-data.html
+  statement {
+    sid       = "StageMedia"
+    actions   = ["s3:PutObject", "s3:AbortMultipartUpload"]
+    resources = ["${local.input}/*/runs/*/shards/*"]
+  }
+
+  dynamic "statement" {
+    for_each = length(var.sources.object_arns) > 0 ? [true] : []
+
+    content {
+      sid       = "ReadSources"
+      actions   = ["s3:GetObject"]
+      resources = var.sources.object_arns
+    }
+  }
+
+  dynamic "statement" {
+    for_each = length(var.sources.kms_key_arns) > 0 ? [true] : []
+
+    content {
+      sid       = "DecryptSources"
+      actions   = ["kms:Decrypt"]
+      resources = var.sources.kms_key_arns
+    }
   }
 
   statement {

@@ -90,6 +90,28 @@ data "aws_iam_policy_document" "reprocess_records" {
     resources = ["${local.input}/*/runs/*", "${local.input}/*/corpus/*", "${local.output}/*/runs/*"]
   }
 
+  # Images and documents of records: Bedrock reads them by the caller's rights.
+  # https://docs.aws.amazon.com/bedrock/latest/APIReference/API_runtime_S3Location.html
+  dynamic "statement" {
+    for_each = length(var.sources.object_arns) > 0 ? [true] : []
+
+    content {
+      sid       = "ReadSources"
+      actions   = ["s3:GetObject"]
+      resources = var.sources.object_arns
+    }
+  }
+
+  dynamic "statement" {
+    for_each = length(var.sources.kms_key_arns) > 0 ? [true] : []
+
+    content {
+      sid       = "DecryptSources"
+      actions   = ["kms:Decrypt"]
+      resources = var.sources.kms_key_arns
+    }
+  }
+
   statement {
     sid       = "WriteResults"
     actions   = ["s3:PutObject", "s3:AbortMultipartUpload"]

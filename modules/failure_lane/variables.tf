@@ -101,3 +101,13 @@ variable "tags" {
   type        = map(string)
   default     = {}
 }
+
+variable "sources" {
+  description = "What records may point to besides the input bucket, as images and documents: ARNs of objects (with wildcards) and of the KMS keys that they are encrypted with."
+  type = object({
+    object_arns  = optional(list(string), [])
+    kms_key_arns = optional(list(string), [])
+  })
+  default  = {}
+  nullable = false
+}
