@@ -25,6 +25,7 @@ from bulk_inference.pointers import Pointer
 from bulk_inference.ports import Outcome
 from bulk_inference.results import encode, split
 from bulk_inference.settling import tell_if_over
+from bulk_inference.slices import Slice
 from bulk_inference.units import Counts, Part, Unit, broken, items_unit, tally
 from bulk_inference.workshop import Workshop
 
@@ -47,8 +48,8 @@ class Batch:
     items: list[Mapping[str, Any]]
     positions: list[int]
     """Position in the unit of each of the items: those handed back keep theirs."""
-    total: int
-    """Records of the unit."""
+    slice: Slice | None
+    """Where its items lie; None: they came along."""
     piece: str | None
     """The shard whose remainder this is; None: each item names its own piece."""
     attempt: int
@@ -56,39 +57,53 @@ class Batch:
 
     @classmethod
     def from_event(cls, event: Mapping[str, Any]) -> "Batch":
-        """`{"BatchInput": {"run", "tenant", "unit"?, …}, "Items": […]}`."""
+        """`{"BatchInput": {"run", "tenant", "unit"?, …}, "Items": […]}`. Items: one slice, or records and pointers."""
         given, items = event["BatchInput"], list(event["Items"])
+        where = Slice.from_items(items)
+        name = where.batch if where is not None else items_unit(given["run"], items)
         return cls(
             run=given["run"],
             tenant=given["tenant"],
-            unit=given.get("unit") or f"sync-{items_unit(given['run'], items)}",
-            items=items,
-            positions=[int(position) for position in given.get("positions", range(len(items)))],
-            total=int(given.get("total", len(items))),
+            unit=given.get("unit") or f"sync-{name}",
+            items=[] if where is not None else items,
+            positions=[] if where is not None else list(given.get("positions", range(len(items)))),
+            slice=where,
             piece=given.get("piece"),
             attempt=int(given.get("attempt", 1)),
             round=int(given.get("round", 1)),
         )
 
+    def loaded(self, shop: Workshop) -> "Batch":
+        """With its items at hand."""
+        if self.slice is None:
+            return self
+        raw = shop.input.get_range(shop.places.index(self.slice.index), self.slice.offset, self.slice.length)
+        items = self.slice.items(raw)
+        return replace(self, items=list[Mapping[str, Any]](items), positions=list(range(len(items))))
+
     def following(self, rest: Sequence[int], counts: Mapping[str, Any]) -> dict[str, Any]:
         """The event of the next call, or the child's result: `rest` are the positions that are still open."""
-        wanted = set(rest)
-        kept = [(item, at) for item, at in zip(self.items, self.positions, strict=True) if at in wanted]
         batch_input: dict[str, Any] = {
             "run": self.run,
             "tenant": self.tenant,
             "unit": self.unit,
             "attempt": self.attempt,
             "round": self.round + 1,
-            "total": self.total,
-            "positions": [at for _, at in kept],
         }
         if self.piece is not None:
             batch_input["piece"] = self.piece
+        if self.slice is not None:
+            # Its unit's item says which records are open.
+            items: list[Any] = [self.slice.to_json()]
+        else:
+            wanted = set(rest)
+            kept = [(item, at) for item, at in zip(self.items, self.positions, strict=True) if at in wanted]
+            batch_input["positions"] = [at for _, at in kept]
+            items = [item for item, _ in kept]
         return {
             "BatchInput": batch_input,
-            "Items": [item for item, _ in kept],
-            "next": "infer" if kept else "done",
+            "Items": items,
+            "next": "infer" if rest else "done",
             "counts": dict(counts),
         }
 
@@ -100,6 +115,7 @@ def infer_batch(batch: Batch, shop: Workshop) -> dict[str, Any]:
     Raises UnitFailedError (too many failed, or Bedrock refuses this role or model), after landing; ThrottledError;
     WorkInProgressError when another invocation changes the same unit.
     """
+    batch = batch.loaded(shop)
     unit = shop.unit(batch.unit) or _begin(batch, shop)
     try:
         return _Landing(batch, shop, unit).run()

@@ -19,7 +19,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
-from bulk_inference.errors import JobNotTerminalError, ShardFailedError, UnitFailedError
+from bulk_inference.errors import JobNotTerminalError, ShardFailedError, ThrottledError, UnitFailedError
 from bulk_inference.failures import UNPROCESSED, VALIDATION, Failure, class_of_line
 from bulk_inference.jobs import Job, attempt_id
 from bulk_inference.landing import PartStream, land, owner_of
@@ -27,7 +27,8 @@ from bulk_inference.pointers import Pointer
 from bulk_inference.results import encode, parse, split
 from bulk_inference.runs import JOBS, run_pk
 from bulk_inference.settling import tell_if_over
-from bulk_inference.units import Counts, Unit, broken, items_unit, tally
+from bulk_inference.slices import Slice
+from bulk_inference.units import Counts, Unit, broken, tally
 from bulk_inference.workshop import Workshop
 
 CHUNK_LINES: Final = 1000
@@ -37,9 +38,6 @@ RESERVE_SECONDS: Final = 120.0
 RESERVE_SHARE: Final = 0.2
 """What is left of the function's time, at most and as a share of it, when it stops reading: enough to close parts, or
 to write the next attempt."""
-
-REMAINDER_BYTES: Final = 180_000
-"""Index lines that go to infer_batch by state payload, which is limited to 256 KiB. What is beyond goes to the lane."""
 
 _NOT_PROCESSED: Final = "no attempt brought a line of this record"
 
@@ -308,8 +306,7 @@ class _Collection:
         if refusal is not None or failed_whole:
             self._refuse(unprocessed, refusal, failures)
             return
-        following, rest = self._following(unprocessed)
-        beyond = unprocessed[len(rest) :]
+        following = self._following(unprocessed)
         self._quarantine(
             (
                 Failure(
@@ -319,37 +316,27 @@ class _Collection:
                     _NOT_PROCESSED,
                     self.task.attempt,
                 )
-                for record_id in beyond
+                for record_id in (unprocessed if following == "done" else ())
             ),
             failures,
         )
-        self._count(Counts(unprocessed=len(rest)))
+        self._count(Counts(unprocessed=0 if following == "done" else len(unprocessed)))
         next_unit = None
         if following == "submit":
             next_unit = attempt_id(self.task.shard, self.task.attempt + 1)
-            self._write_next_attempt(next_unit, set(rest))
+            self._write_next_attempt(next_unit, set(unprocessed))
         elif following == "infer":
-            items = [json.loads(self.index[record_id]) for record_id in rest]
-            next_unit = f"sync-{items_unit(self.task.run, items)}"
-            self.shop.input.put(self._rest_key, b"".join(self.index[record_id] + b"\n" for record_id in rest))
+            next_unit = f"sync-{self.task.unit}"
+            rest = b"".join(self.index[record_id] + b"\n" for record_id in unprocessed)
+            self.shop.input.put(self.shop.places.index(rest_piece(self.task)), rest)
         self.unit = replace(self.unit, next=following, next_unit=next_unit, settled=True)
 
-    def _following(self, unprocessed: list[str]) -> tuple[str, list[str]]:
-        """Where the unprocessed records go, and which of them; the others have had all their chances."""
+    def _following(self, unprocessed: list[str]) -> str:
+        """Where the unprocessed records go; `done`: they have had all their chances."""
         spec = self.shop.spec
-        if not unprocessed:
-            return "done", []
-        if len(unprocessed) < spec.quotas.min_records_per_job.value:
-            budget, fitting = REMAINDER_BYTES, 0
-            for record_id in unprocessed:
-                budget -= len(self.index[record_id]) + 1
-                if budget < 0:
-                    break
-                fitting += 1
-            return "infer", unprocessed[:fitting]
-        if self.unit.spent < spec.limits.max_attempts:
-            return "submit", unprocessed
-        return "done", []
+        if unprocessed and len(unprocessed) < spec.quotas.min_records_per_job.value:
+            return "infer"
+        return "submit" if unprocessed and self.unit.spent < spec.limits.max_attempts else "done"
 
     def _refuse(self, unprocessed: list[str], refusal: str | None, failures: PartStream) -> None:
         """Accounts for every record as failed. The failure lane gets none of them: it would try them unchanged."""
@@ -375,10 +362,6 @@ class _Collection:
                     shard.write([line + b"\n"])
                     index.write([encode(self._pointer(record_id).at(piece, written).to_json())])
                     written += len(line) + 1
-
-    @property
-    def _rest_key(self) -> str:
-        return rest_key(self.task, self.shop)
 
     # Accounts.
 
@@ -430,9 +413,9 @@ def _contradictions(manifest: Any, successes: int, errors: int) -> list[str]:
     ]
 
 
-def rest_key(task: ShardTask, shop: Workshop) -> str:
-    """Index lines of the records that go the sync way from here."""
-    return shop.places.index(f"{task.unit}-rest")
+def rest_piece(task: ShardTask) -> str:
+    """Whose index holds the records that go the sync way from here; their bodies stay where they are."""
+    return f"{task.unit}-rest"
 
 
 def _conclude(task: ShardTask, shop: Workshop, unit: Unit) -> dict[str, Any]:
@@ -474,9 +457,18 @@ def next_state(task: ShardTask, shop: Workshop, outcome: Mapping[str, Any]) -> d
                 "piece": task.shard,
                 "attempt": task.attempt + 1,
             },
-            "Items": [json.loads(raw) for raw, _ in split(shop.input.read(rest_key(task, shop)))],
+            "Items": [_remainder(task, shop, outcome["counts"]["unprocessed"]).to_json()],
         }
     return state
+
+
+def _remainder(task: ShardTask, shop: Workshop, records: int) -> Slice:
+    """The records that are left over, as one item batch."""
+    piece = rest_piece(task)
+    found = shop.input.find(shop.places.index(piece))
+    if found is None:
+        raise ThrottledError(f"the index of {piece} was written, and is not there yet")
+    return Slice(task.unit, piece, 0, found.size, records)
 
 
 def describe(unit: Unit) -> str:

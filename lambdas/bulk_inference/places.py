@@ -44,7 +44,7 @@ class Places:
         return f"{self.root}shards/{piece}.jsonl"
 
     def index(self, piece: str) -> str:
-        """JSONL, one pointer per record of a batch shard, in the shard's order."""
+        """JSONL, one pointer per record of a piece, in the piece's order."""
         return f"{self.root}index/{piece}.jsonl"
 
     @property
@@ -74,8 +74,8 @@ class Places:
     def sync_prefix(self) -> str:
         return f"{self.root}sync/"
 
-    def sync_index(self, piece: str) -> str:
-        """Index of a piece that goes the sync way: the items of the map Infer Batches."""
+    def batches(self, piece: str) -> str:
+        """JSONL, one batch of a piece that goes the sync way per line: the items of the map Infer Batches."""
         return f"{self.sync_prefix}{piece}.jsonl"
 
     # Output bucket.

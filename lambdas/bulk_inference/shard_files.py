@@ -5,7 +5,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any, Final, Self
 
-from bulk_inference import claims, sealing, sizing
+from bulk_inference import claims, sealing, sizing, slices
 from bulk_inference.corpus import CorpusBucket, part_rows
 from bulk_inference.cuts import Cut
 from bulk_inference.cutting import ClaimedElsewhere, PieceCount, PieceSink, cut_records
@@ -17,6 +17,7 @@ from bulk_inference.places import Places
 from bulk_inference.ports import Bucket, Executions, Runs, Writer
 from bulk_inference.records import RecordReader
 from bulk_inference.rendering import Renderer
+from bulk_inference.results import split
 from bulk_inference.rows import Row
 from bulk_inference.runs import CUTS, Item, cut_sk, run_pk, shard_sk
 from bulk_inference.spec import RunSpec, own_scope
@@ -73,7 +74,7 @@ def cut_run(run: str, tenant: str, cut: Cut, world: CutWorld) -> dict[str, Any]:
     places = Places(tenant, run)
     spec = load_spec(world.input_bucket, places)
     corpus = world.source_bucket(spec.source.bucket)
-    with _CutFiles(world.input_bucket, world.output_bucket, places, f"cut-{cut.cut}", spec.mode) as files:
+    with _CutFiles(world.input_bucket, world.output_bucket, places, f"cut-{cut.cut}") as files:
         count = cut_records(
             cut,
             spec.source.bucket,
@@ -130,15 +131,13 @@ def _claimed_elsewhere(spec: RunSpec, world: CutWorld) -> ClaimedElsewhere | Non
 class _CutFiles:
     """Sinks of one cut. Leaving the context by an exception aborts what is not closed."""
 
-    def __init__(self, input_bucket: Bucket, output_bucket: Bucket, places: Places, part: str, mode: str) -> None:
+    def __init__(self, input_bucket: Bucket, output_bucket: Bucket, places: Places, part: str) -> None:
         self.failures_key: str | None = None
         """Key of the failures file, if there is one."""
         self._input = input_bucket
         self._output = output_bucket
         self._places = places
         self._part = part
-        # A sync run's index is written where its map reads: sealing has nothing to copy then.
-        self._index_key = places.sync_index if mode == "sync" else places.index
         self._stack = ExitStack()
         self._piece: PieceFiles | None = None
         self._failures: Writer | None = None
@@ -154,7 +153,7 @@ class _CutFiles:
 
     def open_piece(self, piece: str) -> PieceSink:
         """The piece before must have been closed."""
-        self._piece = PieceFiles(self._input, self._places.shard(piece), self._index_key(piece))
+        self._piece = PieceFiles(self._input, self._places.shard(piece), self._places.index(piece))
         return self._piece
 
     def write_failure(self, line: bytes) -> None:
@@ -194,7 +193,7 @@ class SealWorld:
 
 
 def seal_run(run: str, tenant: str, world: SealWorld) -> dict[str, Any]:
-    """Makes the cuts' pieces into batch shards and sync pieces: files, `plan/jobs.jsonl`, one item each.
+    """Makes the cuts' pieces into batch shards and sync pieces: files, `plan/jobs.jsonl`, item batches, one item each.
 
     A second call makes the same. Raises InvalidRequestError when a cut has no counts, or the run turns out larger than
     its limits: nothing has been submitted by then.
@@ -219,9 +218,8 @@ def seal_run(run: str, tenant: str, world: SealWorld) -> dict[str, Any]:
     # Duplicates between merged pieces may leave less than a job's minimum.
     short = [PieceCount(one.piece, one.records, one.bytes) for one in merged if one not in legal]
     sync = [*plan.sync, *short]
-    if spec.mode == "batch":
-        for piece in sync:
-            _copy(bucket, places.index(piece.piece), places.sync_index(piece.piece))
+    for piece in sync:
+        _cut_batches(piece.piece, spec, bucket, places)
     duplicates = {one.piece: one.duplicate for one in merged}
     expires_at = expiry(spec, world.now)
 
@@ -272,7 +270,10 @@ def _merge(name: str, group: Sequence[PieceCount], bucket: Bucket, places: Place
     return merged
 
 
-def _copy(bucket: Bucket, source: str, target: str) -> None:
-    with bucket.writer(target) as copy:
-        for chunk in bucket.read(source):
-            copy.write(chunk)
+def _cut_batches(piece: str, spec: RunSpec, bucket: Bucket, places: Places) -> None:
+    """A stream, so that memory does not grow with the piece."""
+    lengths = (len(line) + 1 for line, _ in split(bucket.read(places.index(piece))))
+    batches = slices.cut(piece, lengths, items=spec.settings.items_per_batch, size=spec.settings.bytes_per_batch)
+    with bucket.writer(places.batches(piece)) as lines:
+        for batch in batches:
+            lines.write(batch.line())

@@ -90,8 +90,8 @@ data "aws_iam_policy_document" "update_runs" {
 
   statement {
     # Results: for what a worker has landed that died before it said so.
-    sid       = "ReadRunsResultsAndFailures"
-    actions   = ["s3:GetObject"]
+    sid     = "ReadRunsResultsAndFailures"
+    actions = ["s3:GetObject"]
     resources = [
       "${local.input}/*/runs/*/plan/*",
       "${local.output}/*/runs/*/results/*",

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 from hashlib import md5
 from typing import Any, Self
 
+from bulk_inference import slices
 from bulk_inference.claims import Claim, Insertion
 from bulk_inference.jobs import Job, JobNameTakenError, JobRequest
 from bulk_inference.places import Places
@@ -470,8 +471,12 @@ class Stage:
             )
             shard += line + b"\n"
         self.input.objects[self.places.shard(piece)] = shard
-        key = self.places.sync_index(piece) if sync else self.places.index(piece)
-        self.input.objects[key] = b"".join(json.dumps(line).encode() + b"\n" for line in index)
+        lines = [json.dumps(line).encode() + b"\n" for line in index]
+        self.input.objects[self.places.index(piece)] = b"".join(lines)
+        if sync:
+            settings = self.spec.settings
+            batches = slices.cut(piece, map(len, lines), items=settings.items_per_batch, size=settings.bytes_per_batch)
+            self.input.objects[self.places.batches(piece)] = b"".join(one.line() for one in batches)
         return index
 
     def state(self) -> dict[str, Any]:

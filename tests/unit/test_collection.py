@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from bulk_inference.batches import Batch
 from bulk_inference.claims import Claim, claim_key
 from bulk_inference.collection import OUTPUT_SECONDS, ShardTask, collect, next_state
 from bulk_inference.errors import JobNotTerminalError, ShardFailedError, UnitFailedError
@@ -131,7 +132,7 @@ def test_odd_lines_are_decided_and_counted() -> None:
     item = unit(made)
     assert (item["undecodable"], item["foreign"], item["doubled"]) == (2, 1, 1)
     assert state["next"] == "infer"
-    assert [line["recordId"] for line in state["remainder"]["Items"]] == ["r10", "r11"]
+    assert [line["recordId"] for line in remainder(made, state)] == ["r10", "r11"]
 
 
 def test_a_record_of_another_owner_is_a_duplicate_and_not_written() -> None:
@@ -173,23 +174,16 @@ def test_too_few_for_a_job_go_the_sync_way() -> None:
     made = stage([ok(one) for one in IDS[:9]], "PartiallyCompleted")
     state = work(made)
     assert state["next"] == "infer"
-    assert [line["recordId"] for line in state["remainder"]["Items"]] == IDS[9:]
+    assert [line["recordId"] for line in remainder(made, state)] == IDS[9:]
+    assert len(state["remainder"]["Items"]) == 1, "however many are left"
     assert state["remainder"]["BatchInput"]["piece"] == SHARD
     assert state["remainder"]["BatchInput"]["unit"] == unit(made)["nextUnit"]
     assert "modelInput" not in json.dumps(state)
 
 
-def test_a_remainder_that_outgrows_a_state_goes_to_the_failure_lane(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("bulk_inference.collection.REMAINDER_BYTES", 300)
-    made = stage(
-        [ok(one) for one in IDS[:9]],
-        "PartiallyCompleted",
-        settings=replace(make_spec().settings, tolerated_failure_percentage=50),
-    )
-    state = work(made)
-    assert [line["recordId"] for line in state["remainder"]["Items"]] == IDS[9:11]
-    assert failed(made) == {IDS[11]: "unprocessed"}
-    assert [message["recordId"] for message in made.queue.messages] == [IDS[11]]
+def remainder(made: Stage, state: dict[str, Any]) -> list[Any]:
+    """What infer_batch will find."""
+    return list(Batch.from_event(state["remainder"]).loaded(made.shop).items)
 
 
 def test_after_the_last_attempt_unprocessed_records_fail_by_that_class() -> None:

@@ -10,6 +10,7 @@ record must be accounted for.
 import json
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -103,11 +104,13 @@ class PureCore(RuleBasedStateMachine):
             what = {"shard": shard, "piece": piece, "records": PER_SHARD, "bytes": 1}
             state = {"run": RUN, "tenant": TENANT, "attempt": 1, "jobTimeoutSeconds": 90_000, "shard": what}
             self.children.append(Child(shard, "submit", state))
+        settings = replace(self.stage.spec.settings, items_per_batch=PER_BATCH)
+        self.stage.spec = replace(self.stage.spec, settings=settings)
         index = self.stage.piece(SYNC_PIECE, list(ids), sync=True)
         self.keep({"sk": shard_sk(SYNC_PIECE), "mode": "sync", "piece": SYNC_PIECE, "accepted": len(index)})
-        for at in range(0, len(index), PER_BATCH):
-            state = {"BatchInput": {"run": RUN, "tenant": TENANT}, "Items": index[at : at + PER_BATCH]}
-            self.children.append(Child(f"batch {at}", "infer", state))
+        for line in self.stage.input.lines(self.stage.places.batches(SYNC_PIECE)):
+            state = {"BatchInput": {"run": RUN, "tenant": TENANT}, "Items": [line]}
+            self.children.append(Child(f"batch {line['batch']}", "infer", state))
 
     def keep(self, item: dict[str, Any]) -> None:
         item = {"pk": run_pk(RUN), "rejected": 0, "duplicate": 0, **item}

@@ -10,6 +10,7 @@ import pytest
 from bulk_inference import shard_files
 from bulk_inference.errors import InvalidRequestError
 from bulk_inference.runs import run_pk
+from bulk_inference.slices import Slice
 from tests.unit.ingest_world import World, ingest_world
 
 LINES: list[Any] = [{"id": f"r{n}", "text": f"text {n}", "page": n} for n in range(130)]
@@ -60,7 +61,9 @@ def test_a_corpus_becomes_legal_shards_and_a_sync_remainder(world: World) -> Non
         "00002": ("batch", 60),
         "00001-003": ("sync", 7),
     }
-    pointers = world.jsonl("input", f"{ROOT}sync/00001-003.jsonl")
+    (line,) = world.jsonl("input", f"{ROOT}sync/00001-003.jsonl")
+    assert (line["batch"], line["index"], line["records"]) == ("00001-003-00001", "00001-003", 7)
+    pointers = world.jsonl("input", f"{ROOT}index/00001-003.jsonl")
     assert [pointer["recordId"] for pointer in pointers] == [f"r{n}" for n in range(120, 126)] + ["r0"]
     (failure,) = world.jsonl("output", f"{ROOT}failures/part-cut-00001.jsonl")
     assert (failure["errorClass"], failure["source"]["bucket"]) == ("not_json", "input")
@@ -99,17 +102,29 @@ def test_a_merge_left_below_the_minimum_by_duplicates_goes_sync(world: World) ->
     world.cut(plan, replace(cut, cut="00002"))
     sealed = world.seal(plan)
     assert (sealed["batch"]["shards"], sealed["sync"]["records"]) == (0, 6)
-    assert [pointer["shard"] for pointer in world.jsonl("input", f"{ROOT}sync/merged-001.jsonl")] == ["merged-001"] * 6
+    assert [batch["records"] for batch in world.jsonl("input", f"{ROOT}sync/merged-001.jsonl")] == [6]
 
 
-def test_in_mode_sync_the_index_lies_where_the_map_reads(world: World) -> None:
+def test_in_mode_sync_each_piece_is_cut_into_batches(world: World) -> None:
     world.corpus(*LINES)
-    plan = world.plan(run={"mode": "sync"})
+    plan = world.plan(run={"mode": "sync"}, limits={"items_per_batch": 25})
     world.cut_all(plan)
     sealed = world.seal(plan)
     assert (sealed["batch"]["shards"], sealed["sync"]["records"], sealed["sync"]["pieces"]) == (0, 130, 3)
-    assert len(world.jsonl("input", f"{ROOT}sync/00001-001.jsonl")) == 60
-    assert not [key for key in world.objects("input") if "/index/" in key]
+    batches = world.jsonl("input", f"{ROOT}sync/00001-001.jsonl")
+    assert [(one["batch"], one["records"]) for one in batches] == [
+        ("00001-001-00001", 25),
+        ("00001-001-00002", 25),
+        ("00001-001-00003", 10),
+    ]
+    index = world.objects("input")[f"{ROOT}index/00001-001.jsonl"]
+    pointers = []
+    for line in batches:
+        found = Slice.from_items([line])
+        assert found is not None
+        raw = index[found.offset : found.offset + found.length]
+        pointers += [pointer["recordId"] for pointer in found.items(raw)]
+    assert len(pointers) == len(set(pointers)) == 60
 
 
 def test_a_second_try_of_any_function_changes_no_byte(world: World) -> None:
@@ -160,7 +175,7 @@ def test_a_run_that_was_never_planned_is_said(world: World) -> None:
 
 def test_closed_pieces_hold_no_memory(world: World) -> None:
     """Of a cut with many pieces, only the open one may keep buffers."""
-    files = shard_files._CutFiles(world.input, world.output, shard_files.Places("default", "r"), "cut-1", "batch")
+    files = shard_files._CutFiles(world.input, world.output, shard_files.Places("default", "r"), "cut-1")
     with files:
         piece = files.open_piece("a")
         piece.write(b"x" * 1000, b"y")
