@@ -54,7 +54,7 @@ package: .venv/.ready ## prove that lambdas/dist equals the sources
 lock: .venv/.ready ## resolve requirements/*.in again into the hash-locked *.txt
 	@echo "Resolving requirements with uv $(UV_VERSION), kept in .build/uv."
 	@test -x .build/uv/bin/uv || { $(BIN) -m venv .build/uv && .build/uv/bin/python -m pip install --quiet uv==$(UV_VERSION); }
-	@cd requirements && for name in bundle dev; do \
+	@cd requirements && for name in bundle parquet dev; do \
 		../.build/uv/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
 			--default-index https://pypi.org/simple --custom-compile-command "make lock" $(ARGS) $$name.in -o $$name.txt || exit 1; \
 	done

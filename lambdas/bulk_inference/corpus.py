@@ -277,7 +277,7 @@ class _Reader:
             return
         with closing(self._bytes(0, self._part.size)) as raw:
             charset, chunks = self._opened(raw)
-            kind = "packed" if self._shape.codec else "line"
+            kind = "packed" if self._shape.codec else "row"
             for number, line in enumerate(physical_lines(chunks, charset, self._limit, offset=charset.mark), 1):
                 length, data = without_end(line, charset)
                 yield self._transcoded(Row(number, line.offset, length, data, kind=kind), charset)
@@ -338,10 +338,10 @@ class _Reader:
                 continue
             number += 1
             if line.data is None:
-                yield line._replace(number=number, kind="row")
+                yield line._replace(number=number)
                 continue
             for row in csv_rows(iter([line.data]), charset, dialect, part.key, self._limit, columns=columns):
-                yield row._replace(number=number, offset=line.offset, length=line.length)
+                yield row._replace(number=number, offset=line.offset, length=line.length, kind="line")
 
     def document(self) -> Iterator[Row]:
         part = self._part

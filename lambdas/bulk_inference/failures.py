@@ -77,8 +77,9 @@ class Failure:
     """What the model said instead, where the run declares a schema: for the failures file only, too."""
 
     def line(self, source_bucket: str) -> bytes:
-        """`{"recordId", "errorClass", "errorCode", "errorMessage", "attempt", "source", "shard"?, "sentAs"?, "text"?}`
-        with its newline. `shard` is the piece that the record lay in, `sentAs` its alias where it travelled under one.
+        """`{"recordId", "errorClass", "errorCode", "errorMessage", "attempt", "source", "shard"?, "sentAs"?, "carry"?,
+        "text"?}` with its newline. `shard` is the piece that the record lay in, `sentAs` its alias where it travelled
+        under one.
         """
         line: dict[str, Any] = {
             "recordId": self.pointer.caller_id,
@@ -92,6 +93,8 @@ class Failure:
             line["shard"] = self.pointer.shard
         if self.pointer.original_id is not None:
             line["sentAs"] = self.pointer.record_id
+        if self.pointer.carry is not None:
+            line["carry"] = self.pointer.carry
         if self.text is not None:
             line["text"] = self.text
         return encode(line)

@@ -13,8 +13,8 @@ from bulk_inference.places import Places
 class Pointer:
     """One record. It lies in a piece in the input bucket, in a parked file in the output bucket, or came along whole.
 
-    JSON: `{"recordId", "shard", "offset", "length", "id"?, "sequence"?, "source"?, "document"?}`, with `parked` (a key)
-    instead of `shard`, or `{"recordId", "modelInput"}`.
+    JSON: `{"recordId", "shard", "offset", "length", "id"?, "sequence"?, "carry"?, "source"?, "document"?}`, with
+    `parked` (a key) instead of `shard`, or `{"recordId", "modelInput"}`.
     """
 
     record_id: str
@@ -26,8 +26,10 @@ class Pointer:
     original_id: str | None = None
     """The caller's id where it is not the recordId."""
     sequence: Any = None
+    carry: Mapping[str, Any] | None = None
+    """Fields of the row that go through to the result."""
     source: Mapping[str, Any] | None = None
-    """`{"key", "offset", "length"}` of the corpus line."""
+    """`{"key", …}`: which row of the corpus it was (rows.py)."""
     document: Mapping[str, Any] | None = None
     """`{"id", "chunk", "chunks"}` of a record that is a part of a document."""
     parked: str | None = None
@@ -52,6 +54,7 @@ class Pointer:
             length=line["length"],
             original_id=line.get("id"),
             sequence=line.get("sequence"),
+            carry=line.get("carry"),
             source=line.get("source"),
             document=line.get("document"),
             parked=line.get("parked"),
@@ -66,6 +69,7 @@ class Pointer:
             "length": self.length,
             "id": self.original_id,
             "sequence": self.sequence,
+            "carry": self.carry,
             "source": self.source,
             "document": self.document,
             "parked": self.parked,

@@ -18,12 +18,12 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from bulk_inference import requests
+from bulk_inference import formats, requests
 from bulk_inference.conservation import Late
+from bulk_inference.cuts import Part, select
 from bulk_inference.errors import InvalidRequestError
 from bulk_inference.failures import CLASSES
 from bulk_inference.places import Places
-from bulk_inference.planning import Part
 from bulk_inference.pointers import canonical
 from bulk_inference.ports import Bucket, Clock, DeadLetters, Letter, Pipeline, Runs
 from bulk_inference.priorities import PRIORITIES
@@ -33,7 +33,7 @@ from bulk_inference.request_prompt import as_request
 from bulk_inference.results import encode, split
 from bulk_inference.runs import META, RESUBMISSIONS, late_sk, resubmission_sk, run_pk
 from bulk_inference.settling import Choice, FailedRecord, failed_records, mark_stale, settle, watch
-from bulk_inference.spec import RunSpec, Settings
+from bulk_inference.spec import Csv, RunSpec, Settings
 from bulk_inference.units import expiry
 
 MAX_RATE: Final = 500
@@ -374,7 +374,7 @@ def resubmit(command: Command, world: RedriveWorld) -> dict[str, Any]:
     if world.runs.get(run_pk(new_run), META) is not None:
         raise InvalidRequestError(f"as: run {new_run} exists already: choose another id")
     with world.input.writer(Places(spec.tenant, new_run).ranges) as file:
-        for part in _ranges(usable, _objects(spec, usable, world)):
+        for part in _rows(usable, _objects(spec, usable, world), spec.source.format):
             file.write(encode(part.to_json()))
     expires_at = expiry(spec, world.clock.now())
     item = {
@@ -434,8 +434,12 @@ def _name(run: str, failed: Sequence[FailedRecord], command: Command) -> str:
 def _request(spec: RunSpec, new_run: str, command: Command) -> dict[str, Any]:
     source = {
         "bucket": spec.source.bucket,
+        "format": spec.source.format,
+        "encoding": spec.source.encoding,
+        "csv": _csv(spec.source.csv) if spec.source.format == formats.CSV else None,
         "id_field": spec.source.id_field,
         "sequence_field": spec.source.sequence_field,
+        "carry": spec.source.carry or None,
         "ranges": Places(spec.tenant, new_run).ranges,
         "failures_of": spec.run,
     }
@@ -458,6 +462,16 @@ def _request(spec: RunSpec, new_run: str, command: Command) -> dict[str, Any]:
     return {name: section for name, section in request.items() if section}
 
 
+def _csv(given: Csv) -> dict[str, Any]:
+    section = {
+        "delimiter": given.delimiter,
+        "quote": given.quote,
+        "header": given.header if given.names is None else given.names,
+        "quoted_newlines": given.quoted_newlines,
+    }
+    return _given(section)
+
+
 def _given(section: Mapping[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in section.items() if value is not None}
 
@@ -476,9 +490,33 @@ def _objects(spec: RunSpec, failed: Sequence[FailedRecord], world: RedriveWorld)
     return found
 
 
-def _ranges(failed: Sequence[FailedRecord], objects: Mapping[str, Part]) -> Iterator[Part]:
+def _rows(failed: Sequence[FailedRecord], objects: Mapping[str, Part], format_: str) -> Iterator[Part]:
+    """The failed rows: bytes where a range of bytes is enough to read them, else their numbers in the whole object, and
+    documents as they are."""
+    ranges: set[tuple[str, int, int]] = set()
+    numbers: dict[str, set[tuple[int, ...]]] = {}
+    for one in failed:
+        source = one.source or {}
+        if "row" in source:
+            place = (source["rowGroup"], source["row"]) if "rowGroup" in source else (source["row"],)
+            numbers.setdefault(source["key"], set()).add(place)
+        elif source:
+            ranges.add((source["key"], source["offset"], source["length"]))
+    if format_ == formats.TEXT:
+        for key in sorted({key for key, _, _ in ranges}):
+            yield _whole(objects[key])
+        return
+    yield from _ranges(sorted(ranges), objects)
+    for key, places in sorted(numbers.items()):
+        yield from select(_whole(objects[key]), sorted(places))
+
+
+def _whole(part: Part) -> Part:
+    return Part(part.key, 0, part.size, part.size, part.etag)
+
+
+def _ranges(lines: Sequence[tuple[str, int, int]], objects: Mapping[str, Part]) -> Iterator[Part]:
     """One range a line, neighbours together. A range owns the lines that begin in it: it ends with its own line."""
-    lines = sorted({(one.source["key"], one.source["offset"], one.source["length"]) for one in failed if one.source})
     held: Part | None = None
     for key, offset, length in lines:
         of = objects[key]

@@ -148,7 +148,8 @@ class Valued(NamedTuple):
 
 
 def result_line(pointer: Pointer, output: Any, source_bucket: str) -> tuple[bytes, Usage]:
-    """`{"recordId", "modelOutput", "text", "value"?, "usage", "sequence"?, "source"?, "document"?}` with its newline.
+    """`{"recordId", "modelOutput", "text", "value"?, "usage", "sequence"?, "carry"?, "source"?,
+    "document"?}` with its newline.
 
     `output` is the modelOutput, or a Valued.
     """
@@ -165,6 +166,8 @@ def result_line(pointer: Pointer, output: Any, source_bucket: str) -> tuple[byte
     }
     if pointer.sequence is not None:
         line["sequence"] = pointer.sequence
+    if pointer.carry is not None:
+        line["carry"] = pointer.carry
     where = pointer.where(source_bucket)
     if where is not None:
         line["source"] = where

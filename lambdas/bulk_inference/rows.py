@@ -41,8 +41,8 @@ class Row(NamedTuple):
     fields: Mapping[str, Any] | None = None
     refusal: RejectedLineError | None = None
     kind: str = "line"
-    """`line`, `row` (CSV), `document`, or `packed` (a line or row inside a compressed object, where offsets would mean
-    nothing)."""
+    """`line`; `row`, which is found by its number from the object's beginning on; `packed`, a row inside a compressed
+    object, where offsets would mean nothing; `document`."""
     group: int | None = None
     """0-based row group of a Parquet row, which has no bytes of its own."""
 
@@ -54,15 +54,12 @@ class Row(NamedTuple):
     @property
     def place(self) -> str:
         """Members of `source` beside the key, as JSON text without braces."""
-        if self.kind == "line":
-            return f'"offset":{self.offset},"length":{self.length}'
         if self.group is not None:
             return f'"rowGroup":{self.group},"row":{self.number}'
         if self.kind == "packed":
             return f'"row":{self.number}'
-        if self.kind == "row":
-            return f'"offset":{self.offset},"length":{self.length},"row":{self.number}'
-        return f'"offset":{self.offset},"length":{self.length}'
+        place = f'"offset":{self.offset},"length":{self.length}'
+        return f'{place},"row":{self.number}' if self.kind == "row" else place
 
     def where(self, start: int) -> str:
         """The row in words; `start` is the byte at which its range begins."""
