@@ -24,6 +24,10 @@ class QuotaCodes:
     min_records: str | None = None
     file_gigabytes: str | None = None
     job_gigabytes: str | None = None
+    # Tokens per minute, by where calls go: this Region, a geography's profile, the global profile.
+    minute: str | None = None
+    minute_cross_region: str | None = None
+    minute_global: str | None = None
 
 
 @dataclass(frozen=True)
@@ -99,7 +103,13 @@ FAMILIES: Final[tuple[Family, ...]] = (
         "claude-haiku-4-5",
         "anthropic.claude-haiku-4-5",
         "Claude Haiku 4.5",
-        QuotaCodes("L-63020993", "L-28612175", "L-9EDE6039"),
+        QuotaCodes(
+            "L-63020993",
+            "L-28612175",
+            "L-9EDE6039",
+            minute_cross_region="L-58BE175A",
+            minute_global="L-9A11C666",
+        ),
         structured=True,
         burndown=5,
     ),
@@ -107,7 +117,13 @@ FAMILIES: Final[tuple[Family, ...]] = (
         "claude-sonnet-4-5",
         "anthropic.claude-sonnet-4-5",
         "Claude Sonnet 4.5",
-        QuotaCodes("L-A0300844", "L-FFFEDD8D", "L-4DFF050E"),
+        QuotaCodes(
+            "L-A0300844",
+            "L-FFFEDD8D",
+            "L-4DFF050E",
+            minute_cross_region="L-F4DDD3EB",
+            minute_global="L-27C57EE8",
+        ),
         structured=True,
         burndown=5,
         on_demand="Anthropic Claude Sonnet 4.5 V1",
@@ -185,7 +201,7 @@ FAMILIES: Final[tuple[Family, ...]] = (
         "amazon.nova-2-lite",
         "Nova 2 Lite",
         "Amazon Nova 2 Lite",
-        QuotaCodes("L-10F69CA1", "L-ECCE76C6"),
+        QuotaCodes("L-10F69CA1", "L-ECCE76C6", minute_cross_region="L-C6F5908D"),
     ),
     _nova(
         "nova-micro",
@@ -200,7 +216,7 @@ FAMILIES: Final[tuple[Family, ...]] = (
         "amazon.nova-lite",
         "Nova Lite V1",
         "Amazon Nova Lite",
-        QuotaCodes("L-E2ED42E6", "L-916C9264", "L-B8626674", "L-39FA8DCA", None, "L-19E52681"),
+        QuotaCodes("L-E2ED42E6", "L-916C9264", "L-B8626674", "L-39FA8DCA", None, "L-19E52681", minute="L-7C42E72A"),
     ),
     _nova(
         "nova-pro",

@@ -84,8 +84,12 @@ def wanted(family: Family, model: ModelSettings, geography: str | None) -> dict[
             found[name] = Wanted(_spellings(patterns, label), by_field[name] if same_model else None)
     on_demand = model.on_demand_quota_label or family.on_demand_label
     if on_demand is not None and model.tokens_per_minute is None:
-        way = {None: "On-demand", "global": "Global cross-region"}.get(geography, "Cross-region")
-        found[TOKENS_PER_MINUTE] = Wanted(_spellings((f"{way} model inference tokens per minute for {{}}",), on_demand))
+        way, code = {
+            None: ("On-demand", codes.minute),
+            "global": ("Global cross-region", codes.minute_global),
+        }.get(geography, ("Cross-region", codes.minute_cross_region))
+        names = _spellings((f"{way} model inference tokens per minute for {{}}",), on_demand)
+        found[TOKENS_PER_MINUTE] = Wanted(names, code if on_demand == family.on_demand_label else None)
     return found
 
 
@@ -135,10 +139,15 @@ def resolve(model: ModelSettings, found: Mapping[str, float]) -> Quotas:
     )
 
 
-def fallback_notes(quotas: Quotas) -> list[str]:
-    """One sentence if any batch quota is a fallback."""
-    guessed = [name for name in _NAMES if getattr(quotas, name).source == DEFAULT]
-    return [f"not found in Service Quotas, so AWS's published default: {', '.join(guessed)}"] if guessed else []
+def fallback_notes(quotas: Quotas, *, batch: bool) -> list[str]:
+    """What was not found, and what stands for it. `batch`: whether the batch quotas matter to this model."""
+    guessed = [name for name in _NAMES if batch and getattr(quotas, name).source == DEFAULT]
+    notes = [f"not found in Service Quotas, so AWS's published default: {', '.join(guessed)}"] if guessed else []
+    if quotas.tokens_per_minute is None:
+        notes.append(
+            "not found in Service Quotas, so unknown: tokens_per_minute; set it in the module's model_settings"
+        )
+    return notes
 
 
 def _spellings(patterns: tuple[str, ...], label: str) -> tuple[str, ...]:

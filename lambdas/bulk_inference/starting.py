@@ -152,7 +152,7 @@ def _draw_up(request: RunRequest, execution_arn: str, places: Places, world: Sta
         jobs=chosen.jobs.value,
         workers=chosen.inference.value,
     )
-    fallbacks = quotas.fallback_notes(limits_of) if _batch_capable(request) else []
+    fallbacks = quotas.fallback_notes(limits_of, batch=_batch_capable(request))
     notes = [*fallbacks, *found.notes, *limit_notes, *([] if found.cuts.count else ["the corpus is empty"])]
     now = datetime.fromtimestamp(world.now, UTC).isoformat(timespec="seconds")
     model = Model(

@@ -1,6 +1,7 @@
 """Quotas: overrides, codes that may have been renamed, exact names, stated fallbacks."""
 
 from collections.abc import Collection, Mapping
+from dataclasses import fields
 
 from bulk_inference.models import UNKNOWN, family_named, family_of, geography_of, model_id_of
 from bulk_inference.quotas import TOKENS_PER_MINUTE, fallback_notes, look_up, resolve, wanted
@@ -76,8 +77,36 @@ def test_each_value_says_where_it_came_from() -> None:
     assert (found.max_file_bytes.value, found.max_file_bytes.source) == (900_000_000, "default")
     assert found.tokens_per_minute is not None
     assert found.tokens_per_minute.source == "override"
-    assert "max_file_bytes" in fallback_notes(found)[0]
-    assert "max_records_per_job" not in fallback_notes(found)[0]
+    notes = fallback_notes(found, batch=True)
+    assert "max_file_bytes" in notes[0]
+    assert "max_records_per_job" not in notes[0]
+    assert len(notes) == 1
+    assert fallback_notes(found, batch=False) == []
+
+
+def test_unknown_tokens_per_minute_are_said() -> None:
+    assert "tokens_per_minute" in fallback_notes(resolve(ModelSettings("m"), {}), batch=False)[0]
+
+
+def test_tokens_per_minute_have_codes_of_their_own_by_geography() -> None:
+    codes = [wanted(HAIKU, MODEL, geography)[TOKENS_PER_MINUTE].code for geography in (None, "us", "global")]
+    assert codes == [None, "L-58BE175A", "L-9A11C666"]
+    name = "Global cross-region model inference tokens per minute for Anthropic Claude Haiku 4.5"
+    service = Service({"L-9A11C666": (name, 4000), "L-58BE175A": (name, 9000)}, {})
+    assert look_up(wanted(HAIKU, MODEL, "global"), service) == {TOKENS_PER_MINUTE: 4000}
+    # A code under the name of another quota is not taken.
+    assert look_up(wanted(HAIKU, MODEL, "us"), service) == {}
+    labelled = ModelSettings("m", on_demand_quota_label="My Model")
+    assert wanted(HAIKU, labelled, "us")[TOKENS_PER_MINUTE].code is None
+
+
+def test_every_override_is_one_of_a_quota_and_wins() -> None:
+    given = QuotaOverrides(**{one.name: number for number, one in enumerate(fields(QuotaOverrides), 1)})
+    found = resolve(ModelSettings("m", overrides=given, tokens_per_minute=77), {one.name: 5.0 for one in fields(given)})
+    values = [getattr(found, one.name) for one in fields(QuotaOverrides)]
+    assert [one.value for one in values] == list(range(1, len(values) + 1))
+    assert {one.source for one in [*values, found.tokens_per_minute] if one} == {"override"}
+    assert wanted(HAIKU, ModelSettings("m", overrides=given, tokens_per_minute=77), "us") == {}
 
 
 def test_what_is_overridden_or_has_no_name_is_not_asked_for() -> None:
