@@ -152,3 +152,24 @@ module "callers" {
   runtime          = local.runtime
   tags             = var.tags
 }
+
+# Documents that arrive one by one: a queue per priority, pools that become runs, their status. Made only when asked for.
+module "intake" {
+  source = "./modules/intake"
+  count  = var.intake.enabled ? 1 : 0
+
+  name                  = var.name
+  account               = local.account
+  stores                = local.stores
+  source_buckets        = var.source_buckets
+  models                = local.models
+  event_bus_name        = module.completion.event_bus_name
+  pipeline_name         = "${var.name}-pipeline"
+  reprocess_queue       = module.failure_lane.reprocess_queue
+  undelivered_queue_arn = module.failure_lane.undelivered_queue.arn
+  intake                = var.intake
+  alarm_topic_arn       = var.alarm_topic_arn
+  runtime               = local.runtime
+  functions             = var.functions
+  tags                  = var.tags
+}

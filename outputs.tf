@@ -99,7 +99,9 @@ output "function_names" {
     module.control_plane.functions,
     module.batch_inference.functions,
     module.sync_inference.functions,
+    module.assembly.functions,
     module.failure_lane.functions,
+    one(module.intake[*].functions),
   )
 }
 
@@ -108,13 +110,26 @@ output "batch_role_arns" {
   value       = module.batch_inference.batch_role_arns
 }
 
+output "intake" {
+  description = "Documents that arrive one by one; null when intake.enabled is false. queue_urls and queue_arns, by priority, take messages; dead_letter_queue_urls hold those that could not be followed; sender_policy and status_reader_policy are IAM policies (JSON) for roles that send documents and ask for them (senders also need kms:GenerateDataKey and kms:Decrypt on kms_key_arn)."
+  value = one([for intake in module.intake : {
+    queue_urls             = intake.queue_urls
+    queue_arns             = intake.queue_arns
+    dead_letter_queue_urls = intake.dead_letter_queue_urls
+    sender_policy          = intake.sender_policy
+    status_reader_policy   = intake.status_reader_policy
+  }])
+}
+
 output "policies" {
   description = "For review: the policy (JSON) of every role, of the buckets and of the undelivered queue, as rendered at plan. Each role may also use the KMS key (kms:Decrypt, kms:GenerateDataKey)."
   value = merge(
     module.control_plane.policies,
     module.batch_inference.policies,
     module.sync_inference.policies,
+    module.assembly.policies,
     module.failure_lane.policies,
+    one(module.intake[*].policies),
     module.callers.role_policies,
     { for bucket, policy in module.storage.policies : "${bucket}_bucket" => policy },
   )

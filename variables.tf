@@ -564,9 +564,11 @@ variable "functions" {
   validation {
     condition = alltrue([for function in keys(var.functions) : contains([
       "plan_run", "cut_shards", "seal_shards", "submit_job", "resume_job", "collect_results", "infer_batch",
+      "plan_assembly", "sort_chunks", "join_documents", "close_assembly", "export_parquet", "order_results",
       "reprocess_records", "redrive_failures", "update_runs", "reconcile_jobs", "finish_run", "stop_run",
+      "infer_documents", "pool_documents", "follow_pools", "intake_status",
     ], function)])
-    error_message = "functions must be keyed by handler name: plan_run, cut_shards, seal_shards, submit_job, resume_job, collect_results, infer_batch, reprocess_records, redrive_failures, update_runs, reconcile_jobs, finish_run or stop_run; for example { infer_batch = { memory_mb = 2048 } }."
+    error_message = "functions must be keyed by handler name: plan_run, cut_shards, seal_shards, submit_job, resume_job, collect_results, infer_batch, plan_assembly, sort_chunks, join_documents, close_assembly, export_parquet, order_results, reprocess_records, redrive_failures, update_runs, reconcile_jobs, finish_run, stop_run, infer_documents, pool_documents, follow_pools or intake_status; for example { infer_batch = { memory_mb = 2048 } }."
   }
 
   validation {
@@ -627,6 +629,75 @@ variable "reprocessing" {
   validation {
     condition     = var.reprocessing.retention_days >= 1 && var.reprocessing.retention_days <= 13
     error_message = "reprocessing.retention_days must be 1 to 13: a dead letter keeps its age, and the dead-letter queue's 14 days must be the longer ones."
+  }
+}
+
+variable "intake" {
+  description = <<-EOT
+    Queues for documents that arrive one by one (docs/intake.md). Off by default: then nothing of it is made.
+    - enabled: whether there is an intake.
+    - high: messages per invocation (1 to 10) and parallel invocations (2 to 1000) of infer_documents, which infers each document at once.
+    - normal, low: when a pool of documents is closed and becomes a run, whichever comes first: documents (1 to 100000), minutes since its first one, megabytes (1 to 4096).
+    - pooling_concurrency: parallel invocations (2 to 1000) of pool_documents for each of normal and low.
+    - max_receive_count: tries of a message before it goes to the dead-letter queue (at least 2).
+    - retention_days: life of a message in its queue (1 to 13); dead letters live 14 days.
+    - schedule: how often pools are looked at: a rate or cron expression, UTC.
+  EOT
+  type = object({
+    enabled = optional(bool, false)
+    high = optional(object({
+      batch_size          = optional(number, 5)
+      maximum_concurrency = optional(number, 10)
+    }), {})
+    normal = optional(object({
+      documents = optional(number, 1000)
+      minutes   = optional(number, 15)
+      megabytes = optional(number, 512)
+    }), {})
+    low = optional(object({
+      documents = optional(number, 10000)
+      minutes   = optional(number, 240)
+      megabytes = optional(number, 512)
+    }), {})
+    pooling_concurrency = optional(number, 4)
+    max_receive_count   = optional(number, 5)
+    retention_days      = optional(number, 7)
+    schedule            = optional(string, "rate(1 minute)")
+  })
+  default  = {}
+  nullable = false
+
+  validation {
+    condition     = var.intake.high.batch_size >= 1 && var.intake.high.batch_size <= 10
+    error_message = "intake.high.batch_size must be 1 to 10."
+  }
+
+  validation {
+    condition     = alltrue([for value in [var.intake.high.maximum_concurrency, var.intake.pooling_concurrency] : value >= 2 && value <= 1000])
+    error_message = "intake.high.maximum_concurrency and intake.pooling_concurrency must be 2 to 1000: SQS event sources take no other value."
+  }
+
+  validation {
+    condition = alltrue([
+      for pool in [var.intake.normal, var.intake.low] :
+      pool.documents >= 1 && pool.documents <= 100000 && pool.minutes > 0 && pool.minutes <= 10080 && pool.megabytes >= 1 && pool.megabytes <= 4096
+    ])
+    error_message = "intake.normal and intake.low close a pool at 1 to 100000 documents, at most 10080 minutes, and 1 to 4096 megabytes: for example { documents = 1000, minutes = 15 }."
+  }
+
+  validation {
+    condition     = var.intake.max_receive_count >= 2 && var.intake.max_receive_count <= 1000
+    error_message = "intake.max_receive_count must be 2 to 1000: for example 5."
+  }
+
+  validation {
+    condition     = var.intake.retention_days >= 1 && var.intake.retention_days <= 13
+    error_message = "intake.retention_days must be 1 to 13: a dead letter keeps its age, and the dead-letter queue's 14 days must be the longer ones."
+  }
+
+  validation {
+    condition     = can(regex("^(rate\\([1-9][0-9]* (minute|minutes|hour|hours|day|days)\\)|cron\\(.+\\))$", var.intake.schedule))
+    error_message = "intake.schedule must be a rate or cron expression: for example \"rate(1 minute)\"."
   }
 }
 

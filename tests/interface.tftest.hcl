@@ -50,6 +50,10 @@ override_resource {
 }
 
 override_resource {
+  target = module.assembly.aws_sfn_state_machine.assemble_results
+}
+
+override_resource {
   target = module.callers.aws_sfn_state_machine.tenant_run
 }
 
@@ -110,7 +114,7 @@ run "arns_are_of_the_partition" {
   assert {
     condition = !strcontains(join("", concat(
       values(output.policies), values(output.caller_policies), flatten([for tenant in values(output.tenants) : values(tenant.policies)]),
-      values(module.control_plane.definitions), values(module.batch_inference.definitions), values(module.sync_inference.definitions), values(module.callers.definitions),
+      values(module.control_plane.definitions), values(module.batch_inference.definitions), values(module.sync_inference.definitions), values(module.assembly.definitions), values(module.callers.definitions),
     )), "arn:aws:")
     error_message = "an ARN of the wrong partition"
   }

@@ -29,6 +29,10 @@ override_resource {
 }
 
 override_resource {
+  target = module.assembly.aws_sfn_state_machine.assemble_results
+}
+
+override_resource {
   target = module.callers.aws_sfn_state_machine.tenant_run
 }
 

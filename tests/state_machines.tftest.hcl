@@ -29,6 +29,10 @@ override_resource {
 }
 
 override_resource {
+  target = module.assembly.aws_sfn_state_machine.assemble_results
+}
+
+override_resource {
   target = module.callers.aws_sfn_state_machine.tenant_run
 }
 
@@ -42,24 +46,24 @@ run "machines_are_rendered_and_their_roles_fit_them" {
 
   # Definitions are rendered.
   assert {
-    condition     = toset(keys(merge(module.control_plane.definitions, module.batch_inference.definitions, module.sync_inference.definitions))) == toset(["pipeline", "shard_and_submit", "fan_out"])
+    condition     = toset(keys(merge(module.control_plane.definitions, module.batch_inference.definitions, module.sync_inference.definitions, module.assembly.definitions))) == toset(["pipeline", "shard_and_submit", "fan_out", "assemble_results"])
     error_message = "definitions are missing"
   }
 
   assert {
-    condition     = alltrue([for definition in values(merge(module.control_plane.definitions, module.batch_inference.definitions, module.sync_inference.definitions)) : can(jsondecode(definition)) && !strcontains(definition, "$${")])
+    condition     = alltrue([for definition in values(merge(module.control_plane.definitions, module.batch_inference.definitions, module.sync_inference.definitions, module.assembly.definitions)) : can(jsondecode(definition)) && !strcontains(definition, "$${")])
     error_message = "not JSON, or a placeholder is left"
   }
 
   assert {
-    condition     = alltrue([for name, definition in merge(module.control_plane.definitions, module.batch_inference.definitions, module.sync_inference.definitions) : strcontains(output.policies[name], one(distinct(flatten(regexall("\"Label\": \"(\\w+)\"", definition)))))])
+    condition     = alltrue([for name, definition in merge(module.control_plane.definitions, module.batch_inference.definitions, module.sync_inference.definitions, module.assembly.definitions) : alltrue([for label in flatten(regexall("\"Label\": \"(\\w+)\"", definition)) : strcontains(output.policies[name], "/${label}:*")])])
     error_message = "the label of a map is not in the policy of its machine"
   }
 
   # A role may invoke exactly what its machine calls.
   assert {
     condition = alltrue([
-      for name, definition in merge(module.control_plane.definitions, module.batch_inference.definitions, module.sync_inference.definitions) :
+      for name, definition in merge(module.control_plane.definitions, module.batch_inference.definitions, module.sync_inference.definitions, module.assembly.definitions) :
       toset(flatten(regexall("arn:aws:lambda:[^\"]+", definition))) ==
       toset(flatten([for statement in jsondecode(output.policies[name]).Statement : [for arn in flatten([statement.Resource]) : arn if !endswith(arn, ":*")] if statement.Sid == "InvokeFunctions"]))
     ])
@@ -70,6 +74,7 @@ run "machines_are_rendered_and_their_roles_fit_them" {
     condition = toset([for statement in jsondecode(output.policies["pipeline"]).Statement : statement.Resource if statement.Sid == "StartInference"][0]) == toset([
       "arn:aws:states:us-east-1:123456789012:stateMachine:tickets-shard_and_submit",
       "arn:aws:states:us-east-1:123456789012:stateMachine:tickets-fan_out",
+      "arn:aws:states:us-east-1:123456789012:stateMachine:tickets-assemble_results",
     ])
     error_message = output.policies["pipeline"]
   }
@@ -78,7 +83,7 @@ run "machines_are_rendered_and_their_roles_fit_them" {
   # https://docs.aws.amazon.com/step-functions/latest/dg/iam-policies-eg-dist-map.html
   assert {
     condition = alltrue(flatten([
-      for name, label in { pipeline = "CutCorpus", shard_and_submit = "SubmitShards", fan_out = "InferBatches" } : [
+      for name, label in { pipeline = "CutCorpus", shard_and_submit = "SubmitShards", fan_out = "InferBatches", assemble_results = "JoinPartitions" } : [
         for wanted in [
           "StartMapChildren states:StartExecution arn:aws:states:us-east-1:123456789012:stateMachine:tickets-${name}",
           "FollowMapChildren states:DescribeExecution arn:aws:states:us-east-1:123456789012:execution:tickets-${name}/${label}:*",

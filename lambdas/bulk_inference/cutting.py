@@ -56,6 +56,8 @@ class CutCount:
     accepted: int = 0
     rejected: int = 0
     duplicate: int = 0
+    documents: int = 0
+    """Rows that were chunked; the other counts are of their chunks."""
     pieces: list[PieceCount] = field(default_factory=list)
 
     def to_json(self) -> dict[str, Any]:
@@ -66,6 +68,7 @@ class CutCount:
             "accepted": self.accepted,
             "rejected": self.rejected,
             "duplicate": self.duplicate,
+            **({"documents": self.documents} if self.documents else {}),
         }
 
 
@@ -101,6 +104,7 @@ def cut_records(
                 refuse(part, row, error, None)
                 continue
             source = source_json(part.key, row)
+            count.documents += int(records[0].document is not None)
             for record in records:
                 count.read += 1
                 if record.record_id in pieces.ids or (waiting and record.record_id in waiting.ids):
@@ -207,6 +211,10 @@ def index_line(record: Record, piece: str, offset: int, length: int, source: str
         extra += f',"sequence":{json.dumps(record.sequence, ensure_ascii=False)}'
     if record.carry is not None:
         extra += f',"carry":{record.carry}'
+    if record.document is not None:
+        part = record.document
+        named = json.dumps(part.id, ensure_ascii=False)
+        extra += f',"document":{{"id":{named},"chunk":{part.chunk},"chunks":{part.chunks}}}'
     return (
         f'{{"recordId":"{record.record_id}","shard":"{piece}","offset":{offset},"length":{length}{extra}'
         f',"source":{source}}}'

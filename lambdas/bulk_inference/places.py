@@ -78,6 +78,21 @@ class Places:
         """JSONL, one batch of a piece that goes the sync way per line: the items of the map Infer Batches."""
         return f"{self.sync_prefix}{piece}.jsonl"
 
+    @property
+    def index_prefix(self) -> str:
+        return f"{self.root}index/"
+
+    @property
+    def reductions_prefix(self) -> str:
+        """Below it, prompts of the reductions of the run's documents: corpora of runs of their own."""
+        return f"{self.root}reductions/"
+
+    def reduction_prefix(self, revision: int) -> str:
+        return f"{self.reductions_prefix}{revision:04d}/"
+
+    def reduction_rows(self, revision: int, partition: int) -> str:
+        return f"{self.reduction_prefix(revision)}{partition:05d}.jsonl"
+
     # Output bucket.
     def job_output(self, shard: str, attempt: int) -> str:
         """Prefix (with its slash) under which Bedrock writes `<jobId>/`.
@@ -104,6 +119,46 @@ class Places:
     def parked(self, part: str) -> str:
         """Records that came to infer_batch whole and failed: the failure lane's messages point here."""
         return f"{self.root}parked/part-{part}.jsonl"
+
+    @property
+    def documents_prefix(self) -> str:
+        return f"{self.root}documents/"
+
+    def documents(self, partition: int) -> str:
+        """JSONL, one document of which something has landed per line."""
+        return f"{self.documents_prefix}part-{partition:05d}.jsonl"
+
+    @property
+    def partial_documents(self) -> str:
+        """JSONL, one document that is not complete per line."""
+        return f"{self.documents_prefix}partial.jsonl"
+
+    def assembly_plan(self, revision: int, what: str) -> str:
+        """JSONL, one item of a map of assemble_results per line."""
+        return f"{self.root}assembly/{revision:04d}/{what}.jsonl"
+
+    @property
+    def sorted_prefix(self) -> str:
+        return f"{self.root}assembly/sorted/"
+
+    def sorted(self, group: str) -> str:
+        """Entries of a group of parts by partition (document_sorting.py)."""
+        return f"{self.sorted_prefix}{group}.txt"
+
+    def partial_part(self, partition: int) -> str:
+        return f"{self.root}assembly/partial/{partition:05d}.jsonl"
+
+    @property
+    def parquet_prefix(self) -> str:
+        return f"{self.root}parquet/"
+
+    def parquet(self, group: str) -> str:
+        return f"{self.parquet_prefix}part-{group}.parquet"
+
+    @property
+    def ordered(self) -> str:
+        """JSONL, every result line in the order of the corpus."""
+        return f"{self.root}results-ordered.jsonl"
 
     @property
     def map_runs_prefix(self) -> str:

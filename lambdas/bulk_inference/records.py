@@ -12,11 +12,15 @@ from hashlib import sha256
 from math import isfinite
 from typing import Any, Final, NamedTuple
 
+from bulk_inference import caching
+from bulk_inference.chunking import CHUNK_ID, MAX_CHUNKS, TooManyChunksError, chunk_id, chunk_key, chunks
+from bulk_inference.media import IllegalMediaError
 from bulk_inference.rendering import EmptyPromptError, MissingFieldError, Renderer
 from bulk_inference.rows import TOO_LARGE as TOO_LARGE
 from bulk_inference.rows import UNDECODABLE, Row
 from bulk_inference.rows import RejectedLineError as RejectedLineError
 from bulk_inference.rows import too_large as too_large
+from bulk_inference.spec import Chunking
 
 NOT_JSON: Final = "not_json"
 NOT_OBJECT: Final = "not_object"
@@ -28,6 +32,9 @@ ILLEGAL_MODEL_INPUT: Final = "illegal_model_input"
 ILLEGAL_RECORD_ID: Final = "illegal_record_id"
 ILLEGAL_SEQUENCE: Final = "illegal_sequence"
 ILLEGAL_CARRY: Final = "illegal_carry"
+ILLEGAL_MEDIA: Final = "illegal_media"
+ILLEGAL_DOCUMENT: Final = "illegal_document"
+TOO_MANY_CHUNKS: Final = "too_many_chunks"
 DUPLICATE: Final = "duplicate"
 """Error classes of rows that do not become records; those of single formats stand in rows.py."""
 
@@ -41,12 +48,22 @@ MAX_CARRY_BYTES: Final = 2048
 and a queue message must hold several."""
 
 _SAFE_ID: Final = re.compile(r"[A-Za-z0-9_-]{1,64}")
-_OURS: Final = re.compile(r"(?:id|line)-[0-9a-f]{40}")
+_OURS: Final = re.compile(rf"(?:id|line)-[0-9a-f]{{40}}|{CHUNK_ID.pattern}")
 """Form of the ids made here. A caller's id of this form is aliased like an unsafe one, so that none can collide."""
 
 _WHOLE: Final = re.compile(r"-?[0-9]{1,18}")
 
 _SURROGATE_ESCAPE: Final = re.compile(rb"\\u[dD][89a-fA-F]")
+
+
+class DocumentPart(NamedTuple):
+    """Which part of a document a record is."""
+
+    id: str
+    """The caller's id of the document, else a hash of its row."""
+    chunk: int
+    """Counts from 1."""
+    chunks: int
 
 
 class Record(NamedTuple):
@@ -59,6 +76,8 @@ class Record(NamedTuple):
     sequence: Any = None
     carry: str | None = None
     """Fields that go through to the result, as a JSON object."""
+    document: DocumentPart | None = None
+    """Where the run chunks its rows, or reduces what another run made of chunks."""
 
 
 class RecordReader:
@@ -73,23 +92,34 @@ class RecordReader:
         max_line_bytes: int,
         carry: Sequence[str] = (),
         untyped: bool = False,
+        strip_cache_points: bool = False,
+        chunking: Chunking | None = None,
+        reduces: bool = False,
     ) -> None:
-        """`untyped`: fields are texts all (CSV), so that a sequence of digits counts as a number."""
+        """`untyped`: fields are texts all (CSV), so that a sequence of digits counts as a number.
+        `strip_cache_points`: from lines in record form, for jobs. `reduces`: rows are those that assembly.py writes,
+        each the parts of a document for one prompt."""
         self._id_field = id_field
         self._sequence_field = sequence_field
         self._renderer = renderer
         self._max_line_bytes = max_line_bytes
         self._carry = carry
         self._untyped = untyped
+        self._strip_cache_points = strip_cache_points
+        self._chunking = chunking
+        self._reduces = reduces
 
     def read_row(self, row: Row) -> Sequence[Record]:
         """What one row becomes. Rows that are blank are none of this function's."""
         if row.refusal is not None:
             raise row.refusal
         if row.data is not None:
-            return (self.read(row.data),)
+            return self._read_document(row.data) if self._chunking or self._reduces else (self.read(row.data),)
         if row.fields is None:
             raise too_large(row.length, self._max_line_bytes, "the line" if row.kind == "line" else "it")
+        if self._chunking is not None:
+            content = b"" if self._given_id(row.fields) is not None else _encoded(row.fields, for_hash=True)
+            return self._chunked(row.fields, content, self._chunking)
         return (self.read_fields(row.fields),)
 
     def read(self, line: bytes) -> Record:
@@ -109,6 +139,62 @@ class RecordReader:
         content = b"" if original is not None else _encoded(fields, for_hash=True)
         record_id, alias_of = _record_id(original, content)
         return Record(record_id, self._render(record_id, fields), alias_of, sequence, carry)
+
+    def _read_document(self, line: bytes) -> Sequence[Record]:
+        fields = parse_object(line)
+        if self._chunking is None:
+            return (self._parts_of_document(fields),)
+        return self._chunked(fields, line.strip(b" \t\r"), self._chunking)
+
+    def _chunked(self, fields: Mapping[str, Any], content: bytes, how: Chunking) -> list[Record]:
+        """One record per chunk of the row's text. A row goes whole or not at all: if one chunk cannot be rendered, the
+        row is rejected. Chunks of nothing but white space are left out."""
+        if "modelInput" in fields:
+            raise RejectedLineError(
+                ILLEGAL_DOCUMENT, "modelInput: the run chunks its rows, and a row in record form cannot be chunked"
+            )
+        text = fields.get(how.field)
+        if text is None:
+            raise RejectedLineError(MISSING_FIELD, f"field {how.field!r}: missing, and chunking.field names it")
+        if not isinstance(text, str):
+            raise RejectedLineError(ILLEGAL_DOCUMENT, f"field {how.field!r}: what is chunked must be text")
+        sequence, carry = self._sequence(fields), self._carried(fields)
+        document = self._given_id(fields) or _record_id(None, content)[0]
+        key = chunk_key(document, text, how)
+        try:
+            pieces = [
+                piece for one in chunks(text, how) if (piece := text[one.start : one.end]) and not piece.isspace()
+            ]
+        except TooManyChunksError:
+            raise RejectedLineError(
+                TOO_MANY_CHUNKS, f"field {how.field!r}: makes more than {MAX_CHUNKS} chunks; raise chunking.size"
+            ) from None
+        if not pieces:
+            raise RejectedLineError(EMPTY_PROMPT, f"field {how.field!r}: is blank")
+        records = []
+        for number, piece in enumerate(pieces, 1):
+            own = {**fields, "chunk": piece, "chunk_number": number, "chunk_count": len(pieces)}
+            record_id = chunk_id(key, number)
+            part = DocumentPart(document, number, len(pieces))
+            records.append(Record(record_id, self._render(record_id, own), None, sequence, carry, part))
+        return records
+
+    def _parts_of_document(self, fields: Mapping[str, Any]) -> Record:
+        """A row of assembly.py: `{"key", "documentId", "chunk", "chunks", "round", "parts", "sequence"?, "carry"?}`."""
+        part = DocumentPart(fields["documentId"], fields["chunk"], fields["chunks"])
+        record_id = chunk_id(fields["key"], part.chunk)
+        carry = fields.get("carry")
+        own = {
+            **(carry or {}),
+            "parts": fields["parts"],
+            "part_number": part.chunk,
+            "part_count": part.chunks,
+            "document_id": part.id,
+            "round": fields["round"],
+        }
+        body = self._render(record_id, own)
+        carried = None if carry is None else _encoded(carry).decode()
+        return Record(record_id, body, None, fields.get("sequence"), carried, part)
 
     def _sequence(self, fields: Mapping[str, Any]) -> Any:
         value = fields.get(self._sequence_field) if self._sequence_field is not None else None
@@ -147,7 +233,9 @@ class RecordReader:
         given = fields.get("recordId")
         original = _id_text("recordId", given) if given is not None else None
         record_id, alias_of = _record_id(original, line)
-        if record_id == given and len(fields) == 2:
+        cached = self._strip_cache_points and caching.may_hold(line)
+        model_input = caching.strip(model_input) if cached else model_input
+        if record_id == given and len(fields) == 2 and model_input is fields["modelInput"]:
             return Record(record_id, line, None, sequence, carry)
         # Written anew: Bedrock promises nothing about further keys, and the id may be another than the given one.
         body = json.dumps(model_input, ensure_ascii=False, separators=(",", ":"))
@@ -163,10 +251,12 @@ class RecordReader:
             body = self._renderer.render(fields)
         except MissingFieldError as error:
             raise RejectedLineError(
-                MISSING_FIELD, f"field {error.field!r}: missing, and the prompt's template names it"
+                MISSING_FIELD, f"field {error.field!r}: missing, and the prompt names it"
             ) from None
         except EmptyPromptError:
             raise RejectedLineError(EMPTY_PROMPT, "the rendered prompt is blank, which no model takes") from None
+        except IllegalMediaError as error:
+            raise RejectedLineError(ILLEGAL_MEDIA, str(error)) from None
         return self._shard_line(record_id, body)
 
     def _given_id(self, fields: Mapping[str, Any]) -> str | None:

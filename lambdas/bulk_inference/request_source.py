@@ -12,6 +12,7 @@ from bulk_inference.spec import Csv, Settings, Source
 _PLACES: Final = ("key", "keys", "prefix", "glob")
 _KEYS: Final = (
     "bucket", *_PLACES, "format", "encoding", "csv", "id_field", "sequence_field", "carry", "ranges", "failures_of",
+    "reduces",
 )  # fmt: skip
 
 MAX_KEYS: Final = 1_000
@@ -28,6 +29,9 @@ def parse_source(request: Fields, run: str, tenant: str, settings: Settings, inp
     key, prefix, glob = given.text("key"), given.text("prefix"), given.text("glob")
     keys = _distinct(given, "keys", MAX_KEYS)
     ranges, failures_of = given.text("ranges"), given.text("failures_of")
+    reduces = given.text("reduces")
+    if reduces is not None and (bucket != input_bucket or prefix is None):
+        given.problem("reduces", "comes with a prefix below the named run's reductions, from assemble_results")
     if ("ranges" in given) != ("failures_of" in given):
         given.problem("", "ranges and failures_of come together, from redrive_failures")
     if ranges is not None and ranges != Places(tenant, run).ranges:
@@ -40,6 +44,8 @@ def parse_source(request: Fields, run: str, tenant: str, settings: Settings, inp
     places = [("key", key), ("prefix", prefix), ("glob", glob and _literal(given, glob))]
     places += [(f"keys[{number}]", one) for number, one in enumerate(keys or ())]
     for name, value in places:
+        if reduces is not None and value is not None and value.startswith(Places(tenant, reduces).reductions_prefix):
+            continue
         refusal = None if value is None else tenants.refusal(settings, tenant, input_bucket, bucket, value)
         if refusal is not None:
             given.problem(name, refusal)
@@ -58,6 +64,7 @@ def parse_source(request: Fields, run: str, tenant: str, settings: Settings, inp
         carry=_distinct(given, "carry", MAX_CARRIED) or [],
         ranges=ranges,
         failures_of=failures_of,
+        reduces=reduces,
     )
 
 

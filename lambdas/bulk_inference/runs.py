@@ -10,6 +10,8 @@
 | `RUN#{run}` | `LATE#{unit}#{hash}` | the failure lane: what became of one failed record later |
 | `RUN#{run}` | `RESUBMISSION#{run2}` | redrive_failures: a run over records that failed in this one |
 | `RUN#{run}` | `UPDATE` | update_runs: revision and counts of the manifest |
+| `RUN#{run}` | `ASSEMBLY` | assembly.py: passes over the run's results, and what they have come to |
+| `RUN#{run}` | `JOIN#{partition}` | join_documents: counts of the documents of one partition |
 | `STALE` | `{run}` | the run's manifest is older than its late outcomes |
 | `STALE` | `{run}#{run2}` | failed records of the first may land in the second: looked for when that has ended |
 | `JOB#{jobName}` | `JOB` | submit_job: task token and whereabouts, found by the job's event |
@@ -37,6 +39,8 @@ UNITS: Final = "UNIT#"
 LATES: Final = "LATE#"
 RESUBMISSIONS: Final = "RESUBMISSION#"
 UPDATE: Final = "UPDATE"
+ASSEMBLY: Final = "ASSEMBLY"
+JOINS: Final = "JOIN#"
 STALE: Final = "STALE"
 JOB: Final = "JOB"
 OPEN: Final = "OPEN"
@@ -71,6 +75,10 @@ def late_sk(unit: str, record: str) -> str:
 
 def resubmission_sk(run: str) -> str:
     return f"{RESUBMISSIONS}{run}"
+
+
+def join_sk(partition: int) -> str:
+    return f"{JOINS}{partition:05d}"
 
 
 def job_key(job_name: str) -> str:

@@ -12,11 +12,12 @@ from bulk_inference.cutting import ClaimedElsewhere, PieceCount, PieceSink, cut_
 from bulk_inference.errors import InvalidRequestError
 from bulk_inference.formats import CSV
 from bulk_inference.lines import lines_of_range
+from bulk_inference.media import places_of
 from bulk_inference.models import family_named
 from bulk_inference.places import Places
 from bulk_inference.ports import Bucket, Executions, Runs, Writer
 from bulk_inference.records import RecordReader
-from bulk_inference.rendering import Renderer
+from bulk_inference.rendering import renderer_for
 from bulk_inference.results import split
 from bulk_inference.rows import Row
 from bulk_inference.runs import CUTS, Item, cut_sk, run_pk, shard_sk
@@ -40,9 +41,9 @@ def load_spec(input_bucket: Bucket, places: Places) -> RunSpec:
 
 def record_reader(spec: RunSpec) -> RecordReader:
     """How lines of this run become records."""
-    renderer = None
-    if spec.prompt.template is not None:
-        renderer = Renderer(spec.prompt, family_named(spec.model.family), spec.model.api)
+    places = places_of(spec.source.bucket, spec.input_bucket, spec.tenant, spec.source_buckets)
+    family = family_named(spec.model.family)
+    renderer = renderer_for(spec.prompt, family, spec.model.api, output=spec.output, places=places)
     return RecordReader(
         id_field=spec.source.id_field,
         sequence_field=spec.source.sequence_field,
@@ -50,6 +51,9 @@ def record_reader(spec: RunSpec) -> RecordReader:
         untyped=spec.source.format == CSV,
         renderer=renderer,
         max_line_bytes=spec.limits.max_line_bytes,
+        chunking=spec.chunking,
+        reduces=spec.source.reduces is not None,
+        strip_cache_points=spec.mode == "batch",
     )
 
 

@@ -7,20 +7,21 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any, Protocol, TypeVar
 
-from bulk_inference import concurrency, formats, planning, quotas, requests, sampling, sizing, tenants
+from bulk_inference import assembly, concurrency, formats, planning, quotas, requests, sampling, sizing, tenants
 from bulk_inference.canary import CanaryResult, Tried, run_canary
 from bulk_inference.canary import Model as CanaryModel
 from bulk_inference.corpus import Corpus, CorpusBucket
 from bulk_inference.cuts import Cut, Part, cut_line, pack_ranges, plan_cuts
 from bulk_inference.errors import InvalidRequestError
 from bulk_inference.lines import BOM
+from bulk_inference.media import places_of
 from bulk_inference.models import geography_of
 from bulk_inference.places import Places
 from bulk_inference.plan_report import Concurrencies, Planned, as_text, report
 from bulk_inference.planning import Sample
 from bulk_inference.ports import Bucket, Runs
 from bulk_inference.records import Record, RecordReader
-from bulk_inference.rendering import Renderer
+from bulk_inference.rendering import renderer_for
 from bulk_inference.requests import RunRequest
 from bulk_inference.results import split
 from bulk_inference.runs import META, QUOTA, live_item, quota_pk, run_pk
@@ -132,7 +133,7 @@ def _draw_up(request: RunRequest, execution_arn: str, places: Places, world: Sta
     defaults = tenants.defaults_of(settings, request.tenant)
     found = _look_at_corpus(request, defaults, places, world)
     max_tokens = request.prompt.inference.get("maxTokens")
-    answers = sizing.assumed_answers(max_tokens, embedding=request.family.body == "titan_embed")
+    answers = sizing.assumed_answers(max_tokens, embedding=request.family.embeds)
     estimate = _with_answers(planning.estimate(found.cuts.bytes, found.sample, max_tokens), answers.tokens)
     mode, why = planning.choose_mode(
         request.mode, estimate.records, limits_of, _batch_capable(request), request.model_id
@@ -196,6 +197,10 @@ def _draw_up(request: RunRequest, execution_arn: str, places: Places, world: Sta
         source=found.source,
         model=model,
         prompt=request.prompt,
+        output=request.output,
+        chunking=request.chunking,
+        input_bucket=world.input_bucket.name,
+        source_buckets=settings.source_buckets if request.prompt.media else {},
         quotas=limits_of,
         limits=limits,
         settings=run_settings,
@@ -246,7 +251,8 @@ def _look_at_corpus(request: RunRequest, defaults: Defaults, places: Places, wor
         with world.input_bucket.writer(places.cuts) as file:
             cuts = _survey(planned, places.cuts, spread, file.write)
     source = replace(request.source, format=corpus.format)
-    renderer = Renderer(request.prompt, request.family, request.api) if request.prompt.template is not None else None
+    media = places_of(request.source.bucket, world.input_bucket.name, request.tenant, _settings(world).source_buckets)
+    renderer = renderer_for(request.prompt, request.family, request.api, output=request.output, places=media)
     reader = RecordReader(
         id_field=request.source.id_field,
         sequence_field=request.source.sequence_field,
@@ -254,6 +260,8 @@ def _look_at_corpus(request: RunRequest, defaults: Defaults, places: Places, wor
         untyped=source.format == formats.CSV,
         renderer=renderer,
         max_line_bytes=planning.MAX_LINE_BYTES,
+        chunking=request.chunking,
+        reduces=source.reduces is not None,
     )
     sample, records = sampling.sample(bucket, source, spread.probes(source), reader)
     rows = spread.rows(source)
@@ -445,6 +453,7 @@ def _answer(spec: RunSpec, places: Places, world: StartWorld) -> dict[str, Any]:
         "cuts": spec.cuts.to_json(),
         "settings": spec.settings.to_json(),
         "report": spec.report,
+        "assembly": assembly.wanted(spec),
         "places": {
             "inputBucket": world.input_bucket.name,
             "outputBucket": world.output_bucket.name,

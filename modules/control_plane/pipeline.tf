@@ -9,6 +9,7 @@ locals {
     finish_run_arn       = local.functions.finish_run.arn
     shard_and_submit_arn = var.shard_and_submit_arn
     fan_out_arn          = var.fan_out_arn
+    assemble_results_arn = var.assemble_results_arn
   })
 }
 
@@ -111,7 +112,7 @@ data "aws_iam_policy_document" "pipeline" {
   statement {
     sid       = "StartInference"
     actions   = ["states:StartExecution"]
-    resources = [var.shard_and_submit_arn, var.fan_out_arn]
+    resources = [var.shard_and_submit_arn, var.fan_out_arn, var.assemble_results_arn]
   }
 
   statement {
@@ -120,6 +121,7 @@ data "aws_iam_policy_document" "pipeline" {
     resources = [
       "${replace(var.shard_and_submit_arn, ":stateMachine:", ":execution:")}:*",
       "${replace(var.fan_out_arn, ":stateMachine:", ":execution:")}:*",
+      "${replace(var.assemble_results_arn, ":stateMachine:", ":execution:")}:*",
     ]
   }
 

@@ -56,6 +56,11 @@ variable "fan_out_arn" {
   type        = string
 }
 
+variable "assemble_results_arn" {
+  description = "ARN of the state machine that makes documents and other forms of a run's results."
+  type        = string
+}
+
 variable "reprocess_queue" {
   description = "Queue that takes failed records: name and URL."
   type = object({

@@ -35,6 +35,7 @@ def test_a_plan(world: World) -> None:
         "scope": "run:run-1",
         "mode": "batch",
         "next": "cut",
+        "assembly": False,
         "cuts": {"key": "default/runs/run-1/plan/cuts.jsonl", "count": 1, "bytes": size},
         "settings": {
             "cutConcurrency": 1,

@@ -4,6 +4,7 @@ import time
 from functools import cache, lru_cache
 from typing import Any
 
+from bulk_inference.assembly import AssemblyWorld
 from bulk_inference.aws import bedrock, bedrock_runtime, dynamodb, events, s3, sqs, stepfunctions
 from bulk_inference.environment import Environment, LaneEnvironment
 from bulk_inference.errors import InvalidRequestError
@@ -107,6 +108,10 @@ def stop_world(context: Any) -> StopWorld:
         clock=clock(context),
         spec_of=run_spec,
     )
+
+
+def assembly_world(tenant: str, run: str) -> AssemblyWorld:
+    return AssemblyWorld(run_spec(tenant, run), input_bucket(), output_bucket(), runs_table(), time.time())
 
 
 def workshop(tenant: str, run: str, context: Any) -> Workshop:

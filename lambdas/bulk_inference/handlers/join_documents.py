@@ -1,0 +1,24 @@
+"""State `Join Documents`: tells what the documents of one partition have come to."""
+
+from typing import Any
+
+from aws_lambda_powertools import Logger, Metrics, Tracer
+from aws_lambda_powertools.metrics import MetricUnit
+
+from bulk_inference.assembly import join_documents
+from bulk_inference.handlers import services
+
+logger = Logger()
+tracer = Tracer(auto_patch=False)
+metrics = Metrics()
+
+
+@logger.inject_lambda_context
+@tracer.capture_lambda_handler(capture_response=False)
+@metrics.log_metrics
+def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
+    """Event: run, tenant, revision, partition."""
+    world = services.assembly_world(event["tenant"], event["run"])
+    joined = join_documents(world, int(event["revision"]), int(event["partition"]))
+    metrics.add_metric("DocumentsComplete", MetricUnit.Count, joined["counts"].get("complete", 0))
+    return joined

@@ -1,0 +1,90 @@
+variable "name" {
+  description = "Name of the pipeline; prefix of everything made here."
+  type        = string
+}
+
+variable "account" {
+  description = "Where this is applied: partition (\"aws\"), Region and account id."
+  type = object({
+    partition = string
+    region    = string
+    id        = string
+  })
+}
+
+variable "stores" {
+  description = "Names of the buckets and tables of this pipeline, and the ARN of their key."
+  type = object({
+    input_bucket  = string
+    output_bucket = string
+    ledger_table  = string
+    runs_table    = string
+    kms_key_arn   = string
+  })
+}
+
+variable "reprocess_queue" {
+  description = "Queue that takes failed records: name and URL."
+  type = object({
+    name = string
+    url  = string
+  })
+}
+
+variable "event_bus_name" {
+  description = "Bus that takes completion events."
+  type        = string
+}
+
+variable "pipeline_name" {
+  description = "Name of the state machine whose executions are runs: a reduction of documents is one."
+  type        = string
+}
+
+variable "parquet_layer_arns" {
+  description = "Lambda layers with pyarrow, for the function that writes Parquet; empty: runs that ask for Parquet are refused."
+  type        = list(string)
+  default     = []
+}
+
+variable "runtime" {
+  description = "How every function is made: the object in S3 that holds the code and its base64 SHA-256, layers, Lambda runtime (\"python3.13\"), CPU, logs, traces, network (null: none) and what its role must carry."
+  type = object({
+    package = object({
+      s3_bucket         = string
+      s3_key            = string
+      s3_object_version = optional(string)
+      source_code_hash  = optional(string)
+    })
+    layer_arns               = list(string)
+    python                   = optional(string, "python3.13")
+    architecture             = optional(string, "arm64")
+    log_retention_days       = optional(number, 90)
+    log_format               = optional(string, "JSON")
+    log_level                = optional(string, "INFO")
+    log_kms_key_arn          = optional(string)
+    tracing                  = optional(bool, true)
+    permissions_boundary_arn = optional(string)
+    role_path                = optional(string, "/")
+    vpc = optional(object({
+      subnet_ids         = list(string)
+      security_group_ids = list(string)
+    }))
+  })
+}
+
+variable "functions" {
+  description = "Memory (MB), timeout (seconds) and reserved concurrency of single functions, by handler name; what is left out keeps its default."
+  type = map(object({
+    memory_mb            = optional(number)
+    timeout_seconds      = optional(number)
+    reserved_concurrency = optional(number)
+  }))
+  default = {}
+}
+
+variable "tags" {
+  description = "Tags of everything made here."
+  type        = map(string)
+  default     = {}
+}
