@@ -488,3 +488,73 @@ run "tables_are_protected" {
     error_message = "keys differ from what the functions write"
   }
 }
+
+run "more_models_than_one_policy_holds_are_refused" {
+  command = plan
+
+  module {
+    source = "./modules/sync_inference"
+  }
+
+  override_resource {
+    target = aws_sfn_state_machine.fan_out
+  }
+
+  variables {
+    models = {
+      direct_arns      = [for n in range(120) : "arn:aws:bedrock:us-east-1::foundation-model/amazon.nova-micro-v${n}:0:longest-of-all-the-names"]
+      profile_arns     = []
+      destination_arns = []
+    }
+  }
+
+  expect_failures = [aws_iam_role_policy.infer_batch]
+}
+
+run "more_models_than_a_job_may_name_are_refused" {
+  command = plan
+
+  module {
+    source = "./modules/batch_inference"
+  }
+
+  override_resource {
+    target = aws_sfn_state_machine.shard_and_submit
+  }
+
+  variables {
+    tenants         = { acme = {} }
+    infer_batch_arn = "arn:aws:lambda:us-east-1:123456789012:function:tickets-infer_batch"
+    fan_out_arn     = "arn:aws:states:us-east-1:123456789012:stateMachine:tickets-fan_out"
+    models = {
+      direct_arns      = [for n in range(120) : "arn:aws:bedrock:us-east-1::foundation-model/amazon.nova-micro-v${n}:0:longest-of-all-the-names"]
+      profile_arns     = []
+      destination_arns = []
+    }
+  }
+
+  expect_failures = [aws_iam_role_policy.submit_job, aws_iam_role_policy.batch]
+}
+
+run "tables_may_be_capped_or_provisioned" {
+  command = plan
+
+  module {
+    source = "./modules/ledger"
+  }
+
+  variables {
+    kms_key_arn = "arn:aws:kms:us-east-1:123456789012:key/mine"
+    tables      = { ledger = { max_write_units = 8000 }, runs = { read_units = 20, write_units = 40 } }
+  }
+
+  assert {
+    condition     = aws_dynamodb_table.ledger.billing_mode == "PAY_PER_REQUEST" && aws_dynamodb_table.ledger.on_demand_throughput[0].max_write_request_units == 8000 && aws_dynamodb_table.ledger.on_demand_throughput[0].max_read_request_units == -1
+    error_message = "the ledger is not on demand, capped for writes alone"
+  }
+
+  assert {
+    condition     = aws_dynamodb_table.runs.billing_mode == "PROVISIONED" && aws_dynamodb_table.runs.read_capacity == 20 && aws_dynamodb_table.runs.write_capacity == 40 && length(aws_dynamodb_table.runs.on_demand_throughput) == 0
+    error_message = "the runs table is not provisioned as asked"
+  }
+}

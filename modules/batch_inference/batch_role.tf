@@ -34,6 +34,14 @@ resource "aws_iam_role_policy" "batch" {
   name   = "permissions"
   role   = each.value.name
   policy = data.aws_iam_policy_document.batch[each.key].json
+
+  lifecycle {
+    # https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_iam-quotas.html: 10,240 characters with the key's policy.
+    precondition {
+      condition     = length(data.aws_iam_policy_document.batch[each.key].minified_json) <= 9200
+      error_message = "The batch role of ${each.key} would have a policy of ${length(data.aws_iam_policy_document.batch[each.key].minified_json)} characters, more than IAM takes: name fewer models, and apply the module once more for the others."
+    }
+  }
 }
 
 resource "aws_iam_role_policy" "batch_key" {

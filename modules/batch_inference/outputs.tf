@@ -23,6 +23,11 @@ output "definitions" {
   value       = { shard_and_submit = local.shard_and_submit_definition }
 }
 
+output "key_policies" {
+  description = "Rendered policies (JSON) of the batch roles about the KMS key, by tenant: unknown at plan while the key is."
+  value       = { for tenant, document in data.aws_iam_policy_document.batch_key : tenant => document.json }
+}
+
 output "policies" {
   description = "Rendered policies (JSON) of the roles made here, by role, without the part about the KMS key."
   value = merge(

@@ -64,6 +64,14 @@ resource "aws_iam_role_policy" "submit_job" {
   name   = "permissions"
   role   = aws_iam_role.submit_job.name
   policy = data.aws_iam_policy_document.submit_job.json
+
+  lifecycle {
+    # https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_iam-quotas.html: 10,240 characters with the key's policy.
+    precondition {
+      condition     = length(data.aws_iam_policy_document.submit_job.minified_json) <= 9800
+      error_message = "The role of submit_job would have a policy of ${length(data.aws_iam_policy_document.submit_job.minified_json)} characters, more than IAM takes: name fewer models, and apply the module once more for the others."
+    }
+  }
 }
 
 resource "aws_iam_role_policy" "submit_job_key" {

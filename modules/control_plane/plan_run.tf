@@ -64,6 +64,14 @@ resource "aws_iam_role_policy" "plan_run" {
   name   = "permissions"
   role   = aws_iam_role.plan_run.name
   policy = data.aws_iam_policy_document.plan_run.json
+
+  lifecycle {
+    # https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_iam-quotas.html: 10,240 characters with the key's policy.
+    precondition {
+      condition     = length(data.aws_iam_policy_document.plan_run.minified_json) <= 9800
+      error_message = "The role of plan_run would have a policy of ${length(data.aws_iam_policy_document.plan_run.minified_json)} characters, more than IAM takes: name fewer models, and apply the module once more for the others."
+    }
+  }
 }
 
 resource "aws_iam_role_policy" "plan_run_key" {

@@ -65,6 +65,14 @@ resource "aws_iam_role_policy" "reprocess_records" {
   name   = "permissions"
   role   = aws_iam_role.reprocess_records.name
   policy = data.aws_iam_policy_document.reprocess_records.json
+
+  lifecycle {
+    # https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_iam-quotas.html: 10,240 characters with the key's policy.
+    precondition {
+      condition     = length(data.aws_iam_policy_document.reprocess_records.minified_json) <= 9800
+      error_message = "The role of reprocess_records would have a policy of ${length(data.aws_iam_policy_document.reprocess_records.minified_json)} characters, more than IAM takes: name fewer models, and apply the module once more for the others."
+    }
+  }
 }
 
 resource "aws_iam_role_policy" "reprocess_records_key" {

@@ -64,6 +64,14 @@ resource "aws_iam_role_policy" "infer_batch" {
   name   = "permissions"
   role   = aws_iam_role.infer_batch.name
   policy = data.aws_iam_policy_document.infer_batch.json
+
+  lifecycle {
+    # https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_iam-quotas.html: 10,240 characters with the key's policy.
+    precondition {
+      condition     = length(data.aws_iam_policy_document.infer_batch.minified_json) <= 9800
+      error_message = "The role of infer_batch would have a policy of ${length(data.aws_iam_policy_document.infer_batch.minified_json)} characters, more than IAM takes: name fewer models, and apply the module once more for the others."
+    }
+  }
 }
 
 resource "aws_iam_role_policy" "infer_batch_key" {
