@@ -359,7 +359,7 @@ def test_models_are_shown_and_listed(batch: Batch) -> None:
     assert shown["modelArn"] == f"arn:aws:bedrock:us-east-1::foundation-model/{NOVA}"
     assert shown["inferenceTypesSupported"] == ["ON_DEMAND"]
     listed = batch.bedrock.list_foundation_models(byOutputModality="EMBEDDING")["modelSummaries"]
-    assert [each["modelId"] for each in listed] == [TITAN]
+    assert {each["modelId"] for each in listed} == {TITAN, "amazon.nova-2-multimodal-embeddings-v1:0"}
     with pytest.raises(batch.bedrock.exceptions.ResourceNotFoundException):
         batch.bedrock.get_foundation_model(modelIdentifier="nobody.knows-v1:0")
 

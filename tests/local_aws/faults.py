@@ -36,6 +36,8 @@ from typing import Any, Literal
 
 from tests.local_aws import knobs
 
+SHAPES = ("fenced", "chatty", "twice", "truncated", "wrong")
+
 Handler = Callable[[dict[str, str], bytes], Awaitable[tuple[int, object]]]
 Target = Literal["record", "call", "job", "event", "worker"]
 
@@ -85,6 +87,10 @@ def _terminal_status(value: object) -> str | None:
     return None if value in TERMINAL_STATUSES else f"must be one of {', '.join(TERMINAL_STATUSES)}"
 
 
+def _shape(value: object) -> str | None:
+    return None if value in SHAPES else f"must be one of {', '.join(SHAPES)}"
+
+
 def _point(value: object) -> str | None:
     return None if value in ("before", "after") else "must be before or after"
 
@@ -113,6 +119,8 @@ ACTIONS: dict[str, dict[str, Action]] = {
         "duplicate": Action(),  # its output line stands in the file twice
         "truncate": Action(),  # its output line is cut in the middle
         "garble": Action(),  # the model's text is not what was asked for: a success with unusable text
+        # The model's answer as models give it at times: fenced, chatty, twice, truncated, wrong.
+        "reshape": Action({"as": _shape}, frozenset({"as"})),
         "delay": Action({"seconds": _seconds}, frozenset({"seconds"})),
     },
     "call": {

@@ -1,7 +1,7 @@
 """Amazon Bedrock and its Service Quotas in the local AWS: batch inference jobs, on demand inference, quotas, models.
 
 `install` registers handlers with ministack and takes over the operations listed in `_control` and `_runtime`; every
-other Bedrock operation stays ministack's. Routes: `/_local/quotas` (see `quotas.py`).
+other Bedrock operation stays ministack's. Routes: `/_local/quotas` (see `quotas.py`), `/_local/bodies` (`journal.py`).
 """
 
 from __future__ import annotations
@@ -12,14 +12,14 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 from urllib.parse import unquote
 
-from tests.local_aws.bedrock import batch, catalogue, jobs, place, quotas, runtime
+from tests.local_aws.bedrock import batch, catalogue, jobs, journal, place, quotas, runtime
 from tests.local_aws.bedrock.bodies import Api
 from tests.local_aws.bedrock.place import Place
 from tests.local_aws.bedrock.wire import Answer, AwsError, ok, refused
 
 Handler = Callable[[str, str, dict[str, str], bytes, dict[str, list[str]]], Awaitable[Answer]]
 
-ROUTES = quotas.ROUTES
+ROUTES = {**quotas.ROUTES, **journal.ROUTES}
 
 _QUOTA_TARGET = "ServiceQuotasV20190624"
 _QUOTA_OPERATIONS = {
@@ -48,6 +48,18 @@ def install() -> None:
     app.SERVICE_HANDLERS["servicequotas"] = _service_quotas
 
 
+_CALLER = "\0caller"  # beside the query's parameters, whose names are never empty of letters
+
+
+def _role_of(headers: dict[str, str], query: dict[str, list[str]]) -> str:
+    """ARN of the caller's role; empty for a user."""
+    from ministack.core import iam_evaluator
+
+    principal = iam_evaluator.request_caller_arn(headers, query) or ""
+    match = re.fullmatch(r"arn:aws:sts::([0-9]{12}):assumed-role/([^/]+)/.*", principal)
+    return f"arn:aws:iam::{match[1]}:role/{match[2]}" if match else ""
+
+
 _Answering = Callable[[Place, str, str, bytes, dict[str, str]], Awaitable[Answer | None]]
 
 
@@ -59,6 +71,8 @@ def _handler(answer: _Answering, ministacks: Handler) -> Handler:
     ) -> Answer:
         single = {name: values[0] for name, values in query.items()}
         try:
+            if answer is _runtime:
+                single[_CALLER] = _role_of(headers, query)
             ours = await answer(place.of_request(), method, path, body, single)
         except AwsError as error:
             return refused(error)
@@ -94,7 +108,7 @@ async def _runtime(here: Place, method: str, path: str, body: bytes, query: dict
     match = _INFER.fullmatch(path)
     if match is None or method != "POST":
         return None
-    return await runtime.infer(here, _APIS[match[2]], unquote(match[1]), body)
+    return await runtime.infer(here, _APIS[match[2]], unquote(match[1]), body, query[_CALLER] or None)
 
 
 async def _service_quotas(

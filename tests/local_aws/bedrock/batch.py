@@ -23,7 +23,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from tests.local_aws import faults, knobs
-from tests.local_aws.bedrock import bodies, evaluation, jobs, objects, quotas, roles
+from tests.local_aws.bedrock import bodies, evaluation, jobs, media, objects, quotas, roles
 from tests.local_aws.bedrock.jobs import InterruptedJobError, Job
 from tests.local_aws.bedrock.wire import AwsError
 
@@ -302,11 +302,12 @@ def _evaluate(job: Job, file: _File, position: int) -> _Answer:
     record = json.loads(file.data[file.starts[position] : file.ends[position]])
     record_id = record.get("recordId") or _invented_id(job.id, file.source.name, position)
     line: dict[str, Any] = {"recordId": record_id, "modelInput": record["modelInput"]}
+    reader = media.Reader(job.account, job.role_arn, job.input_uri)
     try:
         if job.api == "Converse" and record["modelInput"].get("toolConfig"):
             raise AwsError("ValidationException", "Tool use is not supported in batch inference with Converse.")
         done = evaluation.evaluate(
-            job.api, job.route.model, record["modelInput"], "batch", recordId=record_id, jobName=job.name
+            job.api, job.route.model, record["modelInput"], "batch", reader, recordId=record_id, jobName=job.name
         )
     except AwsError as refusal:
         line["error"] = {"errorCode": refusal.status, "errorMessage": refusal.message}

@@ -12,7 +12,7 @@ import itertools
 from collections.abc import Iterator, Mapping
 from typing import Any, Literal, NamedTuple
 
-from tests.local_aws.bedrock import shapes
+from tests.local_aws.bedrock import media, shapes, structured
 from tests.local_aws.bedrock.models import Model
 from tests.local_aws.bedrock.wire import AwsError
 
@@ -32,6 +32,8 @@ class Prompt(NamedTuple):
     temperature: float | None
     top_p: float | None
     stop_sequences: tuple[str, ...]
+    media: tuple[media.Reference, ...] = ()
+    schema: dict[str, Any] | None = None
 
 
 class Completion(NamedTuple):
@@ -44,8 +46,11 @@ class Completion(NamedTuple):
     stop_sequence: str | None = None
 
 
-def read(api: Api, model: Model, body: Mapping[str, Any]) -> Prompt:
+def read(api: Api, model: Model, body: Mapping[str, Any], *, batch: bool = False) -> Prompt:
     """The prompt in a body. Raises ValidationException when the API or the model refuses the body."""
+    if batch and _holds_cache_point(body):
+        # "Prompt caching": batch inference is not among what it works with.
+        raise _invalid("Prompt caching is not supported for batch inference. Remove the cache points and try again.")
     if api == "Converse":
         prompt = _read_converse(model, body)
     elif model.family == "claude":
@@ -54,6 +59,8 @@ def read(api: Api, model: Model, body: Mapping[str, Any]) -> Prompt:
         prompt = _read_nova(model, body)
     elif model.family == "titan-embed":
         prompt = _read_titan(body)
+    elif model.family == "nova-embed":
+        prompt = _read_nova_embed(model, body)
     else:
         raise _invalid(f"InvokeModel of {model.id} is not known to the local AWS; use Converse.")
     if model.refuses_both and prompt.temperature is not None and prompt.top_p is not None:
@@ -62,6 +69,12 @@ def read(api: Api, model: Model, body: Mapping[str, Any]) -> Prompt:
             "model. Please use only one."
         )
     return prompt
+
+
+def _holds_cache_point(value: Any) -> bool:
+    if isinstance(value, dict):
+        return "cachePoint" in value or "cache_control" in value or any(map(_holds_cache_point, value.values()))
+    return isinstance(value, list) and any(map(_holds_cache_point, value))
 
 
 def write(api: Api, model: Model, prompt: Prompt, done: Completion, latency_ms: int) -> dict[str, Any]:
@@ -104,9 +117,14 @@ def _read_converse(model: Model, body: Mapping[str, Any]) -> Prompt:
             "A conversation must start with a user message. Try again with a conversation that starts with a user "
             "message."
         )
-    if _unusual(body):
+    unusual = _unusual(body)
+    if unusual:
         check_converse(body)
+        if unknown := sorted(body.keys() - _CONVERSE_MEMBERS):
+            raise _malformed([f"#: extraneous key [{name}] is not permitted" for name in unknown])
     _check_turns(messages)
+    references = media.of_converse(model, messages) if unusual else ()
+    schema = structured.of_converse(model, body.get("outputConfig")) if unusual else None
     conversation = tuple(
         (message["role"], "\n".join(_converse_texts(message.get("content"), number)))
         for number, message in enumerate(messages)
@@ -124,8 +142,16 @@ def _read_converse(model: Model, body: Mapping[str, Any]) -> Prompt:
         config.get("temperature"),
         config.get("topP"),
         config.get("stopSequences"),
-    )
+    )._replace(media=references, schema=schema)
 
+
+_CONVERSE_MEMBERS = frozenset(
+    {
+        "messages", "system", "inferenceConfig", "toolConfig", "guardrailConfig", "additionalModelRequestFields",
+        "promptVariables", "additionalModelResponseFieldPaths", "requestMetadata", "performanceConfig", "serviceTier",
+        "outputConfig",
+    }
+)  # fmt: skip
 
 _ORDINARY = {"messages", "system", "inferenceConfig"}
 
@@ -263,7 +289,7 @@ def _read_claude(model: Model, body: Mapping[str, Any]) -> Prompt:
         body.get("temperature"),
         body.get("top_p"),
         body.get("stop_sequences"),
-    )
+    )._replace(schema=structured.of_claude(model, body.get("output_config")))
 
 
 _CLAUDE_KEYS = frozenset(
@@ -293,6 +319,10 @@ def _claude_text(content: Any, place: str) -> str:
     for number, block in enumerate(content):
         if not isinstance(block, dict) or "type" not in block:
             raise _invalid(f"{place}.{number}.type: Field required")
+        if block["type"] in ("image", "document"):
+            source = block.get("source")
+            if not isinstance(source, dict) or source.get("type") not in ("base64", "text"):
+                raise _invalid(f"{place}.{number}.{block['type']}.source.type: Field required")
         if block["type"] == "text":
             if not isinstance(block.get("text"), str):
                 raise _invalid(f"{place}.{number}.text: Field required")
@@ -360,6 +390,34 @@ def _read_titan(body: Mapping[str, Any]) -> Prompt:
     if len(text) > 50_000:
         raise _malformed([f"expected maxLength: 50000, actual: {len(text)}"])
     return Prompt(text, "", len(text), (("user", text),), 0, False, None, None, ())
+
+
+# Amazon Nova Multimodal Embeddings: page "Complete embeddings request and response schema"
+
+
+def _read_nova_embed(model: Model, body: Mapping[str, Any]) -> Prompt:
+    if unknown := [name for name in body if name not in {"schemaVersion", "taskType", "singleEmbeddingParams"}]:
+        raise _malformed([f"#: extraneous key [{name}] is not permitted" for name in unknown])
+    if body.get("taskType") != "SINGLE_EMBEDDING":
+        raise _malformed(["#/taskType: SINGLE_EMBEDDING is the only synchronous task"])
+    wanted = body.get("singleEmbeddingParams")
+    if not isinstance(wanted, dict) or "embeddingPurpose" not in wanted:
+        raise _malformed(["#/singleEmbeddingParams: required key [embeddingPurpose] not found"])
+    if wanted.get("embeddingDimension", 3072) not in (256, 384, 1024, 3072):
+        raise _malformed([f"#/singleEmbeddingParams/embeddingDimension: {wanted['embeddingDimension']} is not valid"])
+    given = [name for name in ("text", "image") if name in wanted]
+    if len(given) != 1:
+        raise _malformed(["#/singleEmbeddingParams: exactly one of text, image, audio, video must be given"])
+    text = ""
+    references: tuple[media.Reference, ...] = ()
+    if given == ["text"]:
+        text = wanted["text"].get("value") or ""
+        if wanted["text"].get("truncationMode") not in ("START", "END", "NONE") or not text:
+            raise _malformed(["#/singleEmbeddingParams/text: needs truncationMode and value"])
+    else:
+        references = media.of_image(model, wanted["image"], "singleEmbeddingParams.image")
+    prompt = Prompt(text, "", len(text), (("user", text),), 0, False, None, None, ())
+    return prompt._replace(media=references)
 
 
 def _prompt(

@@ -6,7 +6,7 @@ import time
 from typing import Any, NamedTuple
 
 from tests.local_aws import faults, knobs
-from tests.local_aws.bedrock import bodies, openai, standin
+from tests.local_aws.bedrock import bodies, journal, media, openai, standin
 from tests.local_aws.bedrock.bodies import Api
 from tests.local_aws.bedrock.models import Model
 from tests.local_aws.bedrock.wire import STATUS_OF, AwsError
@@ -38,19 +38,30 @@ def may_wait() -> bool:
     return openai.configured() or faults.active("record", "delay")
 
 
-def evaluate(api: Api, model: Model, body: dict[str, Any], mode: str, **facts: object) -> Evaluated:
+def evaluate(
+    api: Api, model: Model, body: dict[str, Any], mode: str, reader: media.Reader, **facts: object
+) -> Evaluated:
     """Answer a body. Raises AwsError: the body is refused, the model fails, or a fault rule of target `record` says so.
 
-    `mode` is `batch` or `sync`; `facts` are further facts for the fault plan (recordId, jobName).
+    `mode` is `batch` or `sync`; `reader` reads what the body names in S3; `facts` are further facts for the fault plan
+    (recordId, jobName).
     """
-    prompt = bodies.read(api, model, body)
-    return answer(api, model, body, prompt, mode, **facts)
+    prompt = bodies.read(api, model, body, batch=mode == "batch")
+    return answer(api, model, body, prompt, mode, reader, **facts)
 
 
 def answer(
-    api: Api, model: Model, body: dict[str, Any], prompt: bodies.Prompt, mode: str, **facts: object
+    api: Api,
+    model: Model,
+    body: dict[str, Any],
+    prompt: bodies.Prompt,
+    mode: str,
+    reader: media.Reader,
+    **facts: object,
 ) -> Evaluated:
     """As `evaluate`, for a body that is read already."""
+    journal.note(mode, api, model.id, body)
+    seen = [(reference, reader.read(reference)) for reference in prompt.media]
     rule = None
     if faults.active("record"):
         text = f"{prompt.system}\n{prompt.text}"
@@ -64,13 +75,15 @@ def answer(
             time.sleep(float(rule.options["seconds"]))
     marker = knobs.current.poison_marker
     if not model.chats:
-        response = standin.embed(prompt, body, marker)
-        return Evaluated(response, int(response["inputTextTokenCount"]), 0, rule)
+        response = standin.embed(model, prompt, body, marker, seen)
+        return Evaluated(response, int(response.get("inputTextTokenCount", 0)), 0, rule)
     if rule is not None and rule.do == "garble":
         done = standin.finish(prompt, GARBLED_TEXT)
     elif openai.configured():
         done = openai.complete(prompt)
     else:
-        done = standin.complete(prompt, marker)
+        done = standin.complete(prompt, marker, seen)
+    if rule is not None and rule.do == "reshape":
+        done = standin.reshape(prompt, done, str(rule.options["as"]))
     latency = 40 + done.output_tokens * 8
     return Evaluated(bodies.write(api, model, prompt, done, latency), done.input_tokens, done.output_tokens, rule)

@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 from tests.local_aws.bedrock.wire import AwsError
 
-Family = Literal["claude", "nova", "titan-embed", "converse-only"]
+Family = Literal["claude", "nova", "titan-embed", "nova-embed", "converse-only"]
 
 PROFILE_REGIONS = {
     "us": ("us-east-1", "us-east-2", "us-west-2"),
@@ -36,7 +36,8 @@ class Model:
 
     `batch_label`, `on_demand_label`: the model's name in the quotas of batch and of on demand inference, which AWS
     does not derive from the id. `burndown`: quota tokens per output token. `alone`: reachable by its own id, without a
-    profile. `refuses_both`: temperature and top_p together are an error.
+    profile. `refuses_both`: temperature and top_p together are an error. `reads`: content
+    blocks besides text. `structured`: takes a JSON Schema for its answer.
     """
 
     id: str
@@ -50,6 +51,13 @@ class Model:
     alone: bool = True
     profiles: tuple[str, ...] = ()
     refuses_both: bool = False
+    reads: tuple[str, ...] = ()
+    structured: bool = False
+
+    @property
+    def reads_s3(self) -> bool:
+        """Whether media may be named by their place in S3 (page "Supported models and model features" of Converse)."""
+        return self.provider == "Amazon"
 
     @property
     def batch(self) -> bool:
@@ -57,11 +65,16 @@ class Model:
 
     @property
     def chats(self) -> bool:
-        return self.family != "titan-embed"
+        return self.family not in ("titan-embed", "nova-embed")
 
 
-def _claude(model_id: str, name: str, label: str, tokens: int, **rest: object) -> Model:
-    return Model(f"anthropic.{model_id}", name, "Anthropic", "claude", label, f"Anthropic {label}", tokens, **rest)  # type: ignore[arg-type]
+_BOTH = ("image", "document")
+_THREE = ("us", "eu", "apac")
+
+
+def _claude(model_id: str, name: str, label: str, tokens: int, **rest: Any) -> Model:
+    rest = {"reads": _BOTH, **rest}
+    return Model(f"anthropic.{model_id}", name, "Anthropic", "claude", label, f"Anthropic {label}", tokens, **rest)
 
 
 def _nova(model_id: str, name: str, label: str, demand_label: str, **rest: object) -> Model:
@@ -73,11 +86,11 @@ MODELS: dict[str, Model] = {
     for model in (
         _claude(
             "claude-haiku-4-5-20251001-v1:0", "Claude Haiku 4.5", "Claude Haiku 4.5", 64_000,
-            burndown=5, alone=False, profiles=("us", "eu", "global"), refuses_both=True,
+            burndown=5, alone=False, profiles=("us", "eu", "global"), refuses_both=True, structured=True,
         ),
         _claude(
             "claude-sonnet-4-5-20250929-v1:0", "Claude Sonnet 4.5", "Claude Sonnet 4.5", 64_000,
-            burndown=5, alone=False, profiles=("us", "eu", "global"), refuses_both=True,
+            burndown=5, alone=False, profiles=("us", "eu", "global"), refuses_both=True, structured=True,
         ),
         _claude(
             "claude-sonnet-4-20250514-v1:0", "Claude Sonnet 4", "Claude Sonnet 4", 64_000,
@@ -92,12 +105,19 @@ MODELS: dict[str, Model] = {
             "claude-3-haiku-20240307-v1:0", "Claude 3 Haiku", "Claude 3 Haiku", 4_096, profiles=("us", "eu", "apac")
         ),
         _nova("nova-micro-v1:0", "Nova Micro", "Nova Micro V1", "Amazon Nova Micro", profiles=("us", "eu", "apac")),
-        _nova("nova-lite-v1:0", "Nova Lite", "Nova Lite V1", "Amazon Nova Lite", profiles=("us", "eu", "apac")),
-        _nova("nova-pro-v1:0", "Nova Pro", "Nova Pro V1", "Amazon Nova Pro", profiles=("us", "eu", "apac")),
-        _nova("nova-2-lite-v1:0", "Nova 2 Lite", "Nova 2 Lite", "Amazon Nova 2 Lite", profiles=("us", "eu", "global")),
+        _nova("nova-lite-v1:0", "Nova Lite", "Nova Lite V1", "Amazon Nova Lite", profiles=_THREE, reads=_BOTH),
+        _nova("nova-pro-v1:0", "Nova Pro", "Nova Pro V1", "Amazon Nova Pro", profiles=_THREE, reads=_BOTH),
+        _nova(
+            "nova-2-lite-v1:0", "Nova 2 Lite", "Nova 2 Lite", "Amazon Nova 2 Lite", profiles=("us", "eu", "global"),
+            reads=_BOTH,
+        ),
         Model(
             "amazon.titan-embed-text-v2:0", "Titan Text Embed V2", "Amazon", "titan-embed",
             "Titan Text Embeddings V2", "Amazon Titan Text Embeddings V2", 0,
+        ),
+        Model(
+            "amazon.nova-2-multimodal-embeddings-v1:0", "Nova Multimodal Embeddings", "Amazon", "nova-embed",
+            "Amazon Nova 2 Multimodal Embeddings V1", "Amazon Nova 2 Multimodal Embeddings V1", 0, reads=("image",),
         ),
         # Chats on demand, but has no batch inference.
         Model("cohere.command-r-v1:0", "Command R", "Cohere", "converse-only", None, "Cohere Command R", 4_000),

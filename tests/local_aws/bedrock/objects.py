@@ -97,20 +97,22 @@ def input_files(uri: Uri) -> list[InputFile]:
     return found
 
 
-def read(role_arn: str, file: InputFile) -> bytes:
-    """The object's bytes; the role needs s3:GetObject, and kms:Decrypt when it is encrypted with a key.
+def read(role_arn: str | None, file: InputFile) -> bytes:
+    """The object's bytes; the role needs s3:GetObject, and kms:Decrypt when it is encrypted with a key. None: no role,
+    the account's own user, who may.
 
     Raises RoleDeniedError, or StorageError when the object is gone.
     """
     from ministack.services import s3
 
-    roles.require(role_arn, "s3:GetObject", f"arn:aws:s3:::{file.uri.bucket}/{file.uri.key}")
+    if role_arn is not None:
+        roles.require(role_arn, "s3:GetObject", f"arn:aws:s3:::{file.uri.bucket}/{file.uri.key}")
     record = (s3._buckets.get(file.uri.bucket) or {"objects": {}})["objects"].get(file.uri.key)
     data: bytes | None = s3._get_object_data(file.uri.bucket, file.uri.key)
     if record is None or data is None:
         raise StorageError(f"The input file {file.uri} does not exist.")
     headers = record.get("preserved_headers", {})
-    if str(headers.get(_SSE, "")).startswith("aws:kms"):
+    if role_arn is not None and str(headers.get(_SSE, "")).startswith("aws:kms"):
         arn = _key_arn(str(headers.get(_KMS_KEY, "")))
         roles.require(role_arn, "kms:Decrypt", arn, _through_s3(file.uri.bucket))
     return data

@@ -13,7 +13,7 @@ import time
 from typing import Any
 
 from tests.local_aws import knobs
-from tests.local_aws.bedrock import bodies, evaluation, models
+from tests.local_aws.bedrock import bodies, evaluation, media, models
 from tests.local_aws.bedrock.bodies import Api, Prompt
 from tests.local_aws.bedrock.models import Route
 from tests.local_aws.bedrock.place import Place
@@ -24,8 +24,8 @@ from tests.local_aws.bedrock.wire import Answer, AwsError, ok
 _limiter = Limiter()
 
 
-async def infer(place: Place, api: Api, identifier: str, body: bytes) -> Answer:
-    """Answer one call. Raises AwsError."""
+async def infer(place: Place, api: Api, identifier: str, body: bytes, role_arn: str | None = None) -> Answer:
+    """Answer one call; `role_arn` is the caller's role, by whose rights objects in S3 are read. Raises AwsError."""
     began = time.monotonic()
     route = models.resolve(identifier, place.region, place.account)
     models.usable_on_demand(route)
@@ -36,7 +36,7 @@ async def infer(place: Place, api: Api, identifier: str, body: bytes) -> Answer:
     _limiter.reserve(scope, route, reserved)
     used = reserved
     try:
-        done = await _answered(api, route, request, prompt)
+        done = await _answered(api, route, request, prompt, media.Reader(place.account, role_arn))
         used = done.input_tokens + done.output_tokens * route.model.burndown
         await asyncio.sleep(_latency())
     except AwsError:
@@ -56,11 +56,13 @@ async def infer(place: Place, api: Api, identifier: str, body: bytes) -> Answer:
     return ok(done.response, headers) if route.model.family != "claude" else _kept_nulls(done.response, headers)
 
 
-async def _answered(api: Api, route: Route, request: dict[str, Any], prompt: Prompt) -> evaluation.Evaluated:
+async def _answered(
+    api: Api, route: Route, request: dict[str, Any], prompt: Prompt, reader: media.Reader
+) -> evaluation.Evaluated:
     # Only Converse has a member by which a caller can name the record on demand.
     metadata = request.get("requestMetadata")
     record_id = metadata.get("recordId") if isinstance(metadata, dict) else None
-    arguments = (api, route.model, request, prompt, "sync")
+    arguments = (api, route.model, request, prompt, "sync", reader)
     if evaluation.may_wait():
         return await asyncio.to_thread(evaluation.answer, *arguments, recordId=record_id)
     return evaluation.answer(*arguments, recordId=record_id)

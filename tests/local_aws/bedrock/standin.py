@@ -7,14 +7,19 @@ characters each, the rule of thumb of Amazon's Titan and Nova pages.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 import re
 import zlib
 from collections import Counter
+from collections.abc import Sequence
 from typing import Any
 
+from tests.local_aws.bedrock import structured
 from tests.local_aws.bedrock.bodies import Completion, Prompt
+from tests.local_aws.bedrock.media import Reference
+from tests.local_aws.bedrock.models import Model
 from tests.local_aws.bedrock.wire import AwsError
 
 CHARACTERS_PER_TOKEN = 4
@@ -42,15 +47,44 @@ def tokens(characters: int) -> int:
     return max(1, -(-characters // CHARACTERS_PER_TOKEN))
 
 
-def complete(prompt: Prompt, poison_marker: str) -> Completion:
-    """Answer a prompt. Raises ValidationException when the prompt holds the poison marker (empty: there is none)."""
+def complete(prompt: Prompt, poison_marker: str, seen: Sequence[tuple[Reference, bytes]] = ()) -> Completion:
+    """Answer a prompt; `seen` are the images and documents it names, and their bytes.
+
+    A schema is obeyed, whether the request asks for it natively or the prompt states it in words. Raises
+    ValidationException when the prompt holds the poison marker (empty: there is none).
+    """
     if poison_marker and (poison_marker in prompt.text or poison_marker in prompt.system):
         raise AwsError(
             "ValidationException",
             "The model returned the following errors: the prompt holds content it cannot process.",
         )
-    answer = {"summary": summary(prompt.text), "labels": labels(prompt.text), "chars": len(prompt.text)}
+    schema = prompt.schema or structured.stated(prompt.text)
+    if schema is not None:
+        return finish(prompt, _encode(structured.example(schema, schema, labels(prompt.text), len(prompt.text))))
+    answer: dict[str, Any] = {
+        "summary": summary(prompt.text),
+        "labels": labels(prompt.text),
+        "chars": len(prompt.text),
+    }
+    if seen:
+        answer["seen"] = [
+            {"kind": one.kind, "format": one.format, "bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()}
+            for one, data in seen
+        ]
     return finish(prompt, _encode(answer))
+
+
+def reshape(prompt: Prompt, done: Completion, shape: str) -> Completion:
+    """The same answer as models give it at times: in a code fence, between sentences, twice, broken off, or another."""
+    text = {
+        "fenced": f"```json\n{done.text}\n```",
+        "chatty": f"Certainly! Here is what you asked for:\n\n{done.text}\n\nLet me know if you need more.",
+        "twice": f"{done.text}\nOr, put differently:\n{done.text}",
+        "truncated": done.text[: len(done.text) // 2],
+        "wrong": '{"unasked": true}',
+    }[shape]
+    reshaped = finish(prompt, text)
+    return reshaped._replace(stop_reason="max_tokens") if shape == "truncated" else reshaped
 
 
 def finish(prompt: Prompt, text: str) -> Completion:
@@ -95,19 +129,30 @@ def _by_count(counted: tuple[str, int]) -> tuple[int, str]:
     return -counted[1], counted[0]
 
 
-def embed(prompt: Prompt, body: dict[str, Any], poison_marker: str) -> dict[str, Any]:
-    """The response body of Titan Text Embeddings V2."""
+def embed(
+    model: Model, prompt: Prompt, body: dict[str, Any], poison_marker: str, seen: Sequence[tuple[Reference, bytes]] = ()
+) -> dict[str, Any]:
+    """The response body of Titan Text Embeddings V2 and of Nova Multimodal Embeddings."""
     if poison_marker and poison_marker in prompt.text:
         raise AwsError("ValidationException", "The model cannot embed this text.")
-    vector = [0.0] * body.get("dimensions", 1024)
-    for word in re.findall(r"\w+", prompt.text.lower()):
-        hashed = zlib.crc32(word.encode("utf-8", "replace"))
-        vector[hashed % len(vector)] += 1.0 if hashed & 0x1000_0000 else -1.0
-    if body.get("normalize", True):
-        size = math.sqrt(sum(each * each for each in vector)) or 1.0
-        vector = [round(each / size, 7) if each else 0.0 for each in vector]
+    if model.family == "nova-embed":
+        text = prompt.text or " ".join(hashlib.sha256(data).hexdigest() for _, data in seen)
+        size = body["singleEmbeddingParams"].get("embeddingDimension", 3072)
+        return {"embeddings": [{"embeddingType": "IMAGE" if seen else "TEXT", "embedding": _vector(text, size, True)}]}
+    vector = _vector(prompt.text, body.get("dimensions", 1024), body.get("normalize", True))
     return {
         "embedding": vector,
         "embeddingsByType": {"float": vector},
         "inputTextTokenCount": tokens(prompt.length),
     }
+
+
+def _vector(text: str, dimensions: int, normalize: bool) -> list[float]:
+    vector = [0.0] * dimensions
+    for word in re.findall(r"\w+", text.lower()):
+        hashed = zlib.crc32(word.encode("utf-8", "replace"))
+        vector[hashed % len(vector)] += 1.0 if hashed & 0x1000_0000 else -1.0
+    if normalize:
+        size = math.sqrt(sum(each * each for each in vector)) or 1.0
+        vector = [round(each / size, 7) if each else 0.0 for each in vector]
+    return vector
