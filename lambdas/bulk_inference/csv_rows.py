@@ -29,12 +29,13 @@ class _TooLongError(Exception):
 class _Feed:
     """Lines of an object as the parser takes them; remembers which of them the row under way is made of."""
 
-    def __init__(self, lines: Iterator[PhysicalLine], charset: Charset, quote: str, limit: int) -> None:
+    def __init__(self, lines: Iterator[PhysicalLine], charset: Charset, quote: str, delimiter: str, limit: int) -> None:
         self.undecodable: RejectedLineError | None = None
         self.start = self.end = 0
         self._lines = lines
         self._charset = charset
-        self._quote = quote.encode(charset.codec)
+        self._quote = quote
+        self._delimiter = delimiter
         self._limit = limit
         self._begun = False
 
@@ -52,7 +53,7 @@ class _Feed:
             self.start = line.offset
         self.end = line.offset + line.length
         if line.data is None or self.end - self.start > self._limit + 2 * self._charset.unit:
-            raise _TooLongError(inside ^ self._is_odd(line))
+            raise _TooLongError(self._goes_on(line, inside))
         if line.data.endswith(self._charset.newline):
             self.end -= self._charset.unit
             carriage = "\r".encode(self._charset.codec)
@@ -68,11 +69,17 @@ class _Feed:
         """Passes over the rest of a row that goes on within a quoted field: to the line that closes it."""
         for line in self._lines:
             self.end = line.offset + line.length
-            if self._is_odd(line):
+            if not self._goes_on(line, True):
                 return
 
-    def _is_odd(self, line: PhysicalLine) -> bool:
-        return bool(self._quote) and (line.quotes if line.data is None else line.data.count(self._quote)) % 2 == 1
+    def _goes_on(self, line: PhysicalLine, inside: bool) -> bool:
+        """Whether the line ends within a quoted field. `inside`: whether it begins within one."""
+        if not self._quote:
+            return False
+        if line.data is None:
+            # Doubled quotes are even: what is left are those that open and close.
+            return inside ^ (line.quotes % 2 == 1)
+        return _goes_on(line.data.decode(self._charset.codec, "replace"), self._quote, self._delimiter, inside)
 
 
 def csv_rows(
@@ -92,7 +99,7 @@ def csv_rows(
     Raises InvalidRequestError for a header that cannot be one.
     """
     lines = physical_lines(chunks, charset, max_row_bytes, offset=offset, quote=dialect.quote)
-    feed = _Feed(lines, charset, dialect.quote, max_row_bytes)
+    feed = _Feed(lines, charset, dialect.quote, delimiter_of(dialect, key), max_row_bytes)
     parser = _parser(feed, dialect, key)
     names = list(columns) if columns is not None else dialect.names
     wants_header = dialect.header and names is None
@@ -118,7 +125,7 @@ def csv_rows(
 def header_of(chunks: Iterator[bytes], charset: Charset, dialect: Csv, key: str, max_row_bytes: int) -> list[str]:
     """Names in an object's first row. Raises InvalidRequestError."""
     lines = physical_lines(chunks, charset, max_row_bytes, quote=dialect.quote)
-    feed = _Feed(lines, charset, dialect.quote, max_row_bytes)
+    feed = _Feed(lines, charset, dialect.quote, delimiter_of(dialect, key), max_row_bytes)
     for cells, refusal in _parsed(_parser(feed, dialect, key), feed):
         return _header(cells, refusal, key)
     return []
@@ -127,6 +134,30 @@ def header_of(chunks: Iterator[bytes], charset: Charset, dialect: Csv, key: str,
 def delimiter_of(dialect: Csv, key: str) -> str:
     """As the request says, else a tab for `.tsv` and a comma for everything else."""
     return dialect.delimiter or ("\t" if ".tsv" in key.lower().rpartition("/")[2] else ",")
+
+
+def _goes_on(line: str, quote: str, delimiter: str, inside: bool) -> bool:
+    """As _Feed's, by the rules: a quote opens a field at its beginning only, and a quote inside that is not doubled
+    closes it. What then is no delimiter and no line end breaks the rules, and the row ends with the line."""
+    position = 0
+    while True:
+        if inside:
+            position = line.find(quote, position)
+            if position < 0:
+                return True
+            if line.startswith(quote, position + 1):
+                position += 2
+                continue
+            inside, position = False, position + 1
+            if line[position : position + 1] != delimiter:
+                return False
+            position += 1
+        elif line.startswith(quote, position):
+            inside, position = True, position + 1
+        else:
+            position = line.find(delimiter, position) + 1
+            if not position:
+                return False
 
 
 def _parser(feed: _Feed, dialect: Csv, key: str) -> Iterator[list[str]]:
