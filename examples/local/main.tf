@@ -14,6 +14,7 @@ module "bulk_inference" {
   reconcile_schedule  = var.reconcile_schedule
   functions           = var.functions
   reprocessing        = var.reprocessing
+  intake              = var.intake
   run_defaults        = var.run_defaults
   tenants             = var.tenants
   packages            = var.packages

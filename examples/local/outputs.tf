@@ -72,3 +72,8 @@ output "kms_key_arn" {
   description = "The key of everything."
   value       = module.bulk_inference.kms_key_arn
 }
+
+output "intake" {
+  description = "Documents that arrive one by one: queues and policies; null unless it is switched on."
+  value       = module.bulk_inference.intake
+}

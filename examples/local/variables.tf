@@ -63,6 +63,18 @@ variable "reprocessing" {
   default = { max_receive_count = 2 }
 }
 
+variable "intake" {
+  description = "Queues for documents that arrive one by one, as the module takes them; off by default."
+  type = object({
+    enabled           = optional(bool)
+    normal            = optional(object({ documents = optional(number), minutes = optional(number) }), {})
+    low               = optional(object({ documents = optional(number), minutes = optional(number) }), {})
+    max_receive_count = optional(number)
+    schedule          = optional(string)
+  })
+  default = {}
+}
+
 variable "packages" {
   description = "Where the functions' code comes from, as the module takes it; default: the zips in lambdas/dist."
   type = object({

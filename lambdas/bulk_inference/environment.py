@@ -39,3 +39,15 @@ class LaneEnvironment(_Variables):
 
     dead_letter_queue_url: str
     pipeline_arn: str
+
+
+@dataclass(frozen=True)
+class IntakeEnvironment(_Variables):
+    """Of the intake's functions, beside the others."""
+
+    intake_queues_url: str
+    """URL of the queues without `-{priority}`, which ends each of their names."""
+    intake_pools: str
+    """JSON: `{priority: {"documents", "minutes", "megabytes"}}`, when a pool is closed."""
+    intake_max_receives: str
+    pipeline_arn: str

@@ -22,8 +22,9 @@ LONGEST_INVOCATION_SECONDS: Final = 900
 
 _JOB_UNIT: Final = re.compile(r"(?P<shard>\d{5})-a(?P<attempt>\d+)")
 
-_LANE: Final = "reprocess-"
-"""Owners of the failure lane: its workers do not end with the run's execution."""
+_LANE: Final = ("reprocess-", "document-")
+"""Units of the failure lane, and of documents that are inferred at once (windows.py): their workers do not end with any
+execution."""
 
 
 class Rivals:

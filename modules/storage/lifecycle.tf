@@ -1,9 +1,11 @@
 # A lifecycle rule knows only prefixes, so each tenant has rules of its own. Corpora are the user's: no rule touches them.
 
 locals {
-  run_files_rules = var.retention.run_files_days == 0 ? {} : {
-    for tenant in var.tenants : "run-files-${tenant}" => { prefix = "${tenant}/runs/", days = var.retention.run_files_days }
-  }
+  run_files_rules = var.retention.run_files_days == 0 ? {} : merge(
+    { for tenant in var.tenants : "run-files-${tenant}" => { prefix = "${tenant}/runs/", days = var.retention.run_files_days } },
+    # What the intake has pooled: the corpora of its runs.
+    { for tenant in var.tenants : "intake-${tenant}" => { prefix = "${tenant}/intake/", days = var.retention.run_files_days } },
+  )
 
   output_rules = merge(
     var.retention.raw_output_days == 0 ? {} : {

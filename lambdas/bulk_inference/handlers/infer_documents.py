@@ -1,0 +1,38 @@
+"""Intake queue of priority high: each document inferred at once and settled for itself (ReportBatchItemFailures)."""
+
+from typing import Any
+
+from aws_lambda_powertools import Logger, Metrics, Tracer
+from aws_lambda_powertools.metrics import MetricUnit
+from aws_lambda_powertools.utilities.batch.types import PartialItemFailureResponse
+
+from bulk_inference.handlers import intake_services
+from bulk_inference.intake_shift import Delivery, IntakeShift, arrivals, refused
+from bulk_inference.windows import infer_now
+
+logger = Logger()
+tracer = Tracer(auto_patch=False)
+metrics = Metrics()
+
+
+@logger.inject_lambda_context
+@tracer.capture_lambda_handler(capture_response=False)
+@metrics.log_metrics
+def handler(event: dict[str, Any], context: Any) -> PartialItemFailureResponse:
+    """Event: SQS messages. Those that are to come again are named in the answer."""
+    shift = IntakeShift(intake_services.shift_world(intake_services.priority_of(event), context))
+    messages = {one.message_id: one for one in intake_services.deliveries(event)}
+    found, outcomes = arrivals(shift, list(messages.values()))
+    world = intake_services.window_world(context)
+
+    def infer(one: Delivery) -> None:
+        outcomes[one.message_id] = refused(lambda: infer_now(found[one.message_id], world))
+
+    intake_services.side_by_side(infer, [one for one in messages.values() if one.message_id in found])
+
+    def settle(message_id: str) -> str:
+        outcome = shift.settle(messages[message_id], outcomes[message_id])
+        metrics.add_metric(f"Documents{outcome.capitalize()}", MetricUnit.Count, 1)
+        return outcome
+
+    return intake_services.answer(event, context, settle)

@@ -1,0 +1,170 @@
+"""The services that handlers of the intake hand to the logic."""
+
+import json
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from functools import cache
+from typing import Any
+
+from aws_lambda_powertools.utilities.batch import BatchProcessor, EventType, process_partial_response
+from aws_lambda_powertools.utilities.batch.types import PartialItemFailureResponse
+from aws_lambda_powertools.utilities.data_classes.sqs_event import SQSEvent, SQSRecord
+
+from bulk_inference.aws import dynamodb, intake_queues, s3, sqs, stepfunctions
+from bulk_inference.document_outcomes import OutcomeWorld
+from bulk_inference.environment import IntakeEnvironment
+from bulk_inference.following import FollowWorld
+from bulk_inference.handlers import services
+from bulk_inference.handlers.guard import guarded
+from bulk_inference.intake_shift import Delivery, ShiftWorld
+from bulk_inference.intake_status import Depth, StatusWorld
+from bulk_inference.pooling import PoolLimits, PoolWorld, limits_of
+from bulk_inference.shard_files import CutWorld
+from bulk_inference.stored_prompts import prompt_key, read
+from bulk_inference.windows import WindowWorld
+
+
+@cache
+def environment() -> IntakeEnvironment:
+    return IntakeEnvironment.from_env()
+
+
+def bucket(name: str) -> s3.Bucket:
+    return s3.Bucket(name, s3.connect())
+
+
+def table() -> dynamodb.RunsTable:
+    return services.runs_table()
+
+
+def queue(priority: str) -> intake_queues.IntakeQueue:
+    return intake_queues.IntakeQueue(environment().intake_queues_url, priority, sqs.connect())
+
+
+def outcomes(context: Any) -> OutcomeWorld:
+    return OutcomeWorld(table(), services.completion_bus(), services.clock(context))
+
+
+def shift_world(priority: str, context: Any) -> ShiftWorld:
+    return ShiftWorld(
+        priority=priority,
+        lane=queue(priority),
+        input=services.input_bucket(),
+        bucket=bucket,
+        runs=table(),
+        outcomes=outcomes(context),
+        settings=services.settings(),
+        clock=services.clock(context),
+        max_receives=int(environment().intake_max_receives),
+    )
+
+
+def pool_world(context: Any) -> PoolWorld:
+    limits: dict[str, PoolLimits] = {
+        priority: limits_of(given) for priority, given in json.loads(environment().intake_pools).items()
+    }
+    return PoolWorld(
+        input=services.input_bucket(),
+        runs=table(),
+        pipeline=stepfunctions.Pipeline(environment().pipeline_arn, stepfunctions.connect()),
+        clock=services.clock(context),
+        limits=limits.__getitem__,
+        claim_ttl_days=services.settings().defaults.claim_ttl_days,
+    )
+
+
+def window_world(context: Any) -> WindowWorld:
+    clock = services.clock(context)
+
+    def once(run: str, unit: str, work: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+        return guarded(
+            work,
+            table=services.environment().ledger_table,
+            function="infer_documents",
+            key={"run": run, "unit": unit},
+            context=context,
+        )
+
+    return WindowWorld(
+        input=services.input_bucket(),
+        output=services.output_bucket(),
+        runs=table(),
+        bus=services.completion_bus(),
+        clock=clock,
+        settings=services.settings(),
+        cuts=CutWorld(
+            input_bucket=services.input_bucket(),
+            output_bucket=services.output_bucket(),
+            source_bucket=bucket,
+            runs=table(),
+            ledger=services.ledger(),
+            executions=services.executions(),
+            now=clock.now(),
+        ),
+        shop_of=lambda tenant, run: services.workshop(tenant, run, context),
+        once=once,
+    )
+
+
+def follow_world(context: Any) -> FollowWorld:
+    executions = environment().pipeline_arn.replace(":stateMachine:", ":execution:")
+    return FollowWorld(
+        pools=pool_world(context),
+        output=services.output_bucket(),
+        ledger=services.ledger(),
+        executions=services.executions(),
+        bus=services.completion_bus(),
+        execution_arn=lambda run: f"{executions}:{run}",
+        spec_of=services.run_spec,
+    )
+
+
+def status_world(context: Any) -> StatusWorld:
+    def scope_of(tenant: str, prompt: str) -> str:
+        source = services.input_bucket()
+        return read(tenant, prompt, source.get(prompt_key(tenant, prompt)), source.name).scope
+
+    return StatusWorld(table(), services.clock(context), depth, scope_of)
+
+
+def depth(priority: str) -> Depth:
+    return queue(priority).depth()
+
+
+def priority_of(event: dict[str, Any]) -> str:
+    """Of the queue that the event's messages came from: its name ends so."""
+    return str(event["Records"][0]["eventSourceARN"]).rpartition("-")[2]
+
+
+def deliveries(event: dict[str, Any]) -> list[Delivery]:
+    return [
+        Delivery(
+            message_id=record.message_id,
+            body=record.body,
+            receipt=record.receipt_handle,
+            receives=int(record.attributes.approximate_receive_count),
+            sent_at=int(record.attributes.sent_timestamp) // 1000,
+            attributes={
+                name: str(value["stringValue"])
+                for name, value in (record.raw_event.get("messageAttributes") or {}).items()
+                if value.get("stringValue")
+            },
+        )
+        for record in SQSEvent(event).records
+    ]
+
+
+def side_by_side(work: Callable[[Delivery], None], messages: list[Delivery]) -> None:
+    with ThreadPoolExecutor(max(1, len(messages)), "document") as threads:
+        list(threads.map(work, messages))
+
+
+def answer(event: dict[str, Any], context: Any, settle: Callable[[str], str]) -> PartialItemFailureResponse:
+    """Partial batch response. `settle` says what became of a message, by its id; it raises for one to come again."""
+
+    def one(record: SQSRecord) -> str:
+        return settle(record.message_id)
+
+    # A batch in which every message failed is a normal answer too: an error would slow the poller down.
+    processor = BatchProcessor(event_type=EventType.SQS, raise_on_entire_batch_failure=False)
+    return process_partial_response(event=event, record_handler=one, processor=processor, context=context)

@@ -1,0 +1,45 @@
+output "queue_urls" {
+  description = "Queues that documents are sent to: URLs, by priority."
+  value       = { for priority, queue in aws_sqs_queue.intake : priority => queue.url }
+}
+
+output "queue_arns" {
+  description = "Queues that documents are sent to: ARNs, by priority."
+  value       = { for priority, queue in local.queues : priority => queue.arn }
+}
+
+output "dead_letter_queue_urls" {
+  description = "Queues of messages that could not be followed: URLs, by priority."
+  value       = { for priority, queue in aws_sqs_queue.dead_letter : priority => queue.url }
+}
+
+output "functions" {
+  description = "Names of the functions made here, by handler."
+  value = {
+    infer_documents = aws_lambda_function.infer_documents.function_name
+    pool_documents  = aws_lambda_function.pool_documents.function_name
+    follow_pools    = aws_lambda_function.follow_pools.function_name
+    intake_status   = aws_lambda_function.intake_status.function_name
+  }
+}
+
+output "sender_policy" {
+  description = "IAM policy (JSON) for a role that sends documents. It also needs kms:GenerateDataKey and kms:Decrypt on the key."
+  value       = data.aws_iam_policy_document.sender.json
+}
+
+output "status_reader_policy" {
+  description = "IAM policy (JSON) for a role that asks for the status of documents."
+  value       = data.aws_iam_policy_document.status_reader.json
+}
+
+output "policies" {
+  description = "Rendered policies (JSON) of the roles made here, by role, without the part about the KMS key."
+  value = {
+    infer_documents = data.aws_iam_policy_document.infer_documents.json
+    pool_documents  = data.aws_iam_policy_document.pool_documents.json
+    follow_pools    = data.aws_iam_policy_document.follow_pools.json
+    intake_status   = data.aws_iam_policy_document.intake_status.json
+    follow_schedule = data.aws_iam_policy_document.follow_schedule.json
+  }
+}

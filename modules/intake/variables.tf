@@ -1,0 +1,135 @@
+variable "name" {
+  description = "Name of the pipeline; prefix of everything made here."
+  type        = string
+}
+
+variable "account" {
+  description = "Where this is applied: partition (\"aws\"), Region and account id."
+  type = object({
+    partition = string
+    region    = string
+    id        = string
+  })
+}
+
+variable "stores" {
+  description = "Names of the buckets and tables of this pipeline, and the ARN of their key."
+  type = object({
+    input_bucket  = string
+    output_bucket = string
+    ledger_table  = string
+    runs_table    = string
+    kms_key_arn   = string
+  })
+}
+
+variable "source_buckets" {
+  description = "Other buckets that documents may lie in, by name: prefix of what may be read, and the key of its objects if it is not S3's own."
+  type = map(object({
+    prefix      = optional(string, "")
+    kms_key_arn = optional(string)
+  }))
+  default = {}
+}
+
+variable "models" {
+  description = "ARNs of the models that may be used: foundation models called directly, inference profiles, and the foundation models behind those in every Region that they route to."
+  type = object({
+    direct_arns      = list(string)
+    profile_arns     = list(string)
+    destination_arns = list(string)
+  })
+}
+
+variable "alarm_topic_arn" {
+  description = "SNS topic that alarms about dead letters and old messages go to; null: no alarms."
+  type        = string
+  default     = null
+}
+
+variable "event_bus_name" {
+  description = "Bus that takes completion events."
+  type        = string
+}
+
+variable "pipeline_name" {
+  description = "Name of the state machine whose executions are runs: a claim of a run that is over may be taken over."
+  type        = string
+}
+
+variable "reprocess_queue" {
+  description = "Queue of failed records of priority normal: name and URL."
+  type        = object({ name = string, url = string })
+}
+
+variable "undelivered_queue_arn" {
+  description = "Queue of events that reached no function."
+  type        = string
+}
+
+variable "intake" {
+  description = "high: messages per invocation (1 to 10) and parallel invocations (2 to 1000) of infer_documents. normal, low: when a pool is closed, whichever comes first: documents, minutes since its first one, megabytes. pooling_concurrency: parallel invocations of pool_documents for each of both. max_receive_count: tries of a message; retention_days: its life; schedule: how often follow_pools looks."
+  type = object({
+    high = optional(object({
+      batch_size          = optional(number, 5)
+      maximum_concurrency = optional(number, 10)
+    }), {})
+    normal = optional(object({
+      documents = optional(number, 1000)
+      minutes   = optional(number, 15)
+      megabytes = optional(number, 512)
+    }), {})
+    low = optional(object({
+      documents = optional(number, 10000)
+      minutes   = optional(number, 240)
+      megabytes = optional(number, 512)
+    }), {})
+    pooling_concurrency = optional(number, 4)
+    max_receive_count   = optional(number, 5)
+    retention_days      = optional(number, 7)
+    schedule            = optional(string, "rate(1 minute)")
+  })
+  default = {}
+}
+
+variable "runtime" {
+  description = "How every function is made: the object in S3 that holds the code and its base64 SHA-256, layers, Lambda runtime (\"python3.13\"), CPU, logs, traces, network (null: none) and what its role must carry."
+  type = object({
+    package = object({
+      s3_bucket         = string
+      s3_key            = string
+      s3_object_version = optional(string)
+      source_code_hash  = optional(string)
+    })
+    layer_arns               = list(string)
+    python                   = optional(string, "python3.13")
+    architecture             = optional(string, "arm64")
+    log_retention_days       = optional(number, 90)
+    log_format               = optional(string, "JSON")
+    log_level                = optional(string, "INFO")
+    log_kms_key_arn          = optional(string)
+    tracing                  = optional(bool, true)
+    permissions_boundary_arn = optional(string)
+    role_path                = optional(string, "/")
+    vpc = optional(object({
+      subnet_ids         = list(string)
+      security_group_ids = list(string)
+    }))
+  })
+}
+
+variable "functions" {
+  description = "Memory (MB), timeout (seconds) and reserved concurrency of single functions, by handler name; what is left out keeps its default."
+  type = map(object({
+    memory_mb            = optional(number)
+    timeout_seconds      = optional(number)
+    reserved_concurrency = optional(number)
+  }))
+  default = {}
+}
+
+variable "tags" {
+  description = "Tags of everything made here."
+  type        = map(string)
+  default     = {}
+}
