@@ -17,9 +17,9 @@ from functools import partial
 from typing import Any, Final
 
 from bulk_inference.collection import describe
-from bulk_inference.errors import UnitFailedError, WorkInProgressError
+from bulk_inference.errors import ThrottledError, UnitFailedError, WorkInProgressError
 from bulk_inference.failures import Failure, class_of_outcome
-from bulk_inference.inference import infer_all
+from bulk_inference.inference import LANDING_RESERVE_SECONDS, LANDING_RESERVE_SHARE, infer_all
 from bulk_inference.landing import give_back, land, owner_of
 from bulk_inference.pointers import Pointer
 from bulk_inference.ports import Outcome
@@ -112,8 +112,8 @@ def infer_batch(batch: Batch, shop: Workshop) -> dict[str, Any]:
     """Infers and lands what it can before its deadline: `{"rest": positions that are open, "counts": the unit's so far,
     "done": {"landed", "failed"} by this call}`. Holds no text of records.
 
-    Raises UnitFailedError (too many failed, or Bedrock refuses this role or model), after landing; ThrottledError;
-    WorkInProgressError when another invocation changes the same unit.
+    Raises UnitFailedError (too many failed, or Bedrock refuses this role or model), after landing; ThrottledError, if
+    nothing could be landed; WorkInProgressError when another invocation changes the same unit.
     """
     batch = batch.loaded(shop)
     unit = shop.unit(batch.unit) or _begin(batch, shop)
@@ -162,8 +162,18 @@ class _Landing:
         self.settled: dict[int, Outcome] = {}
         self.refusal: str | None = None
         self.owner = owner_of(batch.run, unit.unit)
+        self.reserve = 0.5 * min(LANDING_RESERVE_SECONDS, LANDING_RESERVE_SHARE * shop.clock.remaining())
 
     def run(self) -> dict[str, Any]:
+        try:
+            self._infer()
+        except ThrottledError:
+            # What was landed before is noted, and the rest handed on; a retry after a pause is for who got nowhere.
+            if self.unit.counts == self.before:
+                raise
+        return self._conclude()
+
+    def _infer(self) -> None:
         for part in self.unit.unsent:
             self._send(part, self._failed_in(part))
         self._sent()
@@ -182,7 +192,6 @@ class _Landing:
                 self._flush(at // CHUNK)
         for number in sorted({at // CHUNK for at in self.settled}):
             self._flush(number)
-        return self._conclude()
 
     def _flush(self, number: int) -> None:
         """Lands what is settled of one chunk: claim, parts, the unit's item, and only then the messages."""
@@ -194,7 +203,13 @@ class _Landing:
         successes = [(self.pointers[at], done.output) for at, done in outcomes.items() if done.error_class is None]
         shop = self.shop
         landed = land(
-            successes, owner=self.owner, spec=shop.spec, ledger=shop.ledger, clock=shop.clock, stands=shop.stands
+            successes,
+            owner=self.owner,
+            spec=shop.spec,
+            ledger=shop.ledger,
+            clock=shop.clock,
+            reserve=self.reserve,
+            stands=shop.stands,
         )
         failed = {
             at: Failure(

@@ -10,13 +10,16 @@ A claim is a promise to land the record. Two promises cannot be kept any more, a
   Whether it is so, `Stands` says (standing.py).
 """
 
+import random
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
+from functools import partial
 from itertools import islice
 from typing import Final, Protocol, TypeVar
 
 from bulk_inference.errors import ThrottledError, WorkInProgressError
+from bulk_inference.ports import Clock
 
 CLAIMS_PER_REQUEST: Final = 25
 """Statements that BatchExecuteStatement takes."""
@@ -24,9 +27,8 @@ CLAIMS_PER_REQUEST: Final = 25
 LOOKUPS_PER_REQUEST: Final = 100
 """Keys that BatchGetItem takes."""
 
-_TRIES: Final = 8
 _FIRST_PAUSE: Final = 0.05
-_LONGEST_PAUSE: Final = 3.0
+_LONGEST_PAUSE: Final = 5.0
 
 T = TypeVar("T")
 
@@ -73,6 +75,37 @@ def held(claim: Claim) -> Standing:
     return Standing.HELD
 
 
+class Patience:
+    """How long a throttled ledger is waited for: until `reserve` seconds of the function's time are left.
+
+    A table that has been warm for long can be throttled for minutes when a large run begins: whoever gave up at once
+    would have the records inferred, or the job's output read, once more.
+    """
+
+    def __init__(self, clock: Clock, reserve: float, jitter: Callable[[], float] = random.random) -> None:
+        self._clock = clock
+        self._reserve = reserve
+        self._jitter = jitter
+
+    def pause(self, tries: int, what: str) -> None:
+        """After the so-manieth try. Raises ThrottledError when there is no time left to wait."""
+        # Jitter: many units of work are throttled at the same moment. The power is bounded for those who wait long.
+        pause = min(_LONGEST_PAUSE, _FIRST_PAUSE * 2 ** min(tries, 16)) * (0.5 + 0.5 * self._jitter())
+        if self._clock.remaining() - pause <= self._reserve:
+            raise ThrottledError(f"the ledger throttled {what} {tries} times in a row")
+        self._clock.sleep(pause)
+
+    def of(self, call: Callable[[], T], what: str) -> T:
+        """The call's answer. Raises ThrottledError."""
+        tries = 0
+        while True:
+            try:
+                return call()
+            except ThrottledError:
+                tries += 1
+                self.pause(tries, what)
+
+
 class ClaimStore(Protocol):
     """The ledger's table as the rule sees it. Implemented by aws/dynamodb.py."""
 
@@ -94,19 +127,19 @@ class ClaimStore(Protocol):
 
 
 def claim(
-    store: ClaimStore, claims: Sequence[Claim], *, now: int, sleep: Callable[[float], None], stands: Stands = held
+    store: ClaimStore, claims: Sequence[Claim], *, now: int, patience: Patience, stands: Stands = held
 ) -> dict[str, str]:
     """Claims every record it may; returns the losers as {key: owner that has it}.
 
-    Keys must differ from each other. Raises ThrottledError when DynamoDB goes on throttling, WorkInProgressError when
-    it cannot be told yet whether somebody else's claim stands; what was claimed by then stays claimed by its owner, so
-    a retry goes on from there.
+    Keys must differ from each other. Raises ThrottledError when DynamoDB throttles for longer than the patience,
+    WorkInProgressError when it cannot be told yet whether somebody else's claim stands; what was claimed by then stays
+    claimed by its owner, so a retry goes on from there.
     """
     lost: dict[str, str] = {}
     for chunk in chunked(claims, CLAIMS_PER_REQUEST):
-        taken = _insert(store, chunk, sleep)
+        taken = _insert(store, chunk, patience)
         if taken:
-            lost.update(_losers(store, taken, now, stands))
+            lost.update(patience.of(partial(_losers, store, taken, now, stands), f"{len(taken)} lookups"))
     return lost
 
 
@@ -119,18 +152,20 @@ def give_back(store: ClaimStore, keys: Iterable[str], owner: str) -> int:
     return given
 
 
-def _insert(store: ClaimStore, claims: Sequence[Claim], sleep: Callable[[float], None]) -> list[Claim]:
+def _insert(store: ClaimStore, claims: Sequence[Claim], patience: Patience) -> list[Claim]:
     """Inserts with retries of the throttled ones; returns the claims whose key was taken."""
     taken: list[Claim] = []
-    waiting = list(claims)
-    for attempt in range(_TRIES):
-        outcomes = store.insert(waiting)
+    waiting, tries = list(claims), 0
+    while True:
+        outcomes = patience.of(partial(store.insert, waiting), f"{len(waiting)} claims")
         taken += [one for one, outcome in zip(waiting, outcomes, strict=True) if outcome is Insertion.EXISTS]
-        waiting = [one for one, outcome in zip(waiting, outcomes, strict=True) if outcome is Insertion.THROTTLED]
-        if not waiting:
+        throttled = [one for one, outcome in zip(waiting, outcomes, strict=True) if outcome is Insertion.THROTTLED]
+        if not throttled:
             return taken
-        sleep(min(_LONGEST_PAUSE, _FIRST_PAUSE * 2**attempt))
-    raise ThrottledError(f"the ledger throttled {len(waiting)} claims {_TRIES} times in a row")
+        # What got through says that the table is not closed: the pauses begin anew.
+        tries = tries + 1 if len(throttled) == len(waiting) else 1
+        waiting = throttled
+        patience.pause(tries, f"{len(waiting)} claims")
 
 
 def _losers(store: ClaimStore, taken: Sequence[Claim], now: int, stands: Stands) -> dict[str, str]:

@@ -130,6 +130,10 @@ def _cause(cause: Any) -> str:
         return str(cause)
 
 
+class _LedgerBusyError(Exception):
+    """There is no time left to wait for a throttled ledger. Of the chunk, nothing but claims has been written."""
+
+
 @dataclass
 class _Seen:
     """What one chunk of output lines comes to."""
@@ -213,7 +217,12 @@ class _Collection:
             if position <= begun:
                 self._recall(chunk)
                 continue
-            self._land(chunk, position, results, failures)
+            try:
+                self._land(chunk, position, results, failures)
+            except _LedgerBusyError as error:
+                if self.unit.output_offset == begun:
+                    raise ThrottledError(str(error)) from error
+                return False
             if self.shop.clock.remaining() < self.reserve:
                 return False
         return True
@@ -246,14 +255,18 @@ class _Collection:
 
     def _land(self, chunk: list[bytes], position: int, results: PartStream, failures: PartStream) -> None:
         found = self._sort(chunk)
-        landed = land(
-            found.successes,
-            owner=owner_of(self.task.run, self.task.unit),
-            spec=self.shop.spec,
-            ledger=self.shop.ledger,
-            clock=self.shop.clock,
-            stands=self.shop.stands,
-        )
+        try:
+            landed = land(
+                found.successes,
+                owner=owner_of(self.task.run, self.task.unit),
+                spec=self.shop.spec,
+                ledger=self.shop.ledger,
+                clock=self.shop.clock,
+                reserve=0.5 * self.reserve,
+                stands=self.shop.stands,
+            )
+        except ThrottledError as error:
+            raise _LedgerBusyError(str(error)) from error
         results.write(landed.lines)
         self._quarantine(found.failures, failures)
         self._count(

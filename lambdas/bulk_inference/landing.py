@@ -12,7 +12,17 @@ from types import TracebackType
 from typing import Any, Final, Self
 
 from bulk_inference import claims
-from bulk_inference.claims import CLAIMS_PER_REQUEST, Claim, ClaimStore, Stands, chunked, claim, claim_key, held
+from bulk_inference.claims import (
+    CLAIMS_PER_REQUEST,
+    Claim,
+    ClaimStore,
+    Patience,
+    Stands,
+    chunked,
+    claim,
+    claim_key,
+    held,
+)
 from bulk_inference.pointers import Pointer
 from bulk_inference.ports import Bucket, Clock, Writer
 from bulk_inference.results import Usage, result_line
@@ -40,14 +50,16 @@ def land(
     spec: RunSpec,
     ledger: ClaimStore,
     clock: Clock,
+    reserve: float,
     stands: Stands = held,
 ) -> Landed:
     """Claims the records (pointer, modelOutput or Valued) for `owner` and makes the result lines of those it owns.
 
-    Raises ThrottledError when the ledger goes on throttling, WorkInProgressError when it cannot be told yet whether
-    another run's claim stands.
+    A ledger that throttles is waited for until `reserve` seconds of the function's time are left. Raises ThrottledError
+    when it then still does: nothing but claims has been written. Raises WorkInProgressError when it cannot be told yet
+    whether another run's claim stands.
     """
-    lost = _claim([pointer.record_id for pointer, _ in entries], owner, spec, ledger, clock, stands)
+    lost = _claim([pointer.record_id for pointer, _ in entries], owner, spec, ledger, clock, reserve, stands)
     lines: list[bytes] = []
     total = Usage()
     for pointer, output in entries:
@@ -71,14 +83,21 @@ def give_back(record_ids: Iterable[str], owner: str, spec: RunSpec, ledger: Clai
 
 
 def _claim(
-    record_ids: Iterable[str], owner: str, spec: RunSpec, ledger: ClaimStore, clock: Clock, stands: Stands
+    record_ids: Iterable[str],
+    owner: str,
+    spec: RunSpec,
+    ledger: ClaimStore,
+    clock: Clock,
+    reserve: float,
+    stands: Stands,
 ) -> set[str]:
     now = clock.now()
+    patience = Patience(clock, reserve)
     wanted = {claim_key(spec.tenant, spec.scope, record_id): record_id for record_id in record_ids}
     requests = list(chunked((Claim(key, owner, spec.run, expiry(spec, now)) for key in wanted), CLAIMS_PER_REQUEST))
 
     def send(request: list[Claim]) -> dict[str, str]:
-        return claim(ledger, request, now=int(now), sleep=clock.sleep, stands=stands)
+        return claim(ledger, request, now=int(now), patience=patience, stands=stands)
 
     return {wanted[key] for lost in _spread(send, requests) for key in lost}
 

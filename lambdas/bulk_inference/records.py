@@ -250,9 +250,7 @@ class RecordReader:
         try:
             body = self._renderer.render(fields)
         except MissingFieldError as error:
-            raise RejectedLineError(
-                MISSING_FIELD, f"field {error.field!r}: missing, and the prompt names it"
-            ) from None
+            raise RejectedLineError(MISSING_FIELD, f"field {error.field!r}: missing, and the prompt names it") from None
         except EmptyPromptError:
             raise RejectedLineError(EMPTY_PROMPT, "the rendered prompt is blank, which no model takes") from None
         except IllegalMediaError as error:

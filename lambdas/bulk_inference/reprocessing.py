@@ -23,7 +23,12 @@ from typing import Any, Final
 from bulk_inference.conservation import Late
 from bulk_inference.errors import InvalidRequestError, ThrottledError, WorkInProgressError
 from bulk_inference.failures import MESSAGE_VERSION, SCHEMA, class_of_outcome, retryable
-from bulk_inference.inference import START_RESERVE_SECONDS, START_RESERVE_SHARE
+from bulk_inference.inference import (
+    LANDING_RESERVE_SECONDS,
+    LANDING_RESERVE_SHARE,
+    START_RESERVE_SECONDS,
+    START_RESERVE_SHARE,
+)
 from bulk_inference.landing import give_back, land, owner_of
 from bulk_inference.pointers import Pointer
 from bulk_inference.ports import Clock, Lane
@@ -138,6 +143,7 @@ def reprocess(message: Message, shop: Workshop) -> str:
         spec=shop.spec,
         ledger=shop.ledger,
         clock=shop.clock,
+        reserve=min(LANDING_RESERVE_SECONDS, LANDING_RESERVE_SHARE * shop.clock.remaining()),
         stands=shop.stands,
     )
     body = b"".join(landed.lines)

@@ -255,6 +255,19 @@ def test_a_throttled_ledger_is_an_error_that_a_retry_heals() -> None:
 
 
 @pytest.mark.usefixtures("_in_order")
+def test_a_ledger_that_throttles_to_the_end_costs_only_what_was_not_landed() -> None:
+    made = stage()
+    made.ledger.throttle = lambda one: one.key.partition("#")[2] == "r07"
+    state = step(made, event(made))
+    assert (state["next"], landed(made)) == ("infer", IDS[:5])
+    assert made.time.remaining > 20, "there is time left to answer"
+    made.time.remaining = 900
+    made.ledger.throttle = lambda one: False
+    assert step(made, state)["counts"]["landed"] == 12
+    assert landed(made) == IDS
+
+
+@pytest.mark.usefixtures("_in_order")
 def test_ready_record_lines_land_and_their_failures_are_parked_not_queued() -> None:
     made = Stage()
     lines: list[Any] = [{"recordId": one, "modelInput": {"prompt": one}} for one in IDS[:3]]

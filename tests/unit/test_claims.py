@@ -1,12 +1,15 @@
 """The claim rule: there is no claim, or the claim is mine."""
 
+from collections.abc import Callable
+from typing import Any
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bulk_inference.claims import Claim, Standing, claim, claim_key, give_back, standing_claims
+from bulk_inference.claims import Claim, Patience, Standing, claim, claim_key, give_back, standing_claims
 from bulk_inference.errors import ThrottledError, WorkInProgressError
-from tests.unit.inference_world import FakeLedger, World
+from tests.unit.inference_world import FakeLedger, FakeTime, World
 
 NOW = 1000
 
@@ -16,7 +19,7 @@ def claims(owner: str, *ids: str, expires_at: int = NOW + 100) -> list[Claim]:
 
 
 def lost(ledger: FakeLedger, *wanted: Claim) -> dict[str, str]:
-    return claim(ledger, wanted, now=NOW, sleep=lambda seconds: None)
+    return claim(ledger, wanted, now=NOW, patience=Patience(FakeTime().clock, 10))
 
 
 def test_a_record_belongs_to_the_first_unit_that_claims_it() -> None:
@@ -60,11 +63,45 @@ def test_throttled_statements_are_sent_again_and_the_others_are_not() -> None:
     assert tries == {"a": 1, "b": 3}
 
 
-def test_endless_throttling_is_an_error_that_the_state_machine_retries() -> None:
-    ledger = FakeLedger(World())
+def test_a_ledger_that_throttles_for_long_is_waited_for_until_the_reserve() -> None:
+    ledger, time = FakeLedger(World()), FakeTime(remaining=300)
+    ledger.throttle = lambda one: time.remaining > 100
+    patience = Patience(time.clock, 60)
+    assert claim(ledger, claims("r/1", "a"), now=NOW, patience=patience) == {}
+    assert ledger.owners == {"a": "r/1"}
     ledger.throttle = lambda one: True
     with pytest.raises(ThrottledError, match="1 claims"):
-        lost(ledger, *claims("r/1", "a"))
+        claim(ledger, claims("r/1", "b"), now=NOW, patience=patience)
+    assert 60 <= time.remaining < 70
+
+
+def test_a_ledger_that_refuses_whole_requests_is_waited_for_too() -> None:
+    """Insert or lookup: what the SDK gives up on is tried again."""
+    ledger, time = FakeLedger(World()), FakeTime(remaining=300)
+    lost(ledger, *claims("r/1", "a"))
+
+    def busy(until: float, work: Callable[..., Any]) -> Callable[..., Any]:
+        def call(*given: Any) -> Any:
+            if time.remaining > until:
+                raise ThrottledError("ProvisionedThroughputExceededException")
+            return work(*given)
+
+        return call
+
+    ledger.insert = busy(250, ledger.insert)  # type: ignore[method-assign]
+    ledger.find = busy(200, ledger.find)  # type: ignore[method-assign]
+    losers = claim(ledger, claims("r/2", "a", "b"), now=NOW, patience=Patience(time.clock, 60))
+    assert (losers, ledger.owners) == ({"t/s#a": "r/1"}, {"a": "r/1", "b": "r/2"})
+    assert time.remaining <= 200
+
+
+def test_those_that_are_throttled_together_do_not_come_back_together() -> None:
+    pauses = []
+    for jitter in (0.0, 1.0):
+        time = FakeTime()
+        Patience(time.clock, 10, lambda jitter=jitter: jitter).pause(8, "claims")  # type: ignore[misc]
+        pauses.append(time.slept)
+    assert pauses == [2.5, 5.0]
 
 
 def test_standing_claims_are_found_by_record_and_expired_ones_are_not() -> None:
@@ -83,7 +120,7 @@ def test_a_claim_that_nobody_honours_is_taken_over_and_one_that_stands_is_not() 
     def stands(one: Claim) -> Standing:
         return Standing.FREE if one.run == "dead" else Standing.HELD
 
-    losers = claim(ledger, claims("r/1", "a", "b"), now=NOW, sleep=lambda seconds: None, stands=stands)
+    losers = claim(ledger, claims("r/1", "a", "b"), now=NOW, patience=Patience(FakeTime().clock, 10), stands=stands)
     assert losers == {"t/s#b": "live/1"}
     assert ledger.owners == {"a": "r/1", "b": "live/1"}
 
@@ -97,7 +134,7 @@ def test_an_abandoned_claim_goes_to_one_of_those_that_want_it() -> None:
         ledger.claims[one.key] = claims("quick/1", "a")[0]
         return Standing.FREE
 
-    losers = claim(ledger, claims("r/1", "a"), now=NOW, sleep=lambda seconds: None, stands=stands)
+    losers = claim(ledger, claims("r/1", "a"), now=NOW, patience=Patience(FakeTime().clock, 10), stands=stands)
     assert losers == {"t/s#a": "quick/1"}
 
 
@@ -105,7 +142,13 @@ def test_what_cannot_be_told_yet_is_tried_again_later() -> None:
     ledger = FakeLedger(World())
     lost(ledger, *claims("ending/1", "a"))
     with pytest.raises(WorkInProgressError, match="ending"):
-        claim(ledger, claims("r/1", "a"), now=NOW, sleep=lambda seconds: None, stands=lambda one: Standing.UNDECIDED)
+        claim(
+            ledger,
+            claims("r/1", "a"),
+            now=NOW,
+            patience=Patience(FakeTime().clock, 10),
+            stands=lambda one: Standing.UNDECIDED,
+        )
     assert ledger.owners == {"a": "ending/1"}
 
 

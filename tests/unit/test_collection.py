@@ -10,7 +10,7 @@ import pytest
 from bulk_inference.batches import Batch
 from bulk_inference.claims import Claim, claim_key
 from bulk_inference.collection import OUTPUT_SECONDS, ShardTask, collect, next_state
-from bulk_inference.errors import JobNotTerminalError, ShardFailedError, UnitFailedError
+from bulk_inference.errors import JobNotTerminalError, ShardFailedError, ThrottledError, UnitFailedError
 from bulk_inference.runs import META, STALE, late_sk, run_pk, unit_sk
 from bulk_inference.units import Unit
 from tests.unit.inference_world import NOW, RUN, Stage, assert_survives_kills, converse, make_spec
@@ -366,3 +366,27 @@ def test_a_worker_that_outlives_its_run_says_that_the_manifest_is_behind() -> No
     made.runs.put({"pk": run_pk(RUN), "sk": META, "status": "aborted"})
     work(made)
     assert [item["sk"] for item in made.runs.query(STALE)] == [RUN]
+
+
+def test_a_ledger_that_throttles_to_the_end_hands_on_what_has_landed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not the whole segment is read again: it ends where the ledger stopped."""
+    monkeypatch.setattr("bulk_inference.collection.CHUNK_LINES", 4)
+    made = stage([ok(one) for one in IDS])
+    made.ledger.throttle = lambda one: one.key.partition("#")[2] >= "r08"
+    state = work(made)
+    assert (state["next"], state["segment"], landed(made)) == ("collect", 2, IDS[:8])
+    assert made.time.remaining >= 60, "there is time left to close the parts"
+    made.ledger.throttle = lambda one: False
+    made.time.remaining = 900
+    state = work(made, state)
+    assert (state["next"], state["counts"]["landed"], landed(made)) == ("done", 12, IDS)
+    assert [part["lines"] for part in unit(made)["results"]] == [8, 4]
+
+
+def test_a_ledger_that_lets_nothing_through_is_an_error_to_be_tried_again_later() -> None:
+    made = stage([ok(one) for one in IDS])
+    made.ledger.throttle = lambda one: True
+    with pytest.raises(ThrottledError, match="throttled"):
+        work(made)
+    assert made.shop.unit(f"{SHARD}-a1") is None
+    assert landed(made) == []
