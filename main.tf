@@ -50,18 +50,18 @@ module "completion" {
 module "failure_lane" {
   source = "./modules/failure_lane"
 
-  name            = var.name
-  account         = local.account
-  stores          = local.stores
-  sources         = local.sources
-  models          = local.models
-  event_bus_name  = module.completion.event_bus_name
-  pipeline_name   = "${var.name}-pipeline"
-  reprocessing    = var.reprocessing
-  alarm_topic_arn = var.alarm_topic_arn
-  runtime         = local.runtime
-  functions       = var.functions
-  tags            = var.tags
+  name           = var.name
+  account        = local.account
+  stores         = local.stores
+  sources        = local.sources
+  models         = local.models
+  event_bus_name = module.completion.event_bus_name
+  pipeline_name  = "${var.name}-pipeline"
+  reprocessing   = var.reprocessing
+  alarm_topic    = var.alarm_topic
+  runtime        = local.runtime
+  functions      = var.functions
+  tags           = var.tags
 }
 
 # Shape B, fan-out: on-demand calls over batches of records.
@@ -168,7 +168,7 @@ module "intake" {
   reprocess_queue       = module.failure_lane.reprocess_queue
   undelivered_queue_arn = module.failure_lane.undelivered_queue.arn
   intake                = var.intake
-  alarm_topic_arn       = var.alarm_topic_arn
+  alarm_topic           = var.alarm_topic
   runtime               = local.runtime
   functions             = var.functions
   tags                  = var.tags

@@ -701,14 +701,14 @@ variable "intake" {
   }
 }
 
-variable "alarm_topic_arn" {
-  description = "ARN of an SNS topic that takes alarms; null: none are made."
-  type        = string
+variable "alarm_topic" {
+  description = "SNS topic that takes alarms, by its ARN, which may be that of a topic made beside the module; null: no alarms are made."
+  type        = object({ arn = string })
   default     = null
 
   validation {
-    condition     = var.alarm_topic_arn == null ? true : can(regex("^arn:[^:]+:sns:[^:]+:[0-9]{12}:.+$", var.alarm_topic_arn))
-    error_message = "alarm_topic_arn must be the ARN of an SNS topic: for example \"arn:aws:sns:us-east-1:123456789012:on-call\"."
+    condition     = var.alarm_topic == null ? true : can(regex("^arn:[^:]+:sns:[^:]+:[0-9]{12}:.+$", var.alarm_topic.arn))
+    error_message = "alarm_topic.arn must be the ARN of an SNS topic: for example { arn = \"arn:aws:sns:us-east-1:123456789012:on-call\" }."
   }
 }
 

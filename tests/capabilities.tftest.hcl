@@ -317,13 +317,13 @@ run "dead_letters_ring_where_a_topic_is_given" {
   }
 
   variables {
-    alarm_topic_arn = "arn:aws:sns:us-east-1:123456789012:on-call"
+    alarm_topic = { arn = "arn:aws:sns:us-east-1:123456789012:on-call" }
   }
 
   assert {
     condition = alltrue([
       for alarm in concat(aws_cloudwatch_metric_alarm.dead_letters, aws_cloudwatch_metric_alarm.old_dead_letters, values(aws_cloudwatch_metric_alarm.reprocess_age)) :
-      contains(alarm.alarm_actions, var.alarm_topic_arn) && alarm.namespace == "AWS/SQS" && alarm.treat_missing_data == "notBreaching"
+      contains(alarm.alarm_actions, var.alarm_topic.arn) && alarm.namespace == "AWS/SQS" && alarm.treat_missing_data == "notBreaching"
     ])
     error_message = "an alarm that tells nobody, or that rings for a queue without messages"
   }

@@ -81,7 +81,7 @@ run "wrong_values_are_refused_1" {
     # A concurrency that SQS refuses.
     reprocessing = { maximum_concurrency = 1 }
     # A topic by its name.
-    alarm_topic_arn = "on-call"
+    alarm_topic = { arn = "on-call" }
     # A schedule in words.
     reconcile_schedule = "every 5 minutes"
     # A log retention that CloudWatch refuses.
@@ -89,7 +89,7 @@ run "wrong_values_are_refused_1" {
   }
 
   expect_failures = [
-    var.name, var.models, var.run_defaults, var.input_bucket, var.output_bucket, var.kms_key, var.event_bus, var.vpc, var.permissions_boundary_arn, var.role_path, var.tags, var.retention, var.tables, var.packages, var.runtime, var.functions, var.reprocessing, var.alarm_topic_arn, var.reconcile_schedule, var.logs,
+    var.name, var.models, var.run_defaults, var.input_bucket, var.output_bucket, var.kms_key, var.event_bus, var.vpc, var.permissions_boundary_arn, var.role_path, var.tags, var.retention, var.tables, var.packages, var.runtime, var.functions, var.reprocessing, var.alarm_topic, var.reconcile_schedule, var.logs,
   ]
 }
 

@@ -2,7 +2,7 @@
 # https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/sqs-available-cloudwatch-metrics.html
 
 resource "aws_cloudwatch_metric_alarm" "dead_letters" {
-  count = var.alarm_topic_arn == null ? 0 : 1
+  count = var.alarm_topic == null ? 0 : 1
 
   alarm_name          = "${var.name}-dead-letters"
   alarm_description   = "Failed records of ${var.name} wait for an operator: see the errorClass of the messages, then redrive, resubmit or drop them with ${local.functions.redrive_failures.name}"
@@ -15,14 +15,14 @@ resource "aws_cloudwatch_metric_alarm" "dead_letters" {
   comparison_operator = "GreaterThanThreshold"
   threshold           = 0
   treat_missing_data  = "notBreaching"
-  alarm_actions       = [var.alarm_topic_arn]
-  ok_actions          = [var.alarm_topic_arn]
+  alarm_actions       = [var.alarm_topic.arn]
+  ok_actions          = [var.alarm_topic.arn]
   tags                = var.tags
 }
 
 # Dead letters die after fourteen days, counted from when their record first failed.
 resource "aws_cloudwatch_metric_alarm" "old_dead_letters" {
-  count = var.alarm_topic_arn == null ? 0 : 1
+  count = var.alarm_topic == null ? 0 : 1
 
   alarm_name          = "${var.name}-old-dead-letters"
   alarm_description   = "Failed records of ${var.name} have waited for ten days; SQS deletes their messages after fourteen"
@@ -35,13 +35,13 @@ resource "aws_cloudwatch_metric_alarm" "old_dead_letters" {
   comparison_operator = "GreaterThanThreshold"
   threshold           = 10 * 86400
   treat_missing_data  = "notBreaching"
-  alarm_actions       = [var.alarm_topic_arn]
-  ok_actions          = [var.alarm_topic_arn]
+  alarm_actions       = [var.alarm_topic.arn]
+  ok_actions          = [var.alarm_topic.arn]
   tags                = var.tags
 }
 
 resource "aws_cloudwatch_metric_alarm" "reprocess_age" {
-  for_each = var.alarm_topic_arn == null ? {} : local.lanes
+  for_each = var.alarm_topic == null ? {} : local.lanes
 
   alarm_name          = "${each.value.queue}-age"
   alarm_description   = "Failed records of priority ${each.key} of ${var.name} wait longer than half of their queue's retention"
@@ -54,7 +54,7 @@ resource "aws_cloudwatch_metric_alarm" "reprocess_age" {
   comparison_operator = "GreaterThanThreshold"
   threshold           = local.retention_seconds / 2
   treat_missing_data  = "notBreaching"
-  alarm_actions       = [var.alarm_topic_arn]
-  ok_actions          = [var.alarm_topic_arn]
+  alarm_actions       = [var.alarm_topic.arn]
+  ok_actions          = [var.alarm_topic.arn]
   tags                = var.tags
 }

@@ -32,9 +32,9 @@ variable "models" {
   })
 }
 
-variable "alarm_topic_arn" {
-  description = "SNS topic that alarms about dead letters and old messages go to; null: no alarms."
-  type        = string
+variable "alarm_topic" {
+  description = "SNS topic that takes alarms, by its ARN, which may be that of a topic made beside the module; null: no alarms are made."
+  type        = object({ arn = string })
   default     = null
 }
 

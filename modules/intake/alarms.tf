@@ -2,7 +2,7 @@
 # https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/sqs-available-cloudwatch-metrics.html
 
 resource "aws_cloudwatch_metric_alarm" "dead_letters" {
-  for_each = var.alarm_topic_arn == null ? {} : local.queues
+  for_each = var.alarm_topic == null ? {} : local.queues
 
   alarm_name          = each.value.dead_letter_name
   alarm_description   = "Messages of priority ${each.key} for ${var.name} could not be followed: see their attributes errorClass and errorMessage, mend the cause, then move them back"
@@ -15,13 +15,13 @@ resource "aws_cloudwatch_metric_alarm" "dead_letters" {
   comparison_operator = "GreaterThanThreshold"
   threshold           = 0
   treat_missing_data  = "notBreaching"
-  alarm_actions       = [var.alarm_topic_arn]
-  ok_actions          = [var.alarm_topic_arn]
+  alarm_actions       = [var.alarm_topic.arn]
+  ok_actions          = [var.alarm_topic.arn]
   tags                = var.tags
 }
 
 resource "aws_cloudwatch_metric_alarm" "age" {
-  for_each = var.alarm_topic_arn == null ? {} : local.queues
+  for_each = var.alarm_topic == null ? {} : local.queues
 
   alarm_name          = "${each.value.name}-age"
   alarm_description   = "Messages of priority ${each.key} for ${var.name} wait longer than a quarter of an hour for their consumer"
@@ -34,7 +34,7 @@ resource "aws_cloudwatch_metric_alarm" "age" {
   comparison_operator = "GreaterThanThreshold"
   threshold           = 900
   treat_missing_data  = "notBreaching"
-  alarm_actions       = [var.alarm_topic_arn]
-  ok_actions          = [var.alarm_topic_arn]
+  alarm_actions       = [var.alarm_topic.arn]
+  ok_actions          = [var.alarm_topic.arn]
   tags                = var.tags
 }

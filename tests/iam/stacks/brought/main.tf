@@ -33,5 +33,5 @@ module "bulk_inference" {
 
   permissions_boundary_arn = "arn:aws:iam::123456789012:policy/boundary"
   role_path                = "/pipelines/"
-  alarm_topic_arn          = "arn:aws:sns:us-east-1:123456789012:on-call"
+  alarm_topic              = { arn = "arn:aws:sns:us-east-1:123456789012:on-call" }
 }
