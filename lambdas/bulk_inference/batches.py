@@ -13,7 +13,6 @@ failure lane only after the item says that its record failed, from which there i
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 from typing import Any, Final
 
 from bulk_inference.collection import describe
@@ -23,7 +22,7 @@ from bulk_inference.inference import LANDING_RESERVE_SECONDS, LANDING_RESERVE_SH
 from bulk_inference.landing import give_back, land, owner_of
 from bulk_inference.pointers import Pointer
 from bulk_inference.ports import Outcome
-from bulk_inference.results import encode, split
+from bulk_inference.results import encode, split, text_of, usage_of
 from bulk_inference.settling import tell_if_over
 from bulk_inference.slices import Slice
 from bulk_inference.units import Counts, Part, Unit, broken, items_unit, tally
@@ -180,9 +179,8 @@ class _Landing:
         wanted = [at for at in self.pointers if self.unit.outcomes[at] == OPEN]
         self.shop.require_decided(self.pointers[at].record_id for at in wanted)
         missing = {number: sum(at // CHUNK == number for at in wanted) for number in {at // CHUNK for at in wanted}}
-        model = self.shop.spec.model
-        call = partial(self.shop.model.infer, model.invoke_id, model.api)
-        for at, outcome in infer_all(wanted, lambda at: self.shop.body(self.pointers[at]), call, self.shop.clock):
+        body_of = lambda at: self.shop.body(self.pointers[at])  # noqa: E731
+        for at, outcome in infer_all(wanted, body_of, self.shop.infer, self.shop.clock):
             if outcome.error_class in _SYSTEMIC:
                 self.refusal = f"{outcome.error_code}: {outcome.error_message}"
                 break
@@ -218,6 +216,7 @@ class _Landing:
                 done.error_code or "",
                 done.error_message or "",
                 self.batch.attempt,
+                text_of(done.output),
             )
             for at, done in outcomes.items()
             if done.error_class is not None
@@ -241,9 +240,9 @@ class _Landing:
                 duplicate=int(letters[at] == DUPLICATE),
             )
         first = _piece(self.batch, self.pointers[taken[0]])
-        pieces[first] = pieces[first] + Counts(
-            input_tokens=landed.usage.input_tokens, output_tokens=landed.usage.output_tokens
-        )
+        # An answer that does not fit was paid for, too.
+        unfit = (usage_of(outcomes[at].output) for at in failed if outcomes[at].output is not None)
+        pieces[first] = pieces[first] + Counts.of(sum(unfit, landed.usage))
         self._save(
             replace(
                 self.unit,

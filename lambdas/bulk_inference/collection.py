@@ -24,7 +24,7 @@ from bulk_inference.failures import UNPROCESSED, VALIDATION, Failure, class_of_l
 from bulk_inference.jobs import Job, attempt_id
 from bulk_inference.landing import PartStream, land, owner_of
 from bulk_inference.pointers import Pointer
-from bulk_inference.results import encode, parse, split
+from bulk_inference.results import Usage, encode, parse, split, text_of, usage_of
 from bulk_inference.runs import JOBS, run_pk
 from bulk_inference.settling import tell_if_over
 from bulk_inference.slices import Slice
@@ -143,6 +143,8 @@ class _Seen:
     undecodable: int = 0
     foreign: int = 0
     doubled: int = 0
+    unfit: Usage = field(default_factory=Usage)
+    """Tokens of answers that do not fit the run's schema."""
 
 
 class _Collection:
@@ -273,9 +275,8 @@ class _Collection:
             Counts(
                 landed=len(landed.lines),
                 duplicate=len(landed.lost),
-                input_tokens=landed.usage.input_tokens,
-                output_tokens=landed.usage.output_tokens,
             )
+            + Counts.of(landed.usage + found.unfit)
         )
         self.unit = replace(
             self.unit,
@@ -306,8 +307,17 @@ class _Collection:
                         Failure(pointer, kind, line.error_code, line.error_message, self.task.attempt)
                     )
                 else:
-                    found.successes.append((pointer, line.output))
+                    self._judge(pointer, line.output, found)
         return found
+
+    def _judge(self, pointer: Pointer, output: Any, found: _Seen) -> None:
+        judged = self.shop.judge(output)
+        if judged.error_class is None:
+            found.successes.append((pointer, judged.output))
+            return
+        found.unfit += usage_of(output)
+        code, message = judged.error_code or "", judged.error_message or ""
+        found.failures.append(Failure(pointer, judged.error_class, code, message, self.task.attempt, text_of(output)))
 
     # What is left over.
 

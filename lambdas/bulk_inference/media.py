@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from bulk_inference import tenants
-from bulk_inference.spec import Media, Settings, SourceBucket
+from bulk_inference.models import UNKNOWN, family_named
+from bulk_inference.spec import Media, RunSpec, Settings, SourceBucket
 
 IMAGE: Final = "image"
 DOCUMENT: Final = "document"
@@ -101,6 +102,12 @@ def values(field: str, value: Any) -> list[str]:
     if not named or len(named) > MOST or not all(isinstance(one, str) and one.strip() for one in named):
         raise IllegalMediaError(f"must be the place of an object in S3, or a list of 1 to {MOST} of them")
     return list(named)
+
+
+def may_point(spec: RunSpec) -> bool:
+    """Whether records of the run can point to objects: if the prompt does, or lines that were records already may."""
+    family = family_named(spec.model.family)
+    return spec.prompt.media or (spec.prompt.template is None and bool(family.media or family is UNKNOWN))
 
 
 def locations(body: Any) -> list[dict[str, Any]]:

@@ -14,7 +14,7 @@ from typing import Any, Final, NamedTuple
 
 from bulk_inference import caching
 from bulk_inference.chunking import CHUNK_ID, MAX_CHUNKS, TooManyChunksError, chunk_id, chunk_key, chunks
-from bulk_inference.media import IllegalMediaError
+from bulk_inference.media import IllegalMediaError, MediaPlaces, locations
 from bulk_inference.rendering import EmptyPromptError, MissingFieldError, Renderer
 from bulk_inference.rows import TOO_LARGE as TOO_LARGE
 from bulk_inference.rows import UNDECODABLE, Row
@@ -93,12 +93,13 @@ class RecordReader:
         carry: Sequence[str] = (),
         untyped: bool = False,
         strip_cache_points: bool = False,
+        media: MediaPlaces | None = None,
         chunking: Chunking | None = None,
         reduces: bool = False,
     ) -> None:
         """`untyped`: fields are texts all (CSV), so that a sequence of digits counts as a number.
-        `strip_cache_points`: from lines in record form, for jobs. `reduces`: rows are those that assembly.py writes,
-        each the parts of a document for one prompt."""
+        `strip_cache_points`: from lines in record form, for jobs. `media`: where such lines may point to. `reduces`:
+        rows are those that assembly.py writes, each the parts of a document for one prompt."""
         self._id_field = id_field
         self._sequence_field = sequence_field
         self._renderer = renderer
@@ -106,6 +107,7 @@ class RecordReader:
         self._carry = carry
         self._untyped = untyped
         self._strip_cache_points = strip_cache_points
+        self._media = media
         self._chunking = chunking
         self._reduces = reduces
 
@@ -233,6 +235,8 @@ class RecordReader:
         given = fields.get("recordId")
         original = _id_text("recordId", given) if given is not None else None
         record_id, alias_of = _record_id(original, line)
+        if self._media is not None and b'"s3Location"' in line:
+            self._check_places(model_input, self._media)
         cached = self._strip_cache_points and caching.may_hold(line)
         model_input = caching.strip(model_input) if cached else model_input
         if record_id == given and len(fields) == 2 and model_input is fields["modelInput"]:
@@ -240,6 +244,14 @@ class RecordReader:
         # Written anew: Bedrock promises nothing about further keys, and the id may be another than the given one.
         body = json.dumps(model_input, ensure_ascii=False, separators=(",", ":"))
         return Record(record_id, self._shard_line(record_id, body), alias_of, sequence, carry)
+
+    def _check_places(self, model_input: Mapping[str, Any], media: MediaPlaces) -> None:
+        """The functions' roles reach more than a tenant may name."""
+        for location in locations(model_input):
+            try:
+                media.resolve(str(location.get("uri", "")))
+            except IllegalMediaError as error:
+                raise RejectedLineError(ILLEGAL_MEDIA, f"s3Location: {error}") from None
 
     def _render(self, record_id: str, fields: Mapping[str, Any]) -> bytes:
         """The shard line."""

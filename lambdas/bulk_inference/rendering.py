@@ -151,8 +151,8 @@ class Renderer:
             raise ValueError(f"no places for prompt.{kind}s")
 
         def render(record: Mapping[str, Any]) -> str:
-            named = [media.uri or ""] if media.uri_field is None else _named(media.uri_field, record)
             try:
+                named = [media.uri or ""] if media.uri_field is None else _named(media.uri_field, record)
                 if bare and len(named) > 1:
                     raise IllegalMediaError("must name one object: this model embeds one at a time")
                 blocks = [

@@ -54,6 +54,7 @@ def record_reader(spec: RunSpec) -> RecordReader:
         chunking=spec.chunking,
         reduces=spec.source.reduces is not None,
         strip_cache_points=spec.mode == "batch",
+        media=places,
     )
 
 

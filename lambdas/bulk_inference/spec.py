@@ -427,7 +427,7 @@ class RunSpec(Document):
     chunking: Chunking | None = None
     input_bucket: str = ""
     source_buckets: dict[str, SourceBucket] = field(default_factory=dict)
-    """The module's, where records name images or documents."""
+    """The module's: what records may point to besides the input bucket."""
     job_vpc: JobVpc | None = None
     job_tags: dict[str, str] = field(default_factory=dict)
     prices: Prices | None = None

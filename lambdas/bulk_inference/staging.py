@@ -15,7 +15,6 @@ from typing import Any, Final
 
 from bulk_inference.errors import JobRejectedError
 from bulk_inference.media import URI, format_of, locations
-from bulk_inference.models import UNKNOWN, family_named
 from bulk_inference.places import Places
 from bulk_inference.ports import CopyingBucket
 from bulk_inference.results import split
@@ -25,12 +24,6 @@ _COPIES: Final = 32
 """Requests in flight."""
 
 _MARK: Final = b'"s3Location"'
-
-
-def may_point(spec: RunSpec) -> bool:
-    """Whether records of the run can point to objects: if the prompt does, or lines that were records already may."""
-    family = family_named(spec.model.family)
-    return spec.prompt.media or (spec.prompt.template is None and bool(family.media or family is UNKNOWN))
 
 
 def stage(spec: RunSpec, piece: str, attempt: str, bucket: CopyingBucket) -> str:

@@ -200,7 +200,7 @@ def _draw_up(request: RunRequest, execution_arn: str, places: Places, world: Sta
         output=request.output,
         chunking=request.chunking,
         input_bucket=world.input_bucket.name,
-        source_buckets=settings.source_buckets if request.prompt.media else {},
+        source_buckets=settings.source_buckets,
         quotas=limits_of,
         limits=limits,
         settings=run_settings,

@@ -11,6 +11,7 @@ from typing import Any, Final
 from bulk_inference.collection import input_piece
 from bulk_inference.errors import InvalidRequestError, ThrottledError
 from bulk_inference.jobs import JobNameTakenError, JobRequest, attempt_id, check, identity, job_name
+from bulk_inference.media import may_point
 from bulk_inference.places import Places
 from bulk_inference.ports import BatchJobs, Bucket, CopyingBucket, Runs, Tasks
 from bulk_inference.priorities import slots_for
@@ -18,7 +19,7 @@ from bulk_inference.reconciliation import answer
 from bulk_inference.runs import JOB, JOBS, OPEN, job_key, run_pk
 from bulk_inference.slots import require_slot
 from bulk_inference.spec import RunSpec
-from bulk_inference.staging import may_point, stage
+from bulk_inference.staging import stage
 from bulk_inference.units import expiry
 
 _OVERTIME_SECONDS: Final = 3600

@@ -10,6 +10,7 @@ from bulk_inference.answers import judge
 from bulk_inference.claims import ClaimStore, Standing, Stands, held, standing_claims
 from bulk_inference.errors import WorkInProgressError
 from bulk_inference.failures import SCHEMA
+from bulk_inference.media import IllegalMediaError, locations, may_point, places_of
 from bulk_inference.models import family_named
 from bulk_inference.places import Places
 from bulk_inference.pointers import Pointer, fetch
@@ -100,9 +101,24 @@ class Workshop:
     def infer(self, body: Mapping[str, Any]) -> Outcome:
         """One on-demand inference, with the run's cache points, its answer judged by the run's schema."""
         model = self.spec.model
+        if (refusal := self._misplaced(body)) is not None:
+            return Judged(None, "invalid_request", "IllegalMedia", refusal)
         body = caching.add(body, self.spec.prompt, model.api, family_named(model.family).body)
         outcome = self.model.infer(model.invoke_id, model.api, body)
         return outcome if outcome.error_class is not None else self.judge(outcome.output)
+
+    def _misplaced(self, body: Mapping[str, Any]) -> str | None:
+        """Why the body points where the run's tenant may not: lines that came whole have not been looked at before."""
+        spec = self.spec
+        if not may_point(spec):
+            return None
+        places = places_of(spec.source.bucket, spec.input_bucket, spec.tenant, spec.source_buckets)
+        try:
+            for location in locations(body):
+                places.resolve(str(location.get("uri", "")))
+        except IllegalMediaError as error:
+            return f"s3Location: {error}"
+        return None
 
     def judge(self, output: Any) -> Judged:
         """What an answer (a response body) comes to: its output (a Valued where the run has a schema), or a failure."""

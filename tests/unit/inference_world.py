@@ -84,6 +84,8 @@ class FakeBucket:
     def __init__(self, name: str, world: World) -> None:
         self.name, self.world = name, world
         self.objects: dict[str, bytes] = {}
+        self.elsewhere: dict[str, bytes] = {}
+        """Objects of other buckets, by bucket and key."""
 
     def list(self, prefix: str, *, limit: int | None = None) -> Iterator[Stored]:
         for key in sorted(self.objects):
@@ -107,6 +109,12 @@ class FakeBucket:
     def put(self, key: str, body: bytes, content_type: str = "") -> None:
         self.objects[key] = body
         self.world.strike(f"put {self.name} {key}")
+
+    def copy_from(self, bucket: str, key: str, target: str, owner: str | None) -> bool:
+        body = self.elsewhere.get(f"{bucket}/{key}") if bucket != self.name else self.objects.get(key)
+        if body is not None:
+            self.put(target, body)
+        return body is not None
 
     def put_json(self, key: str, value: Any) -> None:
         self.put(key, json.dumps(value).encode())

@@ -165,7 +165,7 @@ def test_failure_lines_name_line_field_and_rule() -> None:
         "recordId": None,
         "errorClass": "missing_field",
         "errorCode": "RejectedLine",
-        "errorMessage": "line 3: field 'text': missing, and the prompt's template names it",
+        "errorMessage": "line 3: field 'text': missing, and the prompt names it",
         "attempt": 0,
         "source": {"bucket": "corpus-bucket", "key": "t/corpus/a.jsonl", "offset": 26, "length": 11},
     }

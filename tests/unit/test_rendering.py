@@ -7,15 +7,27 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from bulk_inference.media import IllegalMediaError, places_of
 from bulk_inference.models import family_named
-from bulk_inference.rendering import EmptyPromptError, MissingFieldError, Renderer, Template
-from bulk_inference.spec import Prompt
+from bulk_inference.rendering import INSTRUCTION, EmptyPromptError, MissingFieldError, Renderer, Template
+from bulk_inference.spec import Example, Media, Output, Prompt, SourceBucket
 
 CLAUDE, NOVA, TITAN = "claude-haiku-4-5", "nova-lite", "titan-embed-text-v2"
+EMBED = "nova-2-multimodal-embeddings"
+PLACES = places_of(
+    "in-bucket", "in-bucket", "acme", {"archive": SourceBucket(prefix="scans/"), "theirs": SourceBucket(tenants=["x"])}
+)
 
 
-def body(prompt: Prompt, record: dict[str, Any], *, family: str = CLAUDE, api: str = "converse") -> Any:
-    return json.loads(Renderer(prompt, family_named(family), api).render(record))
+def body(
+    prompt: Prompt,
+    record: dict[str, Any],
+    *,
+    family: str = CLAUDE,
+    api: str = "converse",
+    output: Output | None = None,
+) -> Any:
+    return json.loads(Renderer(prompt, family_named(family), api, output=output, places=PLACES).render(record))
 
 
 class TestTemplate:
@@ -114,3 +126,152 @@ class TestBodies:
         found = body(Prompt("{{u}}", "{{s}}"), {"u": user, "s": system})
         assert found["messages"][0]["content"][0]["text"] == user
         assert found["system"][0]["text"] == system
+
+
+class TestExamples:
+    prompt: ClassVar = Prompt("{{q}}", examples=[Example("ask {{q}} \ue0000\ue000", "say {")])
+
+    def test_converse_and_nova(self) -> None:
+        shown = [
+            {"role": "user", "content": [{"text": "ask {{q}} \ue0000\ue000"}]},
+            {"role": "assistant", "content": [{"text": "say {"}]},
+            {"role": "user", "content": [{"text": "x"}]},
+        ]
+        assert body(self.prompt, {"q": "x"})["messages"] == shown
+        assert body(self.prompt, {"q": "x"}, family=NOVA, api="invoke_model")["messages"] == shown
+
+    def test_claude(self) -> None:
+        messages = body(self.prompt, {"q": "x"}, api="invoke_model")["messages"]
+        assert [one["content"][0]["type"] for one in messages] == ["text"] * 3
+        assert messages[1]["content"][0]["text"] == "say {"
+
+    @given(st.text(), st.text())
+    def test_no_text_of_an_example_is_taken_for_a_field(self, user: str, answer: str) -> None:
+        made = body(Prompt("{{q}}", examples=[Example(user, answer)]), {"q": "x"})
+        assert [one["content"][0]["text"] for one in made["messages"]] == [user, answer, "x"]
+
+
+class TestAdditional:
+    def test_converse_has_a_member_for_it(self) -> None:
+        prompt = Prompt("{{q}}", additional={"top_k": 5})
+        assert body(prompt, {"q": "x"})["additionalModelRequestFields"] == {"top_k": 5}
+
+    def test_native_bodies_hold_it_themselves(self) -> None:
+        claude = body(Prompt("{{q}}", additional={"top_k": 5}), {"q": "x"}, api="invoke_model")
+        assert claude["top_k"] == 5
+        nova = Prompt("{{q}}", None, {"maxTokens": 9}, additional={"inferenceConfig": {"topK": 20}})
+        found = body(nova, {"q": "x"}, family=NOVA, api="invoke_model")
+        assert found["inferenceConfig"] == {"maxTokens": 9, "topK": 20}
+
+
+class TestMedia:
+    def test_an_image_and_documents_stand_before_the_text(self) -> None:
+        prompt = Prompt(
+            "{{q}}",
+            images=[Media(uri_field="photo")],
+            documents=[Media(uri="s3://archive/scans/a.pdf", bucket_owner="123456789012"), Media(uri_field="more")],
+        )
+        record = {"q": "x", "photo": "acme/corpus/p/1.JPG", "more": ["acme/corpus/b.md", "s3://archive/scans/c.htm"]}
+        assert body(prompt, record, family=NOVA)["messages"][0]["content"] == [
+            {"image": {"format": "jpeg", "source": {"s3Location": {"uri": "s3://in-bucket/acme/corpus/p/1.JPG"}}}},
+            {
+                "document": {
+                    "format": "pdf",
+                    "source": {"s3Location": {"uri": "s3://archive/scans/a.pdf", "bucketOwner": "123456789012"}},
+                    "name": "document 1",
+                }
+            },
+            {
+                "document": {
+                    "format": "md",
+                    "source": {"s3Location": {"uri": "s3://in-bucket/acme/corpus/b.md"}},
+                    "name": "document 2",
+                }
+            },
+            {
+                "document": {
+                    "format": "html",
+                    "source": {"s3Location": {"uri": "s3://archive/scans/c.htm"}},
+                    "name": "document 201",
+                }
+            },
+            {"text": "x"},
+        ]
+
+    @pytest.mark.parametrize(
+        ("value", "said"),
+        [
+            (7, "the place of an object"),
+            ([], "a list of 1 to 20"),
+            ("https://example.com/a.png", "must start with acme/corpus/"),
+            ("s3://B/a.png", "must be an S3 URI or a key"),
+            ("acme/corpus/a.tiff", "its name must end in"),
+            ("acme/corpus/a", "its name must end in"),
+            ("other/corpus/a.png", "must start with acme/corpus/"),
+            ("acme/corpus/../../other/a.png", "must not hold .."),
+            ("acme/runs/r/results/a.png", "must start with acme/corpus/"),
+            ("s3://archive/secret/a.png", "must start with scans/"),
+            ("s3://theirs/a.png", "may not read bucket theirs"),
+            ("s3://unknown/a.png", "may not read bucket unknown"),
+        ],
+    )
+    def test_what_may_not_be_named_is_told_with_its_field(self, value: Any, said: str) -> None:
+        with pytest.raises(IllegalMediaError, match="field 'photo'") as caught:
+            body(Prompt("{{q}}", images=[Media(uri_field="photo")]), {"q": "x", "photo": value}, family=NOVA)
+        assert said in str(caught.value)
+
+    def test_a_missing_place_is_a_missing_field(self) -> None:
+        with pytest.raises(MissingFieldError):
+            body(Prompt("{{q}}", images=[Media(uri_field="photo")]), {"q": "x", "photo": None}, family=NOVA)
+
+    def test_an_embedding_is_of_a_text_or_an_image(self) -> None:
+        text = body(Prompt("{{q}}", None, {"dimensions": 256}), {"q": "x"}, family=EMBED, api="invoke_model")
+        assert text["singleEmbeddingParams"] == {
+            "embeddingPurpose": "GENERIC_INDEX",
+            "embeddingDimension": 256,
+            "text": {"truncationMode": "END", "value": "x"},
+        }
+        prompt = Prompt(images=[Media(uri_field="photo")])
+        image = body(prompt, {"photo": "acme/corpus/1.png"}, family=EMBED, api="invoke_model")
+        assert image["singleEmbeddingParams"]["image"] == {
+            "format": "png",
+            "source": {"s3Location": {"uri": "s3://in-bucket/acme/corpus/1.png"}},
+        }
+
+
+class TestSchemas:
+    schema: ClassVar = {"type": "object", "properties": {"a": {"type": "string", "maxLength": 3}}}
+    closed: ClassVar = {
+        "type": "object",
+        "properties": {"a": {"type": "string"}},
+        "additionalProperties": False,
+    }
+
+    def test_converse_takes_it_as_text(self) -> None:
+        made = body(Prompt("{{q}}"), {"q": "x"}, output=Output(self.schema))
+        wanted = made["outputConfig"]["textFormat"]
+        assert wanted["type"] == "json_schema"
+        assert json.loads(wanted["structure"]["jsonSchema"]["schema"]) == self.closed
+        assert made["messages"][0]["content"] == [{"text": "x"}]
+
+    def test_claude_takes_it_as_an_object(self) -> None:
+        made = body(Prompt("{{q}}"), {"q": "x"}, api="invoke_model", output=Output(self.schema))
+        assert made["output_config"] == {"format": {"type": "json_schema", "schema": self.closed}}
+
+    @pytest.mark.parametrize(
+        ("family", "output"),
+        [
+            (NOVA, Output(schema)),
+            (CLAUDE, Output(schema, "prompt")),
+            (CLAUDE, Output({"type": "array", "items": {"type": "string"}})),
+        ],
+    )
+    def test_else_words_ask_for_it(self, family: str, output: Output) -> None:
+        made = body(Prompt("{{q}}"), {"q": "x"}, family=family, output=output)
+        assert "outputConfig" not in made
+        asked = made["messages"][0]["content"][1]["text"]
+        assert json.loads(asked.removeprefix(INSTRUCTION)) == output.schema
+
+    def test_a_schema_that_looks_like_a_template_is_none(self) -> None:
+        output = Output({"type": "string", "description": "of {{q}}"}, "prompt")
+        assert "of {{q}}" in body(Prompt("{{q}}"), {"q": "x"}, output=output)["messages"][0]["content"][1]["text"]

@@ -65,7 +65,7 @@ def test_invoke_model(client: Any) -> None:
 
     sent = {
         "modelId": "m",
-        "body": json.dumps({"inputText": "ü"}, ensure_ascii=False).encode(),
+        "body": json.dumps({"inputText": "ü"}, ensure_ascii=False, separators=(",", ":")).encode(),
         "contentType": "application/json",
         "accept": "application/json",
     }
