@@ -7,7 +7,7 @@ NPM := $(shell command -v npm 2>/dev/null)
 UV_VERSION := 0.13.9
 
 .DEFAULT_GOAL := help
-.PHONY: help demo local-aws test chaos examples lint format pictures package check-package lock clean terraform
+.PHONY: help demo local-aws test chaos examples lint format pictures package parquet-layer check-package lock clean terraform
 .DELETE_ON_ERROR:
 
 help: ## show this list
@@ -45,10 +45,10 @@ pictures: .venv/.ready node_modules/.ready ## draw docs/pictures from asl/ and i
 package: .venv/.ready ## rebuild lambdas/dist from the sources and the lock file
 	@$(BIN) lambdas/build.py
 
-check-pictures: .venv/.ready node_modules/.ready ## draw docs/pictures from asl/ and its DOT files (needs npm)
-	@$(BIN) -m docs.pictures.draw
+parquet-layer: .venv/.ready ## build the optional layer for Parquet into .build (PYTHON_VERSION=3.13 ARCHITECTURE=arm64)
+	@$(BIN) lambdas/parquet_layer.py $(if $(PYTHON_VERSION),--python $(PYTHON_VERSION)) $(if $(ARCHITECTURE),--architecture $(ARCHITECTURE))
 
-package: .venv/.ready ## prove that lambdas/dist equals the sources
+check-package: .venv/.ready ## prove that lambdas/dist equals the sources
 	@$(BIN) lambdas/build.py --check
 
 lock: .venv/.ready ## resolve requirements/*.in again into the hash-locked *.txt

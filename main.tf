@@ -25,14 +25,16 @@ module "ledger" {
   tags                   = var.tags
 }
 
-# The functions' code: two zips, put where Lambda can read them.
+# The functions' code: two zips, put where Lambda can read them; pyarrow, where it is asked for.
 module "bundle" {
   source = "./modules/bundle"
 
-  name     = var.name
-  bucket   = module.storage.input_bucket
-  packages = var.packages
-  python   = var.runtime.python
+  name         = var.name
+  bucket       = module.storage.input_bucket
+  packages     = var.packages
+  parquet      = var.parquet
+  python       = var.runtime.python
+  architecture = var.runtime.architecture
 }
 
 # How the next stage is told: a bus with one event per finished run.
@@ -85,15 +87,16 @@ module "sync_inference" {
 module "assembly" {
   source = "./modules/assembly"
 
-  name            = var.name
-  account         = local.account
-  stores          = local.stores
-  reprocess_queue = module.failure_lane.reprocess_queue
-  event_bus_name  = module.completion.event_bus_name
-  pipeline_name   = "${var.name}-pipeline"
-  runtime         = local.runtime
-  functions       = var.functions
-  tags            = var.tags
+  name               = var.name
+  account            = local.account
+  stores             = local.stores
+  reprocess_queue    = module.failure_lane.reprocess_queue
+  event_bus_name     = module.completion.event_bus_name
+  pipeline_name      = "${var.name}-pipeline"
+  parquet_layer_arns = module.bundle.parquet_layer_arns
+  runtime            = local.runtime
+  functions          = var.functions
+  tags               = var.tags
 }
 
 # Shape A, shard and submit: one Bedrock batch job per shard, awaited by task token, found again when its event is lost.
@@ -128,6 +131,7 @@ module "control_plane" {
   models                = local.models
   source_buckets        = var.source_buckets
   settings              = jsonencode(local.settings)
+  parquet_layer_arns    = module.bundle.parquet_layer_arns
   shard_and_submit_arn  = module.batch_inference.shard_and_submit_arn
   fan_out_arn           = module.sync_inference.fan_out_arn
   assemble_results_arn  = module.assembly.assemble_results_arn

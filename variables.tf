@@ -531,6 +531,40 @@ variable "packages" {
   }
 }
 
+variable "parquet" {
+  description = <<-EOT
+    pyarrow for the functions that read and write Parquet, and unpack Zstandard. It is native code, for one CPU and one Python version (see runtime), and no part of the bundle. Default: none; such corpora are refused.
+    - layer_arn: a Lambda layer that holds it, such as AWS SDK for pandas'.
+    - package: a zip for a layer made here, as `make parquet-layer` builds it: path on this machine, or s3_bucket, s3_key, s3_object_version (optional) and source_code_hash (base64 of its SHA-256) of one in S3.
+  EOT
+  type = object({
+    layer_arn = optional(string)
+    package = optional(object({
+      path              = optional(string)
+      s3_bucket         = optional(string)
+      s3_key            = optional(string)
+      s3_object_version = optional(string)
+      source_code_hash  = optional(string)
+    }))
+  })
+  default = null
+
+  validation {
+    condition     = var.parquet == null ? true : (var.parquet.layer_arn == null) != (var.parquet.package == null)
+    error_message = "parquet is either a layer_arn or a package: for example { package = { path = \".build/parquet-layer-python3.13-arm64.zip\" } }."
+  }
+
+  validation {
+    condition     = try(var.parquet.layer_arn, null) == null ? true : can(regex("^arn:[^:]+:lambda:[a-z0-9-]+:[0-9]{12}:layer:[A-Za-z0-9_-]+:[0-9]+$", var.parquet.layer_arn))
+    error_message = "parquet.layer_arn must be the ARN of a layer version: for example \"arn:aws:lambda:eu-central-1:123456789012:layer:pyarrow:3\"."
+  }
+
+  validation {
+    condition     = try(var.parquet.package, null) == null ? true : (var.parquet.package.path != null) != (var.parquet.package.s3_bucket != null && var.parquet.package.s3_key != null)
+    error_message = "parquet.package is either a path or a pair of s3_bucket and s3_key: for example { s3_bucket = \"artifacts\", s3_key = \"pyarrow.zip\" }."
+  }
+}
+
 variable "runtime" {
   description = "Python version and CPU of the functions. The bundle is pure Python for 3.11 to 3.13 and fits both CPUs."
   type = object({

@@ -18,6 +18,7 @@ module "bulk_inference" {
   run_defaults        = var.run_defaults
   tenants             = var.tenants
   packages            = var.packages
+  parquet             = var.parquet
   force_destroy       = true
   deletion_protection = false
 

@@ -83,3 +83,9 @@ variable "packages" {
   })
   default = {}
 }
+
+variable "parquet" {
+  description = "Where pyarrow comes from, as the module takes it; default: there is none, and Parquet is refused."
+  type        = object({ package = optional(object({ path = optional(string) })) })
+  default     = null
+}

@@ -7,3 +7,8 @@ output "layer_arns" {
   description = "Layers that the functions need."
   value       = var.packages.layer_arns == null ? aws_lambda_layer_version.dependencies[*].arn : var.packages.layer_arns
 }
+
+output "parquet_layer_arns" {
+  description = "Layer that functions need to read and write Parquet; none if it was not asked for."
+  value       = try(var.parquet.layer_arn, null) != null ? [var.parquet.layer_arn] : aws_lambda_layer_version.parquet[*].arn
+}

@@ -36,3 +36,24 @@ variable "python" {
   type        = string
   default     = "python3.13"
 }
+
+variable "architecture" {
+  description = "CPU that the Parquet layer is made for."
+  type        = string
+  default     = "arm64"
+}
+
+variable "parquet" {
+  description = "Where pyarrow comes from: a layer, or a package to make one of (a path, or an object in S3). Null: there is none."
+  type = object({
+    layer_arn = optional(string)
+    package = optional(object({
+      path              = optional(string)
+      s3_bucket         = optional(string)
+      s3_key            = optional(string)
+      s3_object_version = optional(string)
+      source_code_hash  = optional(string)
+    }))
+  })
+  default = null
+}

@@ -14,6 +14,17 @@ output "functions" {
   }
 }
 
+output "layers" {
+  description = "ARNs of the layers of the functions made here, by handler."
+  value = {
+    plan_run    = aws_lambda_function.plan_run.layers
+    cut_shards  = aws_lambda_function.cut_shards.layers
+    seal_shards = aws_lambda_function.seal_shards.layers
+    finish_run  = aws_lambda_function.finish_run.layers
+    stop_run    = aws_lambda_function.stop_run.layers
+  }
+}
+
 output "definitions" {
   description = "Rendered state machine definitions (JSON), by state machine."
   value       = { pipeline = local.pipeline_definition }

@@ -14,7 +14,7 @@ resource "aws_lambda_function" "plan_run" {
   s3_key                         = var.runtime.package.s3_key
   s3_object_version              = var.runtime.package.s3_object_version
   source_code_hash               = var.runtime.package.source_code_hash
-  layers                         = var.runtime.layer_arns
+  layers                         = concat(var.runtime.layer_arns, var.parquet_layer_arns)
   tags                           = var.tags
 
   environment {

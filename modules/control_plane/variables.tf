@@ -105,6 +105,12 @@ variable "runtime" {
   })
 }
 
+variable "parquet_layer_arns" {
+  description = "Layer with pyarrow, for the functions that read corpora; none: they refuse Parquet and Zstandard."
+  type        = list(string)
+  default     = []
+}
+
 variable "functions" {
   description = "Memory (MB), timeout (seconds) and reserved concurrency of single functions, by handler name; what is left out keeps its default."
   type = map(object({

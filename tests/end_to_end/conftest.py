@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from examples.local.stack import ROOT, Stack
+from lambdas import parquet_layer
 from tests.local_aws import LocalAws
 
 MODEL = "us.anthropic.claude-haiku-4-5-20251001-v1:0"
@@ -18,7 +19,11 @@ QUICK = {"seconds_validating": 0.5, "seconds_scheduled": 0.5, "time_scale": 0.05
 def stack() -> Iterator[Stack]:
     worker = os.environ.get("PYTEST_XDIST_WORKER", "alone")
     with LocalAws(knobs=QUICK) as aws:
-        yield Stack(aws, ROOT / ".build" / f"end_to_end-{worker}", {"reconcile_schedule": "rate(1 minute)"}).apply()
+        variables = {
+            "reconcile_schedule": "rate(1 minute)",
+            "parquet": {"package": {"path": str(parquet_layer.local())}},
+        }
+        yield Stack(aws, ROOT / ".build" / f"end_to_end-{worker}", variables).apply()
 
 
 @pytest.fixture(autouse=True)
