@@ -46,6 +46,8 @@ run "wrong_values_are_refused_1" {
   command = plan
 
   variables {
+    # Larger batches than SQS gives without a window.
+    intake = { high = { batch_size = 11 } }
     # A name that S3 would refuse.
     name = "Tickets"
     # No models.
@@ -89,7 +91,7 @@ run "wrong_values_are_refused_1" {
   }
 
   expect_failures = [
-    var.name, var.models, var.run_defaults, var.input_bucket, var.output_bucket, var.kms_key, var.event_bus, var.vpc, var.permissions_boundary_arn, var.role_path, var.tags, var.retention, var.tables, var.packages, var.runtime, var.functions, var.reprocessing, var.alarm_topic, var.reconcile_schedule, var.logs,
+    var.intake, var.name, var.models, var.run_defaults, var.input_bucket, var.output_bucket, var.kms_key, var.event_bus, var.vpc, var.permissions_boundary_arn, var.role_path, var.tags, var.retention, var.tables, var.packages, var.runtime, var.functions, var.reprocessing, var.alarm_topic, var.reconcile_schedule, var.logs,
   ]
 }
 
@@ -97,6 +99,8 @@ run "wrong_values_are_refused_2" {
   command = plan
 
   variables {
+    # A concurrency that SQS refuses.
+    intake = { pooling_concurrency = 1 }
     # A name too long.
     name = "abcdefghijklmnopqrstuvwxy"
     # A model twice.
@@ -122,7 +126,7 @@ run "wrong_values_are_refused_2" {
   }
 
   expect_failures = [
-    var.name, var.models, var.run_defaults, var.vpc, var.retention, var.tables, var.packages, var.runtime, var.functions, var.reprocessing, var.logs,
+    var.intake, var.name, var.models, var.run_defaults, var.vpc, var.retention, var.tables, var.packages, var.runtime, var.functions, var.reprocessing, var.logs,
   ]
 }
 
@@ -130,6 +134,8 @@ run "wrong_values_are_refused_3" {
   command = plan
 
   variables {
+    # A pool that is never full.
+    intake = { low = { documents = 0 } }
     # A name that ends in a hyphen.
     name = "tickets-"
     # A model that is neither id nor ARN.
@@ -149,7 +155,7 @@ run "wrong_values_are_refused_3" {
   }
 
   expect_failures = [
-    var.name, var.models, var.run_defaults, var.vpc, var.retention, var.functions, var.reprocessing, var.logs,
+    var.intake, var.name, var.models, var.run_defaults, var.vpc, var.retention, var.functions, var.reprocessing, var.logs,
   ]
 }
 
@@ -157,6 +163,8 @@ run "wrong_values_are_refused_4" {
   command = plan
 
   variables {
+    # One try.
+    intake = { max_receive_count = 1 }
     # An ARN of another type.
     models = ["arn:aws:bedrock:us-east-1:123456789012:guardrail/abc"]
     # A tolerance over 100.
@@ -170,7 +178,7 @@ run "wrong_values_are_refused_4" {
   }
 
   expect_failures = [
-    var.models, var.run_defaults, var.functions, var.reprocessing, var.logs,
+    var.intake, var.models, var.run_defaults, var.functions, var.reprocessing, var.logs,
   ]
 }
 
@@ -178,6 +186,8 @@ run "wrong_values_are_refused_5" {
   command = plan
 
   variables {
+    # A retention longer than the dead letters.
+    intake = { retention_days = 14 }
     # Settings of an unknown model.
     model_settings = { "amazon.nova-pro-v1:0" = {} }
     # No tenants.
@@ -189,7 +199,7 @@ run "wrong_values_are_refused_5" {
   }
 
   expect_failures = [
-    var.model_settings, var.tenants, var.run_defaults, var.reprocessing,
+    var.intake, var.model_settings, var.tenants, var.run_defaults, var.reprocessing,
   ]
 }
 
@@ -197,6 +207,8 @@ run "wrong_values_are_refused_6" {
   command = plan
 
   variables {
+    # A schedule in words.
+    intake = { schedule = "every minute" }
     # An unknown API.
     model_settings = { "amazon.nova-micro-v1:0" = { api = "Converse" } }
     # A tenant on the module's own prefix.
@@ -206,7 +218,7 @@ run "wrong_values_are_refused_6" {
   }
 
   expect_failures = [
-    var.model_settings, var.tenants, var.run_defaults,
+    var.intake, var.model_settings, var.tenants, var.run_defaults,
   ]
 }
 
@@ -347,5 +359,29 @@ run "wrong_values_are_refused_16" {
 
   expect_failures = [
     var.source_buckets,
+  ]
+}
+
+run "too_many_messages_per_invocation_are_refused" {
+  command = plan
+
+  variables {
+    intake = { enabled = true, high = { batch_size = 11 } }
+  }
+
+  expect_failures = [
+    var.intake,
+  ]
+}
+
+run "a_pool_without_end_is_refused" {
+  command = plan
+
+  variables {
+    intake = { low = { minutes = 0 } }
+  }
+
+  expect_failures = [
+    var.intake,
   ]
 }

@@ -17,7 +17,7 @@ from bulk_inference.claims import ClaimStore, chunked
 from bulk_inference.document_outcomes import DocumentOutcome, OutcomeWorld, conclude, landed_elsewhere
 from bulk_inference.errors import ConservationError
 from bulk_inference.finishing import check, finish
-from bulk_inference.intake import DONE, FAILED, NOT_ACCOUNTED, RUN_FAILED
+from bulk_inference.intake import DONE, FAILED, NOT_ACCOUNTED, PARTIAL, RUN_FAILED
 from bulk_inference.places import Places
 from bulk_inference.pooling import (
     CLOSED,
@@ -31,7 +31,7 @@ from bulk_inference.pooling import (
 )
 from bulk_inference.ports import Bucket, Bus, Clock, Executions, Intake
 from bulk_inference.results import split
-from bulk_inference.runs import CUTS, META, POOLS, TALLY, Item, document_pk, pool_pk, run_pk
+from bulk_inference.runs import ASSEMBLY, CUTS, META, POOLS, TALLY, Item, document_pk, pool_pk, run_pk
 from bulk_inference.spec import RunSpec
 from bulk_inference.stored_prompts import ID_FIELD
 from bulk_inference.windows import put_shards
@@ -149,7 +149,9 @@ def _end_of(item: Item, world: FollowWorld) -> tuple[str, str] | None:
     meta = world.runs.get(run_pk(item["run"]), META)
     if meta is not None:
         status = str(meta.get("status", "running"))
-        return None if status == "running" else (status, f"{status} {sorted((meta.get('counts') or {}).items())}")
+        assembly = world.runs.get(run_pk(item["run"]), ASSEMBLY) or {}
+        seen = [sorted((meta.get("counts") or {}).items()), assembly.get("revision"), assembly.get("state")]
+        return None if status == "running" else (status, f"{status} {seen}")
     if item["state"] == CLOSED or world.clock.now() - item["startedAt"] < _VISIBLE_SECONDS:
         return None
     if world.executions.ended(world.execution_arn(item["run"])) is None:
@@ -169,6 +171,7 @@ def _ends_in_run(item: Item, status: str, world: FollowWorld) -> dict[str, Docum
             if isinstance(line.get("recordId"), str):
                 failed = DocumentOutcome(FAILED, item["run"], place, line.get("errorClass"))
                 ends.setdefault(line["recordId"], failed)
+    ends |= _of_chunks(item["run"], places, world)
     ids = [line[ID_FIELD] for line, _, _ in _lines(world.input, places.pool_corpus)]
     rest = [one for one in ids if one not in ends]
     ends |= landed_elsewhere(rest, item["tenant"], item["scope"], world.ledger, bucket, world.clock.now())
@@ -176,6 +179,30 @@ def _ends_in_run(item: Item, status: str, world: FollowWorld) -> dict[str, Docum
     manifest = {"bucket": bucket, "key": places.manifest}
     why = DocumentOutcome(FAILED, item["run"], manifest, kind, f"its run is {status}")
     return {one: ends.get(one, why) for one in ids}
+
+
+def _of_chunks(run: str, places: Places, world: FollowWorld) -> dict[str, DocumentOutcome]:
+    """The ends of documents that were cut into chunks: done when all chunks have landed; their place is that of the
+    document where the run has put it together."""
+    bucket = world.output.name
+    landed: dict[str, list[int]] = {}
+    for part in world.output.list(places.results_prefix):
+        for line, _, _ in _lines(world.output, part.key):
+            if isinstance(chunk := line.get("document"), dict):
+                found = landed.setdefault(str(chunk["id"]), [0, int(chunk["chunks"])])
+                found[0] += 1
+    results = {"bucket": bucket, "prefix": places.results_prefix}
+    partial = DocumentOutcome(FAILED, run, results, PARTIAL, "not all of its chunks have landed")
+    ends = {one: DocumentOutcome(DONE, run, results) if n >= of else partial for one, (n, of) in landed.items()}
+    if ends:
+        for part in world.output.list(f"{places.documents_prefix}part-"):
+            for line, offset, length in _lines(world.output, part.key):
+                place = {"bucket": bucket, "key": part.key, "offset": offset, "length": length}
+                whole = line.get("status") == "complete"
+                ends[str(line["documentId"])] = replace(
+                    DocumentOutcome(DONE, run, place) if whole else partial, place=place
+                )
+    return ends
 
 
 def _landed(run: str, prefix: str, world: FollowWorld) -> Iterator[tuple[str, DocumentOutcome]]:

@@ -43,6 +43,7 @@ BAD_DOCUMENT: Final = "bad_document"
 CONFLICT: Final = "conflict"
 NOT_ACCOUNTED: Final = "not_accounted"
 RUN_FAILED: Final = "run_failed"
+PARTIAL: Final = "partial"
 """Error classes of documents beside those of records."""
 
 _TENANT: Final = re.compile(r"[a-z0-9][a-z0-9-]{0,31}")

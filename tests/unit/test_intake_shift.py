@@ -8,6 +8,8 @@ import pytest
 from bulk_inference.errors import InvalidRequestError
 from bulk_inference.following import follow
 from bulk_inference.intake_status import answer
+from bulk_inference.places import Places
+from bulk_inference.runs import ASSEMBLY, run_pk
 from tests.unit.intake_world import Intake, message
 
 
@@ -132,6 +134,31 @@ def test_a_run_that_was_refused_fails_its_documents() -> None:
     assert status(intake, "a")["errorClass"] == "run_failed"
     intake.queues["normal"].send(message("a"))
     assert intake.work("normal") == {"m4": "pooled"}
+
+
+def test_a_document_of_chunks_is_done_when_all_have_landed_and_lies_where_it_was_put_together() -> None:
+    intake = Intake()
+    run = started(intake, "a", "b", "c")
+    intake.finish(run, lost=["a", "b", "c"])
+    places = Places("default", run)
+    landed = [("a", 1, 2), ("a", 2, 2), ("b", 1, 2), ("c", 1, 1)]
+    chunks = [{"recordId": f"{one}-{n}", "document": {"id": one, "chunk": n, "chunks": of}} for one, n, of in landed]
+    intake.output.objects[places.results("1")] = "".join(json.dumps(one) + "\n" for one in chunks).encode()
+    follow(intake.following)
+    assert [status(intake, one)["status"] for one in ("a", "b", "c")] == ["done", "failed", "done"]
+    assert status(intake, "b")["errorClass"] == "partial"
+    assert status(intake, "a")["result"] == {"bucket": "output", "prefix": places.results_prefix}
+
+    # The other chunk lands later, and the run puts the documents together.
+    chunks.append({"recordId": "b-2", "document": {"id": "b", "chunk": 2, "chunks": 2}})
+    intake.output.objects[places.results("1")] = "".join(json.dumps(one) + "\n" for one in chunks).encode()
+    whole = json.dumps({"documentId": "b", "status": "complete", "text": "…"}).encode() + b"\n"
+    intake.output.objects[places.documents(1)] = whole
+    intake.runs.put({"pk": run_pk(run), "sk": ASSEMBLY, "revision": 2, "state": "done"})
+    follow(intake.following)
+    told = status(intake, "b")
+    assert (told["status"], told["result"]["key"]) == ("done", places.documents(1))
+    assert told["result"]["length"] == len(whole)
 
 
 def test_a_changed_prompt_opens_a_pool_of_its_own_and_the_old_one_keeps_its_words() -> None:

@@ -105,9 +105,9 @@ class Pooling(RuleBasedStateMachine):
         for _ in range(3):
             intake.time.now += 1100
             follow(intake.following)
-        found = {one: run for run in intake.pipeline.started for one in intake.members(run)}
-        assert found.keys() == self.sent
-        for one, run in found.items():
+        pooled = {one: run for run in intake.pipeline.started for one in intake.members(run)}
+        assert pooled.keys() == self.sent
+        for one, run in pooled.items():
             told = answer({"id": one, "prompt": "sum"}, intake.status)
             assert (told["status"], told["run"]) == ("in_flight", run)
         self.each_document_has_one_run_at_most()
