@@ -58,6 +58,7 @@ module "failure_lane" {
   sources        = local.sources
   models         = local.models
   event_bus_name = module.completion.event_bus_name
+  assembly_name  = "${var.name}-assemble_results"
   pipeline_name  = "${var.name}-pipeline"
   reprocessing   = var.reprocessing
   alarm_topic    = var.alarm_topic

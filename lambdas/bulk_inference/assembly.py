@@ -67,8 +67,11 @@ class AssemblyWorld:
 
 def wanted(spec: RunSpec) -> bool:
     """Whether a run's results are assembled at all. A run over another one's failures leaves that to the other."""
-    output = spec.output
-    return bool((output.recombine and not spec.source.failures_of) or output.parquet or output.ordered)
+    return makes_documents(spec) or spec.output.parquet or spec.output.ordered
+
+
+def makes_documents(spec: RunSpec) -> bool:
+    return spec.output.recombine is not None and spec.source.failures_of is None
 
 
 def reductions_of(item: Mapping[str, Any] | None) -> list[str]:
@@ -81,38 +84,29 @@ def reductions_of(item: Mapping[str, Any] | None) -> list[str]:
 def _parts(world: AssemblyWorld, item: Mapping[str, Any] | None) -> Iterator[Slice]:
     """Index lines and result parts of the run, of runs over its failures, and of its reductions."""
     spec = world.spec
-    yield from _of_run(world, spec.run, "", index=True)
-    for other in _resubmissions(world, spec.run):
-        yield from _of_run(world, other, "", index=False)
-    for run in reductions_of(item):
-        yield from _of_run(world, run, f"{REDUCED}-", index=True)
-        for other in _resubmissions(world, run):
-            yield from _of_run(world, other, f"{REDUCED}-", index=False)
-
-
-def _of_run(world: AssemblyWorld, run: str, prefix: str, *, index: bool) -> Iterator[Slice]:
-    places = Places(world.spec.tenant, run)
-    if index:
-        for one in world.input.list(places.index_prefix):
+    for run, prefix in ((spec.run, ""), *((one, f"{REDUCED}-") for one in reductions_of(item))):
+        for one in world.input.list(Places(spec.tenant, run).index_prefix):
             yield whole(one.key, one.size, one.etag, f"{prefix}{SENT}")
-    yield from _results(world, places, f"{prefix}{LANDED}")
+    yield from _landed(spec, item, world.output, world.runs)
 
 
-def _results(world: AssemblyWorld, places: Places, kind: str = LANDED) -> Iterator[Slice]:
-    for one in world.output.list(places.results_prefix):
+def _landed(spec: RunSpec, item: Mapping[str, Any] | None, output: Bucket, runs: Runs) -> Iterator[Slice]:
+    for run, prefix in ((spec.run, ""), *((one, f"{REDUCED}-") for one in reductions_of(item))):
+        others = [str(one["run"]) for one in runs.query(run_pk(run), RESUBMISSIONS)]
+        for one in (run, *others):
+            yield from _results(Places(spec.tenant, one), output, f"{prefix}{LANDED}")
+
+
+def _results(places: Places, output: Bucket, kind: str = LANDED) -> Iterator[Slice]:
+    for one in output.list(places.results_prefix):
         yield whole(one.key, one.size, one.etag, kind)
 
 
-def _resubmissions(world: AssemblyWorld, run: str) -> list[str]:
-    return [str(one["run"]) for one in world.runs.query(run_pk(run), RESUBMISSIONS)]
-
-
-def landed_bytes(world: AssemblyWorld, item: Mapping[str, Any] | None) -> int:
-    """Bytes of all result parts that a pass takes up: grows with everything that lands."""
-    spec = world.spec
-    if spec.output.recombine is None:
-        return sum(one.size for one in _results(world, world.places))
-    return sum(one.size for one in _parts(world, item) if one.kind.endswith(LANDED))
+def landed_bytes(spec: RunSpec, item: Mapping[str, Any] | None, output: Bucket, runs: Runs) -> int:
+    """Bytes of all result parts that a pass takes up: another number after everything that lands."""
+    if makes_documents(spec):
+        return sum(one.size for one in _landed(spec, item, output, runs))
+    return sum(one.size for one in _results(Places(spec.tenant, spec.run), output))
 
 
 # Plan.
@@ -132,18 +126,21 @@ def plan(world: AssemblyWorld, execution: str, previous: int) -> dict[str, Any]:
     item = world.item
     begun = item is not None and (item["execution"], item["previous"]) == (execution, previous)
     revision = int((item or {}).get("revision", 0)) + (0 if begun else 1)
-    size = landed_bytes(world, item)
+    size = landed_bytes(spec, item, world.output, world.runs)
     partitions = int((item or {}).get("partitions", 0)) or _partitions(world, size)
     sorting = exporting = 0
-    if spec.output.recombine is not None and not spec.source.failures_of:
+    if makes_documents(spec):
         sorting = _plan_groups(world, _parts(world, item), "sort", places.sorted_prefix, revision)
     if spec.output.parquet:
-        exporting = _plan_groups(world, _results(world, places), "parquet", f"{places.parquet_prefix}part-", revision)
+        exporting = _plan_groups(
+            world, _results(places, world.output), "parquet", f"{places.parquet_prefix}part-", revision
+        )
     if sorting:
         lines = b"".join(b'{"partition":%d}\n' % number for number in range(partitions))
         world.output.put(places.assembly_plan(revision, "join"), lines, "application/x-ndjson")
     world.runs.put(
         {
+            "late": 0,
             **(item or {}),
             "pk": run_pk(spec.run),
             "sk": ASSEMBLY,

@@ -39,6 +39,7 @@ class LaneEnvironment(_Variables):
 
     dead_letter_queue_url: str
     pipeline_arn: str
+    assembly_arn: str
 
 
 @dataclass(frozen=True)

@@ -7,12 +7,13 @@ nothing but Finish Run, and this sends the run back to inference, where settled 
 from collections.abc import Mapping
 from typing import Any, Final
 
+from bulk_inference.assembly import summary
 from bulk_inference.conservation import Account, account, cross_check
 from bulk_inference.errors import ConservationError, IncompleteRunError, InvalidRequestError
 from bulk_inference.places import Places
 from bulk_inference.ports import Bucket, Bus, Clock, Runs
 from bulk_inference.reporting import iso_time, manifest, report
-from bulk_inference.runs import CUTS, LATES, LIVE, META, SHARDS, UNITS, live_item, run_pk
+from bulk_inference.runs import ASSEMBLY, CUTS, LATES, LIVE, META, SHARDS, UNITS, live_item, run_pk
 from bulk_inference.spec import RunSpec
 from bulk_inference.strays import adopt
 
@@ -57,9 +58,17 @@ def finish(spec: RunSpec, *, output: Bucket, runs: Runs, bus: Bus, clock: Clock,
         return detail_of(spec, "running", summed.counts, output.name)
     same = meta.get("status") == status and meta.get("counts") == summed.counts
     finished_at = meta["finishedAt"] if same else iso_time(clock.now())
-    publish(
-        manifest(spec, summed, status=status, problems=problems, finished_at=finished_at, bucket=output.name), output
+    assembled = summary(spec, runs.get(run_pk(spec.run), ASSEMBLY), output.name)
+    document = manifest(
+        spec,
+        summed,
+        status=status,
+        problems=problems,
+        finished_at=finished_at,
+        bucket=output.name,
+        assembled=assembled,
     )
+    publish(document, output)
     detail = detail_of(spec, status, summed.counts, output.name)
     if status == "inconsistent":
         _close(runs, spec, status, summed, finished_at)

@@ -30,9 +30,11 @@ def manifest(
     finished_at: str,
     bucket: str,
     stopped: Mapping[str, Any] | None = None,
+    assembled: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """The run in numbers and places, without a word of any record; what was planned beside what came of it. `stopped`:
-    why it did not come to its end. `money` is there only if the user gave prices."""
+    why it did not come to its end. `money` is there only if the user gave prices. `assembled`: members about documents
+    and results in other forms (assembly.summary)."""
     places = Places(spec.tenant, spec.run)
     seconds = (datetime.fromisoformat(finished_at) - datetime.fromisoformat(spec.created_at)).total_seconds()
     tokens = (summed.input_tokens, summed.output_tokens)
@@ -72,6 +74,7 @@ def manifest(
             "bytes": sum(summed.parts.values()),
         },
         "failures": {"bucket": bucket, "prefix": places.failures_prefix},
+        **(assembled or {}),
         "report": {"bucket": bucket, "key": places.report},
         "plan": beside(spec.report),
         **({} if money is None else {"money": money}),
@@ -115,6 +118,9 @@ def report(document: Mapping[str, Any]) -> str:
         _table(["records", ""], ([name, f"{number:,}"] for name, number in counts.items())),
         _table(["", ""], facts),
     ]
+    if "documents" in document:
+        told = document["documents"]["counts"]
+        body.append(_table(["documents", ""], ([name, f"{number:,}"] for name, number in told.items())))
     if document.get("plan"):
         body += ["<h2>Planned and come true</h2>", *_planned(document)]
     if document["problems"]:

@@ -12,12 +12,14 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
+from bulk_inference.assembly import summary
 from bulk_inference.claims import Claim, ClaimStore, chunked, standing_claims
 from bulk_inference.conservation import Late
 from bulk_inference.finishing import check, detail_of, publish, status_of
-from bulk_inference.ports import Bucket, Bus, Clock, Runs
+from bulk_inference.late_assembly import Assemblies, follow
+from bulk_inference.ports import Bucket, Bus, Clock, Executions, Runs
 from bulk_inference.reporting import iso_time, manifest
-from bulk_inference.runs import META, RESUBMISSIONS, STALE, UPDATE, Item, run_pk, unit_sk
+from bulk_inference.runs import ASSEMBLY, META, RESUBMISSIONS, STALE, UPDATE, Item, run_pk, unit_sk
 from bulk_inference.settling import FailedRecord, failed_records, mark_stale, settle, watch
 from bulk_inference.spec import RunSpec
 from bulk_inference.units import expiry
@@ -44,6 +46,8 @@ class UpdateWorld:
     clock: Clock
     spec_of: Callable[[str, str], RunSpec]
     """By tenant and run."""
+    executions: Executions
+    assemblies: Assemblies
 
 
 @dataclass(frozen=True)
@@ -106,8 +110,19 @@ def _update(mark: Mapping[str, Any], world: UpdateWorld) -> bool:
     status = str(meta.get("status"))
     # Of a run that broke off in the middle, the sums of cuts and shards need not hold.
     status, problems = (status_of(summed, problems), problems) if status in _ACCOUNTED else (status, [])
-    told = {"status": status, "counts": summed.counts}
-    if told != {"status": meta.get("status"), "counts": meta.get("counts")} or (before or {}).get("open"):
+    told: dict[str, Any] = {"status": status, "counts": summed.counts}
+    assembled = summary(spec, runs.get(run_pk(run), ASSEMBLY), world.output.name)
+    if assembled:
+        told["assembled"] = assembled
+    unfinished = status in _ACCOUNTED and follow(
+        spec,
+        output=world.output,
+        runs=runs,
+        clock=world.clock,
+        executions=world.executions,
+        assemblies=world.assemblies,
+    )
+    if told != {name: meta.get(name) for name in told} or (before or {}).get("open"):
         item: Item = {"pk": run_pk(run), "sk": UPDATE, "expires_at": expiry(spec, world.clock.now()), **told}
         item |= {"revision": (revision or 0) + 1, "open": True}
         if not runs.put_if(item, "revision", revision):
@@ -122,6 +137,7 @@ def _update(mark: Mapping[str, Any], world: UpdateWorld) -> bool:
             finished_at=finished_at,
             bucket=world.output.name,
             stopped=meta.get("stopped"),
+            assembled=assembled,
         )
         publish({**document, "updatedAt": now, "revision": item["revision"]}, world.output)
         runs.update(run_pk(run), META, {**told, "updatedAt": now})
@@ -136,16 +152,20 @@ def _update(mark: Mapping[str, Any], world: UpdateWorld) -> bool:
             return True
     else:
         changed = False
-    runs.delete_if(STALE, run, "mark", mark["mark"])
+    if not unfinished:
+        runs.delete_if(STALE, run, "mark", mark["mark"])
     return changed
 
 
 def _tell_others(spec: RunSpec, world: UpdateWorld) -> None:
-    """Late landings of a resubmission settle failed records of the run that it was made from, and of its siblings."""
-    origin = spec.source.failures_of
+    """Late landings of a resubmission settle failed records of the run that it was made from, and of its siblings;
+    those of a reduction complete documents of the run that it reduces."""
+    origin, reduced = spec.source.failures_of, spec.source.reduces
+    expires_at = expiry(spec, world.clock.now())
+    if reduced is not None:
+        mark_stale(reduced, spec.tenant, f"reduction {spec.run}", world.runs, expires_at)
     if origin is None:
         return
-    expires_at = expiry(spec, world.clock.now())
     siblings = [str(one["run"]) for one in world.runs.query(run_pk(origin), RESUBMISSIONS)]
     for other in {origin, *siblings} - {spec.run}:
         watch(other, spec.tenant, spec.run, world.runs, expires_at)

@@ -32,6 +32,7 @@ locals {
       SETTINGS_KEY                 = "config/settings.json"
       DEAD_LETTER_QUEUE_URL        = aws_sqs_queue.dead_letter.url
       PIPELINE_ARN                 = local.pipeline
+      ASSEMBLY_ARN                 = local.assembly
       POWERTOOLS_METRICS_NAMESPACE = "BulkInference"
       POWERTOOLS_LOG_LEVEL         = var.runtime.log_level
     },

@@ -7,6 +7,8 @@ locals {
   dead_letter_queue   = "${local.queue_arns}:${var.name}-reprocess-dead-letter"
   undelivered_queue   = "${local.queue_arns}:${var.name}-undelivered"
   pipeline            = "arn:${var.account.partition}:states:${var.account.region}:${var.account.id}:stateMachine:${var.pipeline_name}"
+  assembly            = "arn:${var.account.partition}:states:${var.account.region}:${var.account.id}:stateMachine:${var.assembly_name}"
+  assembly_executions = "arn:${var.account.partition}:states:${var.account.region}:${var.account.id}:execution:${var.assembly_name}"
   pipeline_executions = "arn:${var.account.partition}:states:${var.account.region}:${var.account.id}:execution:${var.pipeline_name}"
   event_bus           = "arn:${var.account.partition}:events:${var.account.region}:${var.account.id}:event-bus/${var.event_bus_name}"
 }

@@ -123,6 +123,19 @@ data "aws_iam_policy_document" "update_runs" {
     resources = [local.runs]
   }
 
+  # What lands late is assembled anew.
+  statement {
+    sid       = "StartAssemblies"
+    actions   = ["states:StartExecution"]
+    resources = [local.assembly]
+  }
+
+  statement {
+    sid       = "SeeWhetherAssembliesGoOn"
+    actions   = ["states:DescribeExecution"]
+    resources = ["${local.assembly_executions}:*"]
+  }
+
   statement {
     sid       = "AnnounceUpdates"
     actions   = ["events:PutEvents"]

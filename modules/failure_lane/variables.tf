@@ -43,6 +43,11 @@ variable "event_bus_name" {
   type        = string
 }
 
+variable "assembly_name" {
+  description = "Name of the state machine that makes documents and other forms of a run's results: late landings are taken up by it."
+  type        = string
+}
+
 variable "pipeline_name" {
   description = "Name of the state machine whose executions are runs: a claim of a run that is over may be taken over."
   type        = string

@@ -88,6 +88,13 @@ class Run:
                 reduction.answer(reduce)
         return assembly.summary(self.assembly.spec, self.assembly.item, "output")
 
+    def is_behind(self) -> bool:
+        """Whether more has landed than the last pass has taken up."""
+        world = self.assembly
+        item = world.item
+        assert item is not None
+        return assembly.landed_bytes(world.spec, item, world.output, world.runs) != item["bytes"]
+
     def forget(self) -> None:
         """As if no pass had ever been made."""
         for item in [

@@ -2,6 +2,7 @@
 
 import json
 import threading
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -27,7 +28,16 @@ def world(site: Site, origin: str | None = None) -> UpdateWorld:
         source = replace(stage.spec.source, failures_of=origin) if run == AGAIN else stage.spec.source
         return replace(stage.spec, run=run, source=source)
 
-    return UpdateWorld(stage.output, stage.runs, stage.ledger, stage.bus, stage.time.clock, spec_of)
+    return UpdateWorld(
+        stage.output, stage.runs, stage.ledger, stage.bus, stage.time.clock, spec_of, stage.executions, Assemblies()
+    )
+
+
+class Assemblies:
+    """Of runs that ask for no documents, none is started."""
+
+    def start(self, name: str, request: Mapping[str, Any]) -> bool:
+        raise AssertionError(name)
 
 
 def land(site: Site, *numbers: int) -> None:

@@ -72,6 +72,10 @@ def pipeline() -> stepfunctions.Pipeline:
     return stepfunctions.Pipeline(lane_environment().pipeline_arn, stepfunctions.connect())
 
 
+def assemblies() -> stepfunctions.Pipeline:
+    return stepfunctions.Pipeline(lane_environment().assembly_arn, stepfunctions.connect())
+
+
 def settings() -> Settings:
     """The module's settings, as Terraform wrote them."""
     value = input_bucket().get_json(environment().settings_key)

@@ -26,6 +26,8 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
         bus=services.completion_bus(),
         clock=services.clock(context),
         spec_of=services.run_spec,
+        executions=services.executions(),
+        assemblies=services.assemblies(),
     )
     found = update_runs(world)
     metrics.add_metric("RunsUpdated", MetricUnit.Count, found.updated)

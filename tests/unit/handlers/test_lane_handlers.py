@@ -29,6 +29,7 @@ def letters(made: Stage, monkeypatch: pytest.MonkeyPatch) -> FakeLetters:  # noq
     fake = FakeLetters(made.world)
     monkeypatch.setattr(services, "dead_letters", lambda: fake)
     monkeypatch.setattr(services, "pipeline", lambda: FakePipeline(made.world))
+    monkeypatch.setattr(services, "assemblies", lambda: FakePipeline(made.world))
     monkeypatch.setattr(services, "settings", lambda: SETTINGS)
     monkeypatch.setattr(services, "ledger", lambda: made.ledger)
     return fake
@@ -85,5 +86,5 @@ def test_the_schedule_finds_stale_runs(made: Stage, letters: FakeLetters) -> Non
 
 
 def test_variables_that_the_lane_lacks_are_named() -> None:
-    with pytest.raises(RuntimeError, match="DEAD_LETTER_QUEUE_URL, PIPELINE_ARN"):
+    with pytest.raises(RuntimeError, match="DEAD_LETTER_QUEUE_URL, PIPELINE_ARN, ASSEMBLY_ARN"):
         LaneEnvironment.from_env({"NAME": "x"})
