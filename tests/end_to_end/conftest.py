@@ -12,6 +12,14 @@ from lambdas import parquet_layer
 from tests.local_aws import LocalAws
 
 MODEL = "us.anthropic.claude-haiku-4-5-20251001-v1:0"
+MODELS = [MODEL, "amazon.nova-lite-v1:0", "amazon.titan-embed-text-v2:0"]
+INTAKE = {
+    "enabled": True,
+    "normal": {"documents": 6, "minutes": 30},
+    "low": {"documents": 1000, "minutes": 0.02},
+    "max_receive_count": 2,
+    "schedule": "rate(1 day)",
+}
 QUICK = {"seconds_validating": 0.5, "seconds_scheduled": 0.5, "time_scale": 0.05}
 
 
@@ -21,6 +29,8 @@ def stack() -> Iterator[Stack]:
     with LocalAws(knobs=QUICK) as aws:
         variables = {
             "reconcile_schedule": "rate(1 minute)",
+            "intake": INTAKE,
+            "models": MODELS,
             "parquet": {"package": {"path": str(parquet_layer.local())}},
         }
         yield Stack(aws, ROOT / ".build" / f"end_to_end-{worker}", variables).apply()
