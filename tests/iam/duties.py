@@ -11,6 +11,9 @@ In resources `{tenant}`, `{run}`, `{name}` and `{id}` stand for what varies; the
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from fnmatch import fnmatch
+
+from tests.iam import stars
 
 ACCOUNT, REGION = "123456789012", "us-east-1"
 
@@ -48,6 +51,8 @@ BATCH = "batch-{tenant}"
 WAY_IN = "run-{tenant}"
 """The role of the state machine by which a row's own tenant starts its runs."""
 
+# `batch-*` and `run-*` are those of all tenants.
+
 
 @dataclass(frozen=True)
 class Duty:
@@ -58,12 +63,20 @@ class Duty:
     roles: frozenset[str]
     context: Mapping[str, str] = field(default_factory=dict)
 
+    def is_of(self, role: str, tenant: str) -> bool:
+        """Whether it is this role's duty, where the resource is this tenant's."""
+        return any(fnmatch(role, each.replace("{tenant}", tenant)) for each in self.roles)
+
+
+_ASSEMBLE = "close_assembly export_parquet join_documents order_results plan_assembly sort_chunks"
 
 FUNCTIONS_OF: dict[str, str] = {
     "pipeline": "plan_run cut_shards seal_shards finish_run",
     "shard_and_submit": "submit_job collect_results infer_batch",
     "fan_out": "infer_batch",
+    "assemble_results": _ASSEMBLE,
     "reconcile_schedule": "reconcile_jobs",
+    "follow_schedule": "follow_pools",
     "update_schedule": "update_runs",
 }
 """Role → the functions that it invokes."""
@@ -72,8 +85,9 @@ CHILDREN: dict[str, str] = {
     "pipeline": "CutCorpus",
     "shard_and_submit": "SubmitShards",
     "fan_out": "InferBatches",
+    "assemble_results": "SortParts JoinPartitions ExportParts",
 }
-"""State machine → the label of its Distributed Map."""
+"""State machine → the labels of its Distributed Maps."""
 
 ASYNCHRONOUS = "resume_job reconcile_jobs stop_run update_runs"
 """Functions that nobody waits for: Lambda keeps what failed on every try."""
@@ -89,14 +103,15 @@ _MACHINES = "pipeline shard_and_submit fan_out"
 _ANSWER_TOKENS = "submit_job resume_job reconcile_jobs"
 _WATCH = "reconcile_jobs stop_run"
 _SETTLE = "update_runs stop_run reconcile_jobs"
-_WAYS_IN = "run-acme run-globex"
+_WAYS_IN = "run-*"
 _INFER = "plan_run infer_batch reprocess_records"
+_INFER_ALL = f"{_INFER} infer_documents"
 
 _S3 = {
     "s3:GetObject": {
         # cut_shards and plan_run read corpora wherever they lie in the input bucket.
         "{input}/config/settings.json": "plan_run cut_shards redrive_failures",
-        "{input}/{tenant}/corpus/{name}": "plan_run cut_shards infer_batch reprocess_records fan_out",
+        "{input}/{tenant}/corpus/{name}": "plan_run cut_shards submit_job infer_batch reprocess_records fan_out",
         "{input}/{tenant}/runs/{run}/plan/{name}": _READ_PLAN,
         "{input}/{tenant}/runs/{run}/shards/{name}": f"{_READ_RUN_FILES} {BATCH}",
         "{input}/{tenant}/runs/{run}/index/{name}": _READ_RUN_FILES,
@@ -111,12 +126,14 @@ _S3 = {
     "s3:PutObject": {
         "{input}/config/settings.json": "",
         "{input}/{tenant}/corpus/{name}": "",
-        "{input}/{tenant}/runs/{run}/plan/run.json": "plan_run cut_shards seal_shards collect_results",
+        "{input}/{tenant}/runs/{run}/plan/{name}": "plan_run cut_shards seal_shards collect_results",
         "{input}/{tenant}/runs/{run}/plan/ranges.jsonl": (
             "plan_run cut_shards seal_shards collect_results redrive_failures"
         ),
-        "{input}/{tenant}/runs/{run}/shards/{name}": "cut_shards seal_shards collect_results",
+        "{input}/{tenant}/runs/{run}/shards/{name}": "cut_shards seal_shards collect_results submit_job",
+        "{input}/{tenant}/runs/{run}/index/{name}": "cut_shards seal_shards collect_results infer_documents",
         "{input}/{tenant}/runs/{run}/sync/{name}": "cut_shards seal_shards collect_results",
+        "{output}/{tenant}/runs/{run}/plan/{name}": f"plan_run {_LAND} infer_documents",
         "{output}/{tenant}/runs/{run}/results/{name}": _LAND,
         "{output}/{tenant}/runs/{run}/failures/{name}": f"{_LAND} cut_shards",
         "{output}/{tenant}/runs/{run}/manifest.json": f"{_LAND} finish_run update_runs {_WATCH}",
@@ -187,7 +204,7 @@ _QUEUES = {
 _BEDROCK = {
     "bedrock:CreateModelInvocationJob": {
         PROFILE: "submit_job",
-        f"arn:aws:bedrock:us-west-2::foundation-model/{MODEL}": "submit_job",
+        f"arn:aws:bedrock:{{destination}}::foundation-model/{MODEL}": "submit_job",
         "{jobs}/{id}": "submit_job",
         # Not one of the pipeline's models.
         f"arn:aws:bedrock:{REGION}::foundation-model/amazon.nova-pro-v1:0": "",
@@ -197,14 +214,14 @@ _BEDROCK = {
     "bedrock:StopModelInvocationJob": {"{jobs}/{id}": _WATCH},
     "bedrock:ListModelInvocationJobs": {"*": f"submit_job collect_results {_WATCH}"},
     "bedrock:InvokeModel": {
-        PROFILE: f"{_INFER} batch-acme batch-globex",
-        f"arn:aws:bedrock:{REGION}::foundation-model/amazon.nova-lite-v1:0": f"{_INFER} batch-acme batch-globex",
+        PROFILE: f"{_INFER} batch-*",
+        f"arn:aws:bedrock:{REGION}::foundation-model/amazon.nova-lite-v1:0": f"{_INFER} batch-*",
         # Only through the profile, but for the role of batch jobs (see docs/accepted-risks.md).
-        f"arn:aws:bedrock:us-west-2::foundation-model/{MODEL}": "batch-acme batch-globex",
+        f"arn:aws:bedrock:{{destination}}::foundation-model/{MODEL}": "batch-*",
         f"arn:aws:bedrock:{REGION}::foundation-model/amazon.nova-pro-v1:0": "",
     },
     "servicequotas:GetServiceQuota": {
-        f"arn:aws:servicequotas:{REGION}:{ACCOUNT}:bedrock/L-63020993": "plan_run",
+        f"arn:aws:servicequotas:{REGION}:{ACCOUNT}:bedrock/{{id}}": "plan_run",
         f"arn:aws:servicequotas:{REGION}:{ACCOUNT}:ec2/L-1216C47A": "",
     },
     "servicequotas:ListServiceQuotas": {"*": "plan_run"},
@@ -215,6 +232,8 @@ _BEDROCK = {
 _STATES = {
     "states:SendTaskSuccess": {
         "{machine}-shard_and_submit": _ANSWER_TOKENS,
+        # A child of its map.
+        "{machine}-shard_and_submit/{id}": _ANSWER_TOKENS,
         "{machine}-pipeline": "",
         "{machine}-fan_out": "",
     },
@@ -253,36 +272,170 @@ _STATES = {
     "sts:AssumeRole": {f"arn:aws:iam::{ACCOUNT}:role/tickets-batch-acme-{REGION}": ""},
 }
 
+# Of runs whose results are assembled: documents joined of their chunks, Parquet, ordered results.
+_ASSEMBLY = {
+    "s3:GetObject": {
+        "{input}/{tenant}/runs/{run}/plan/{name}": _ASSEMBLE,
+        "{input}/{tenant}/runs/{run}/index/{name}": "sort_chunks",
+        "{output}/{tenant}/runs/{run}/results/{name}": "export_parquet order_results sort_chunks",
+        "{output}/{tenant}/runs/{run}/map-runs/{name}": "assemble_results",
+        "{output}/{tenant}/runs/{run}/assembly/{name}": (
+            f"assemble_results plan_assembly join_documents close_assembly {_LAND} finish_run"
+        ),
+    },
+    "s3:PutObject": {
+        "{input}/{tenant}/runs/{run}/reductions/{name}": "join_documents cut_shards seal_shards collect_results",
+        "{output}/{tenant}/runs/{run}/map-runs/{name}": "assemble_results",
+        "{output}/{tenant}/runs/{run}/assembly/plan-{name}": f"plan_assembly {_LAND}",
+        "{output}/{tenant}/runs/{run}/assembly/sorted/{name}": f"sort_chunks plan_assembly {_LAND}",
+        "{output}/{tenant}/runs/{run}/assembly/partial/{name}": f"join_documents plan_assembly {_LAND}",
+        "{output}/{tenant}/runs/{run}/documents/part-{name}": f"join_documents {_LAND}",
+        "{output}/{tenant}/runs/{run}/documents/partial.jsonl": f"join_documents close_assembly {_LAND}",
+        "{output}/{tenant}/runs/{run}/parquet/{name}": f"export_parquet {_LAND}",
+        "{output}/{tenant}/runs/{run}/results-ordered.jsonl": f"order_results {_LAND}",
+    },
+    "dynamodb:GetItem": {"{runs}": "close_assembly join_documents plan_assembly"},
+    "dynamodb:PutItem": {"{runs}": "close_assembly join_documents plan_assembly"},
+    "dynamodb:UpdateItem": {"{runs}": "close_assembly order_results"},
+    "dynamodb:Query": {"{runs}": "close_assembly plan_assembly"},
+    "states:StartExecution": {
+        "{machine}-pipeline": "assemble_results",
+        "{machine}-assemble_results": "pipeline assemble_results update_runs",
+    },
+    "states:DescribeExecution": {
+        "{execution}-pipeline:{id}": "assemble_results",
+        "{execution}-pipeline:{tenant}_{id}": "assemble_results",
+        "{execution}-assemble_results:{id}": "pipeline assemble_results update_runs",
+    },
+    "states:StopExecution": {
+        "{execution}-pipeline:{id}": "assemble_results",
+        "{execution}-pipeline:{tenant}_{id}": "assemble_results",
+        "{execution}-assemble_results:{id}": "pipeline assemble_results",
+    },
+    "events:PutRule": {"{sync_rule}": "assemble_results"},
+    "events:PutTargets": {"{sync_rule}": "assemble_results"},
+    "events:DescribeRule": {"{sync_rule}": "assemble_results"},
+}
+
+# Of documents that come one by one.
+_TAKE = "infer_documents pool_documents"
+
+_INTAKE = {
+    "s3:GetObject": {
+        "{input}/config/settings.json": f"{_TAKE} follow_pools",
+        "{input}/{tenant}/corpus/{name}": _TAKE,
+        "{input}/{tenant}/prompts/{name}": f"{_TAKE} intake_status follow_pools plan_run cut_shards",
+        "{input}/{tenant}/intake/{name}": f"{_TAKE} follow_pools plan_run cut_shards",
+        "{input}/{tenant}/runs/{run}/plan/{name}": "infer_documents follow_pools",
+        "{input}/{tenant}/runs/{run}/shards/{name}": "infer_documents",
+        "{input}/{tenant}/runs/{run}/index/{name}": "infer_documents",
+        "{input}/{tenant}/runs/{run}/sync/{name}": "infer_documents",
+        **{
+            f"{{output}}/{{tenant}}/runs/{{run}}/{part}": "infer_documents follow_pools"
+            for part in (
+                "results/{name}",
+                "failures/{name}",
+                "parked/{name}",
+                "manifest.json",
+                "map-runs/{name}",
+                "assembly/{name}",
+            )
+        },
+    },
+    "s3:PutObject": {
+        "{input}/{tenant}/prompts/{name}": "",
+        "{input}/{tenant}/intake/pool/{name}": "pool_documents follow_pools",
+        "{input}/{tenant}/intake/{run}/documents/{name}": "infer_documents pool_documents follow_pools",
+        "{input}/{tenant}/runs/{run}/plan/{name}": "infer_documents",
+        "{input}/{tenant}/runs/{run}/plan/ranges.jsonl": "infer_documents",
+        "{input}/{tenant}/runs/{run}/shards/{name}": "infer_documents",
+        **{
+            f"{{output}}/{{tenant}}/runs/{{run}}/{part}": "infer_documents"
+            for part in (
+                "results/{name}",
+                "failures/{name}",
+                "map-runs/{name}",
+                "assembly/plan-{name}",
+                "assembly/sorted/{name}",
+                "assembly/partial/{name}",
+                "documents/part-{name}",
+                "documents/partial.jsonl",
+                "parquet/{name}",
+                "results-ordered.jsonl",
+            )
+        },
+        "{output}/{tenant}/runs/{run}/manifest.json": "infer_documents follow_pools",
+        "{output}/{tenant}/runs/{run}/report.html": "infer_documents follow_pools",
+    },
+    "dynamodb:PartiQLInsert": {"{ledger}": "infer_documents"},
+    "dynamodb:BatchGetItem": {"{ledger}": "infer_documents follow_pools"},
+    "dynamodb:GetItem": {"{ledger}": "infer_documents", "{runs}": f"{_TAKE} follow_pools intake_status"},
+    "dynamodb:PutItem": {"{ledger}": "infer_documents", "{runs}": f"{_TAKE} follow_pools"},
+    "dynamodb:UpdateItem": {"{ledger}": "infer_documents", "{runs}": "infer_documents follow_pools"},
+    "dynamodb:DeleteItem": {"{ledger}": "infer_documents", "{runs}": f"{_TAKE} follow_pools"},
+    "dynamodb:Query": {"{runs}": f"{_TAKE} follow_pools intake_status"},
+    "sqs:SendMessage": {
+        "{queue}-intake-high": "infer_documents",
+        "{queue}-intake-high-dead-letter": "infer_documents",
+        "{queue}-intake-normal": "pool_documents",
+        "{queue}-intake-normal-dead-letter": "pool_documents",
+        "{queue}-reprocess": "infer_documents",
+        "{queue}-reprocess-high": "infer_documents",
+        "{queue}-reprocess-low": "infer_documents",
+        "{queue}-undelivered": "follow_pools follow_schedule",
+    },
+    "sqs:ReceiveMessage": {"{queue}-intake-high": "infer_documents", "{queue}-intake-low": "pool_documents"},
+    "sqs:DeleteMessage": {"{queue}-intake-high": "infer_documents", "{queue}-intake-low": "pool_documents"},
+    "sqs:GetQueueAttributes": {
+        "{queue}-intake-high": "infer_documents follow_pools intake_status",
+        "{queue}-intake-normal": "pool_documents follow_pools intake_status",
+    },
+    "bedrock:InvokeModel": {
+        PROFILE: "infer_documents",
+        f"arn:aws:bedrock:{REGION}::foundation-model/amazon.nova-lite-v1:0": "infer_documents",
+    },
+    "states:StartExecution": {"{machine}-pipeline": "pool_documents follow_pools"},
+    "states:DescribeExecution": {
+        "{execution}-pipeline:{id}": "infer_documents follow_pools",
+        "{execution}-pipeline:{tenant}_{id}": "infer_documents follow_pools",
+    },
+    "events:PutEvents": {"{bus}": f"{_TAKE} follow_pools"},
+}
+
 _TO_BEDROCK = {"iam:PassedToService": "bedrock.amazonaws.com"}
 
 
 def duties(functions: list[str]) -> Iterator[Duty]:
     """Every row; `functions` are the handlers that there are."""
-    for table in (_S3, _TABLES, _QUEUES, _BEDROCK, _STATES):
-        for action, rows in table.items():
-            for resource, roles in rows.items():
-                yield Duty(action, resource, frozenset(roles.split()))
+    rows: dict[tuple[str, str], set[str]] = {}
+    for table in (_S3, _TABLES, _QUEUES, _BEDROCK, _STATES, _ASSEMBLY, _INTAKE):
+        for action, resources in table.items():
+            for resource, roles in resources.items():
+                rows.setdefault((action, resource), set()).update(roles.split())
+    for (action, resource), holders in rows.items():
+        yield Duty(action, resource, frozenset(holders))
     for function in functions:
         callers = frozenset(role for role, invoked in FUNCTIONS_OF.items() if function in invoked.split())
         yield Duty("lambda:InvokeFunction", f"{{function}}-{function}", callers)
         # Whoever delivers logs of Step Functions needs it on everything (tests/iam/stars.py).
-        machines = f"{_MACHINES} {_WAYS_IN}".split()
+        machines = f"{_MACHINES} assemble_results {_WAYS_IN}".split()
         yield Duty("logs:PutLogEvents", f"{{log}}-{function}:log-stream:{{id}}", frozenset({function, *machines}))
-    for machine, label in CHILDREN.items():
-        own = frozenset({machine})
-        yield Duty("states:RedriveExecution", f"{{execution}}-{machine}/{label}:{{id}}", own)
-        watched = own | frozenset(_WATCH.split())
-        yield Duty("states:DescribeExecution", f"{{execution}}-{machine}/{label}:{{id}}", watched)
-        yield Duty("states:ListExecutions", f"{{map_run}}-{machine}/{label}:{{id}}", frozenset(_WATCH.split()))
-        yield Duty("states:DescribeMapRun", f"{{map_run}}-{machine}/{label}:{{id}}", frozenset(_WATCH.split()))
+    for machine, labels in CHILDREN.items():
+        watchers = frozenset(_WATCH.split()) if machine != "assemble_results" else frozenset()
+        for label in labels.split():
+            child, map_run = f"{{execution}}-{machine}/{label}:{{id}}", f"{{map_run}}-{machine}/{label}:{{id}}"
+            yield Duty("states:RedriveExecution", child, frozenset({machine}))
+            yield Duty("states:DescribeExecution", child, watchers | {machine})
+            yield Duty("states:ListExecutions", map_run, watchers)
+            yield Duty("states:DescribeMapRun", map_run, watchers)
     yield from _interfaces(frozenset(functions))
     inside = "arn:aws:iam::{account}:role{path}{prefix}-batch-{tenant}-" + REGION
     yield Duty("iam:PassRole", inside, frozenset({"submit_job"}), _TO_BEDROCK)
     yield Duty("iam:PassRole", inside, frozenset(), {"iam:PassedToService": "lambda.amazonaws.com"})
     yield Duty("iam:PassRole", "arn:aws:iam::{account}:role{path}admin", frozenset(), _TO_BEDROCK)
     through = {"bedrock:InferenceProfileArn": PROFILE}
-    behind = f"arn:aws:bedrock:us-west-2::foundation-model/{MODEL}"
-    yield Duty("bedrock:InvokeModel", behind, frozenset(f"{_INFER} batch-acme batch-globex".split()), through)
+    behind = f"arn:aws:bedrock:{{destination}}::foundation-model/{MODEL}"
+    yield Duty("bedrock:InvokeModel", behind, frozenset(f"{_INFER_ALL} batch-*".split()), through)
 
 
 BESIDE = frozenset(
@@ -306,26 +459,33 @@ def strangers(used: Iterable[tuple[str, str, str]], functions: list[str], places
     """What roles did that is nobody's row: `used` holds (role, action, resource), `places` what the literal
     placeholders stand for.
     """
-    rows: dict[str, list[tuple[re.Pattern[str], frozenset[str]]]] = {}
+    rows: dict[str, list[tuple[re.Pattern[str], Duty]]] = {}
     for duty in duties(functions):
-        rows.setdefault(duty.action, []).append((_pattern(duty.resource, places), duty.roles))
+        rows.setdefault(duty.action, []).append((_pattern(duty.resource, places), duty))
     return sorted(
         f"{role} {action} {resource}"
         for role, action, resource in used
-        if action not in BESIDE and not any(_holds(role, row, resource) for row in rows.get(action, []))
+        if action not in BESIDE
+        and action not in stars.ALLOWED
+        and not any(_holds(role, row, resource) for row in rows.get(action, []))
     )
 
 
-def _holds(role: str, row: tuple[re.Pattern[str], frozenset[str]], resource: str) -> bool:
-    pattern, roles = row
-    if not (match := pattern.fullmatch(resource)):
-        return False
-    tenant = match.groupdict().get("tenant", "")
-    return role in {each.replace("{tenant}", tenant) for each in roles}
+def _holds(role: str, row: tuple[re.Pattern[str], Duty], resource: str) -> bool:
+    pattern, duty = row
+    match = pattern.fullmatch(resource)
+    return match is not None and duty.is_of(role, match.groupdict().get("tenant") or "")
 
 
 def _pattern(resource: str, places: Mapping[str, str]) -> re.Pattern[str]:
-    varying = {"tenant": "(?P<tenant>[a-z0-9-]+)", "run": "[^/]+", "name": ".+", "id": ".+", "path": "/"}
+    varying = {
+        "tenant": "(?P<tenant>[a-z0-9-]+)",
+        "run": "[^/]+",
+        "name": ".+",
+        "id": ".+",
+        "path": "/",
+        "destination": "us-[a-z]+-[0-9]",
+    }
     parts = re.split(r"\{(\w+)\}", resource)
     return re.compile(
         "".join(
@@ -337,7 +497,7 @@ def _pattern(resource: str, places: Mapping[str, str]) -> re.Pattern[str]:
 
 def _interfaces(functions: frozenset[str]) -> Iterator[Duty]:
     """Lambda and Bedrock work on network interfaces under the roles of functions and batch jobs."""
-    jobs = frozenset({"batch-acme", "batch-globex"})
+    jobs = frozenset({"batch-*"})
     job = f"arn:aws:bedrock:{REGION}:{ACCOUNT}:model-invocation-job/abcdefghijkl"
     tagged = {"aws:RequestTag/BedrockManaged": "true", "aws:RequestTag/BedrockModelInvocationJobArn": job}
     of_job = {"ec2:Subnet": "{subnet}", "ec2:ResourceTag/BedrockModelInvocationJobArn": job}
