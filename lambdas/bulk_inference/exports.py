@@ -1,14 +1,16 @@
 """Results in other forms: Parquet files, and one file in the order of the corpus."""
 
+import importlib.util
 import io
 import json
 from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Final
 
 from bulk_inference.assembly import AssemblyWorld, read_slice
+from bulk_inference.cuts import Cut
+from bulk_inference.errors import InvalidRequestError
 from bulk_inference.lines import lines_of_range
 from bulk_inference.part_groups import Group
-from bulk_inference.planning import Cut
 from bulk_inference.results import split
 from bulk_inference.runs import ASSEMBLY, run_pk
 
@@ -38,6 +40,15 @@ def export_parquet(world: AssemblyWorld, group: Group) -> dict[str, Any]:
 
 def _rows(world: AssemblyWorld, one: Any) -> Iterator[Any]:
     return lines_of_range(read_slice(world, one), one.start, one.end, _NO_LIMIT)
+
+
+def require_layer() -> None:
+    """Raises InvalidRequestError where pyarrow is not there, which plan_run and export_parquet have together or not."""
+    if importlib.util.find_spec("pyarrow") is None:
+        raise InvalidRequestError(
+            "output.parquet: needs pyarrow, which is in a layer of its own: apply the module with parquet = { … }, or "
+            "leave it out"
+        )
 
 
 def parquet(lines: Iterable[bytes]) -> tuple[bytes, int]:

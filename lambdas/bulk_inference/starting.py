@@ -7,7 +7,18 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any, Protocol, TypeVar
 
-from bulk_inference import assembly, concurrency, formats, planning, quotas, requests, sampling, sizing, tenants
+from bulk_inference import (
+    assembly,
+    concurrency,
+    exports,
+    formats,
+    planning,
+    quotas,
+    requests,
+    sampling,
+    sizing,
+    tenants,
+)
 from bulk_inference.canary import CanaryResult, Tried, run_canary
 from bulk_inference.canary import Model as CanaryModel
 from bulk_inference.corpus import Corpus, CorpusBucket
@@ -129,6 +140,8 @@ def _planned(places: Places, request: RunRequest, world: StartWorld) -> RunSpec 
 
 
 def _draw_up(request: RunRequest, execution_arn: str, places: Places, world: StartWorld, settings: Settings) -> RunSpec:
+    if request.output.parquet:
+        exports.require_layer()
     limits_of = quotas.resolve(request.model, _found_quotas(request, world))
     defaults = tenants.defaults_of(settings, request.tenant)
     found = _look_at_corpus(request, defaults, places, world)
