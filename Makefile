@@ -19,7 +19,7 @@ demo: .venv/.ready terraform ## apply the module to a local AWS and run a real c
 local-aws: .venv/.ready ## start a local AWS and print how to point a shell at it (ARGS="--help" shows its options)
 	@$(BIN) -m tests.local_aws $(ARGS)
 
-test: .venv/.ready terraform check-package ## run every suite (SUITES="unit emulator" chooses; ARGS go to pytest)
+test: .venv/.ready terraform check-package $(if $(NPM),node_modules/.ready) ## run every suite (SUITES="unit emulator" chooses; ARGS go to pytest)
 	@$(BIN) -m tests.suites $(SUITES) $(if $(ARGS),-- $(ARGS))
 
 chaos: .venv/.ready terraform check-package ## play every fault against whole runs; writes docs/chaos.md (ARGS="claim sync" chooses rows)

@@ -74,6 +74,7 @@ def suites(pytest_arguments: list[str]) -> list[Suite]:
         pytest("unit", ["tests/unit"], "-n", workers),
         pytest("tooling", ["tests/lint", "tests/tooling"], *per_file),
         pytest("emulator", ["tests/emulator"], *per_file),
+        pytest("iam", ["tests/iam"], "-n", "0"),
         Suite("terraform", (init, (TERRAFORM, "test", "-no-color")), terraform_counts),
         # Whole runs wait more than they compute: three stacks, each applied by its own worker, share two cores well.
         pytest("end_to_end", ["tests/end_to_end"], "-n", "3", "--dist", "worksteal"),

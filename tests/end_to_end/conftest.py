@@ -29,6 +29,7 @@ def stack() -> Iterator[Stack]:
     with LocalAws(knobs=QUICK) as aws:
         variables = {
             "reconcile_schedule": "rate(1 minute)",
+            "tenants": {"default": {}, "other": {}},
             "intake": INTAKE,
             "models": MODELS,
             "parquet": {"package": {"path": str(parquet_layer.local())}},
