@@ -151,7 +151,9 @@ def example(schema: Any, root: Mapping[str, Any], words: list[str], size: int, d
         number = max(1, schema.get("minItems", 0)) if depth < 6 else schema.get("minItems", 0)
         return [example(schema.get("items", {}), root, words, size, depth + 1) for _ in range(number)]
     if kind in ("integer", "number"):
-        return min(max(size, schema.get("minimum", 0)), schema.get("maximum", size))
+        # A bound may have been told in words only, or nowhere: small numbers fit most.
+        small = 1 + size % 4
+        return min(max(small, schema.get("minimum", small)), schema.get("maximum", small))
     if kind == "string":
         text = (words[depth % len(words)] if words else "nothing").ljust(schema.get("minLength", 0), "x")
         return text[: schema.get("maxLength", len(text))]
