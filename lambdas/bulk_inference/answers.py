@@ -55,6 +55,14 @@ def judge(output: Any, checker: Checker) -> Verdict:
     return verdict
 
 
+def only_value(text: str | None) -> Any:
+    """The JSON value of an answer for which no schema was declared. Raises ValueError if it holds none, or several."""
+    found = _values(text or "", None)
+    if found is None or len(found) != 1:
+        raise ValueError("not one JSON value")
+    return found[0]
+
+
 def _judge(text: str | None, checker: Checker) -> Verdict:
     if text is None or not text.strip(_WHITE):
         return Verdict(code=NO_TEXT, message="the answer holds no text")

@@ -14,7 +14,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from bulk_inference.recombination import CONCAT, MAX_ROUNDS, MERGE_JSON, REDUCE, NotJsonError, json_value, merge, pack
+from bulk_inference.answers import only_value
+from bulk_inference.recombination import CONCAT, MAX_ROUNDS, MERGE_JSON, REDUCE, merge, pack
 from bulk_inference.spec import Chunking, Recombine
 
 COMPLETE: Final = "complete"
@@ -121,8 +122,8 @@ def _merged(text: _Text, how: Recombine) -> dict[str, Any]:
     values, unreadable = [], []
     for number, answer in sorted(text.landed.items()):
         try:
-            values.append(answer["value"] if "value" in answer else json_value(answer.get("text")))
-        except NotJsonError:
+            values.append(answer["value"] if "value" in answer else only_value(answer.get("text")))
+        except ValueError:
             unreadable.append(number)
     merged = merge(values, how.keys)
     more: dict[str, Any] = {"value": merged.value} if values else {}

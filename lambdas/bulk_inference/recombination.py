@@ -3,7 +3,6 @@
 Pure, and the same for the same answers: what is made of them can be made again.
 """
 
-import json
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -19,22 +18,6 @@ MAX_ROUNDS: Final = 12
 """Of reduce. Each at least halves the parts of a document, of which there are fewer than 2 ** 14."""
 
 _SHOWN_CONFLICTS: Final = 20
-
-
-class NotJsonError(Exception):
-    """An answer that should be merged is no JSON."""
-
-
-def json_value(text: str | None) -> Any:
-    """The JSON value that an answer is. Raises NotJsonError."""
-    try:
-        return json.loads(text or "", parse_constant=_refuse)
-    except (ValueError, RecursionError):
-        raise NotJsonError from None
-
-
-def _refuse(constant: str) -> Any:
-    raise ValueError(f"{constant} is not JSON")
 
 
 @dataclass(frozen=True)

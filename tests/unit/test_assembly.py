@@ -166,7 +166,8 @@ def test_json_answers_are_merged(world: World) -> None:
         number = label(prompt).split(" ")[1].split("/")[0]
         if prompt.startswith("[doc-1 3/"):
             return "I could not find any."
-        return f'{{"people": [{{"name": "Ann", "seen": [{number}]}}, {{"name": "p{number}"}}]}}'
+        answer = f'{{"people": [{{"name": "Ann", "seen": [{number}]}}, {{"name": "p{number}"}}]}}'
+        return f"Here they are:\n```json\n{answer}\n```\n" if number == "4" else answer
 
     run.answer(names)
     run.assemble()
