@@ -286,7 +286,12 @@ FAMILIES: Final[tuple[Family, ...]] = (
 UNKNOWN: Final = Family("unknown", (), None)
 """A model of which nothing is known here: Converse, no batch unless the module's settings say so."""
 
-_GEOGRAPHY: Final = re.compile(r"^(us-gov|us|eu|apac|jp|au|ca|global)\.")
+GEOGRAPHIES: Final = (
+    "us", "us-gov", "eu", "apac", "ap", "jp", "au", "ca", "sa", "me", "il", "in", "kr", "uk", "mx", "af", "global",
+)  # fmt: skip
+"""What ids of cross-Region inference profiles begin with. models.tf has the same list."""
+
+_GEOGRAPHY: Final = re.compile(rf"^({'|'.join(GEOGRAPHIES)})\.")
 
 
 def model_id_of(invoke_id: str) -> str:

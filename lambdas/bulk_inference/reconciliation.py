@@ -13,6 +13,7 @@ from bulk_inference.errors import ThrottledError
 from bulk_inference.jobs import Job, attempt_id
 from bulk_inference.ports import BatchJobs, Runs, Tasks
 from bulk_inference.runs import JOB, JOBS, LIVE, META, OPEN, job_key, run_pk
+from bulk_inference.slots import forget
 from bulk_inference.stopping import STATUSES, Stopping, StopWorld, stop
 
 _CLOCK_SKEW_SECONDS: Final = 3600.0
@@ -56,6 +57,7 @@ def answer(job: Job, runs: Runs, tasks: Tasks) -> bool:
         f"{JOBS}{attempt_id(known['shard'], known['attempt'])}",
         {"jobName": job.name, "jobArn": job.arn, "status": job.status},
     )
+    forget(job.model_id, runs)
     # Not if the token has been replaced meanwhile: then submit_job itself sees that the job has ended.
     runs.delete_if(OPEN, job_key(job.name), "taskToken", token)
     return heard

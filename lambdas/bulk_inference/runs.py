@@ -18,6 +18,7 @@
 | `OPEN` | `JOB#{jobName}` | submit_job; deleted when the token is answered |
 | `LIVE` | `{run}` | plan_run; deleted when the run is closed |
 | `QUOTA#{model}` | `QUOTA` | plan_run: quotas, cached for a day |
+| `IN_FLIGHT#{model}` | `COUNT` | submit_job: the account's jobs in flight, shared for half a minute |
 | `DOCUMENT#{tenant}/{scope}#{id}` | `DOCUMENT` | the intake: what has become of one document that came alone |
 | `SLOTS` | `{tenant}/{priority}/{hash}` | the intake: the pool that is open for documents of one kind |
 | `POOLS` | `{run}` | the intake: a pool that is closed, and so a run; a window of urgent documents |
@@ -46,6 +47,7 @@ JOB: Final = "JOB"
 OPEN: Final = "OPEN"
 QUOTA: Final = "QUOTA"
 LIVE: Final = "LIVE"
+COUNT: Final = "COUNT"
 DOCUMENT: Final = "DOCUMENT"
 SLOTS: Final = "SLOTS"
 POOLS: Final = "POOLS"
@@ -101,6 +103,10 @@ def chunk_sk(chunk: str) -> str:
 
 def quota_pk(model: str) -> str:
     return f"QUOTA#{model}"
+
+
+def in_flight_pk(model: str) -> str:
+    return f"IN_FLIGHT#{model}"
 
 
 def live_item(run: str, execution_arn: str, expires_at: int) -> Item:

@@ -1,23 +1,32 @@
 """Slots: how many batch jobs of a model are in flight in the account, whoever submitted them.
 
 The quota counts jobs per base model, while jobs may name the model by its id, its ARN, or a cross-Region profile of it.
+
+Counting takes five lists, and a run of a thousand shards waits with a thousand children. So a count is shared through
+the runs table for about half a minute: who submits takes a slot of it, in one conditional write. Whoever finds it old
+counts anew. A job of ours that ends makes it old at once.
 """
 
-import re
-from collections.abc import Iterable
+import random
+from collections.abc import Callable, Iterable
 from typing import Final
 
 from bulk_inference.errors import JobSlotsFullError
 from bulk_inference.jobs import IN_FLIGHT, Job
-from bulk_inference.ports import BatchJobs
+from bulk_inference.models import model_id_of
+from bulk_inference.ports import BatchJobs, Runs
+from bulk_inference.runs import COUNT, in_flight_pk
 
-_GEOGRAPHY: Final = re.compile(r"^(?:us-gov|us|eu|apac|apne|jp|au|ca|sa|me|af|il|mx|global)\.")
-"""Prefixes of cross-Region inference profile ids."""
+SHARED_SECONDS: Final = 30.0
+"""How long a count is shared, give or take a quarter: those that wait together must not all count together."""
+
+_KEPT_SECONDS: Final = 86_400
+_LOOKS: Final = 3
 
 
 def base_model(model_id: str) -> str:
     """The model's own id out of an id, a profile's id, or the ARN of either."""
-    return _GEOGRAPHY.sub("", model_id.rsplit("/", 1)[-1])
+    return model_id_of(model_id)
 
 
 def in_flight(jobs: Iterable[Job], model_id: str) -> int:
@@ -25,11 +34,54 @@ def in_flight(jobs: Iterable[Job], model_id: str) -> int:
     return len({job.arn for job in jobs if not job.terminal and base_model(job.model_id) == wanted})
 
 
-def require_slot(jobs: BatchJobs, model_id: str, most: int) -> None:
-    """Raises JobSlotsFullError if the account has `most` jobs of the model in flight.
+def require_slot(
+    jobs: BatchJobs,
+    model_id: str,
+    most: int,
+    *,
+    runs: Runs,
+    now: float,
+    jitter: Callable[[], float] = random.random,
+) -> None:
+    """Takes a slot. Raises JobSlotsFullError if the account has `most` jobs of the model in flight.
 
-    Two submitters may both see the last free slot: Bedrock then refuses one or queues it, and both are handled.
+    A slot that is taken for a job which is not made then is free again at the next count. A job that is made but not
+    listed yet when another counts is missed: Bedrock then refuses one too many or queues it, and both are handled.
     """
-    running = in_flight((job for status in IN_FLIGHT for job in jobs.list(status=status)), model_id)
-    if running >= most:
-        raise JobSlotsFullError(f"{running} jobs of {base_model(model_id)} are in flight; the quota is {most}")
+    pk, age = in_flight_pk(base_model(model_id)), SHARED_SECONDS * (0.75 + 0.5 * jitter())
+    taken = 0
+    for _ in range(_LOOKS):
+        item = runs.get(pk, COUNT)
+        if item is None or not 0 <= now - float(item["countedAt"]) < age:
+            before = None if item is None else str(item["stamp"])
+            begun = 0 if item is None else int(item["taken"])
+            counted = in_flight((job for status in IN_FLIGHT for job in jobs.list(status=status)), model_id)
+            again = runs.get(pk, COUNT)
+            # Taken while this one counted: their jobs may not have been listed.
+            late = int(again["taken"]) - begun if again is not None and again["stamp"] == before else 0
+            item = {
+                "pk": pk,
+                "sk": COUNT,
+                "counted": counted,
+                "taken": late,
+                "countedAt": int(now),
+                "stamp": f"{now:.3f}-{int(jitter() * 1e9):09d}",
+                "expires_at": int(now) + _KEPT_SECONDS,
+            }
+            if not runs.put_if(item, "stamp", before):
+                # Somebody else has just counted.
+                continue
+        taken = int(item["counted"]) + int(item["taken"])
+        if taken >= most:
+            break
+        if runs.take(pk, COUNT, below=most - int(item["counted"]), stamp=str(item["stamp"])):
+            return
+    raise JobSlotsFullError(f"{taken} jobs of {base_model(model_id)} are in flight; the quota is {most}")
+
+
+def forget(model_id: str, runs: Runs) -> None:
+    """A slot has become free: the next one to submit counts anew."""
+    pk = in_flight_pk(base_model(model_id))
+    item = runs.get(pk, COUNT)
+    if item is not None:
+        runs.delete_if(pk, COUNT, "stamp", str(item["stamp"]))

@@ -82,7 +82,8 @@ def submit(
             key = stage(spec, input_piece(task.shard, task.piece, task.attempt), task.unit, input_bucket)
             request = replace(request, input_uri=f"s3://{input_bucket.name}/{key}")
         check(request)
-        require_slot(jobs, request.model_id, slots_for(spec.priority, spec.quotas.max_jobs_in_flight.value))
+        most = slots_for(spec.priority, spec.quotas.max_jobs_in_flight.value)
+        require_slot(jobs, request.model_id, most, runs=runs, now=now)
     _store(task, request, arn, runs, now, expiry(spec, now))
     if arn is None:
         arn = _create(request, jobs)

@@ -17,7 +17,7 @@ from bulk_inference.claims import Claim, Insertion
 from bulk_inference.jobs import Job, JobNameTakenError, JobRequest
 from bulk_inference.places import Places
 from bulk_inference.ports import Clock, Execution, MapRun
-from bulk_inference.runs import Item
+from bulk_inference.runs import COUNT, Item
 from bulk_inference.spec import (
     Cuts,
     Estimate,
@@ -161,6 +161,14 @@ class FakeRuns:
             return False
         del self.items[(pk, sk)]
         self.world.strike(f"delete {sk}")
+        return True
+
+    def take(self, pk: str, sk: str, *, below: int, stamp: str) -> bool:
+        item = self.items.get((pk, sk), {})
+        if item.get("stamp") != stamp or item["taken"] >= below:
+            return False
+        item["taken"] += 1
+        self.world.strike(f"take {pk}")
         return True
 
     def query(self, pk: str, sk_prefix: str = "") -> Iterator[Item]:
@@ -492,7 +500,8 @@ class Stage:
         return {
             "input": dict(self.input.objects),
             "output": dict(self.output.objects),
-            "runs": copy.deepcopy(self.runs.items),
+            # A count of slots is a cache: a slot that a dead worker took is free again at the next one.
+            "runs": {key: item for key, item in copy.deepcopy(self.runs.items).items() if key[1] != COUNT},
             "ledger": dict(self.ledger.claims),
             "queue": self.queue.distinct,
             "jobs": dict(self.jobs.jobs),

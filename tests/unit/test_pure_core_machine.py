@@ -152,6 +152,8 @@ class PureCore(RuleBasedStateMachine):
         """Invoke the function of a step with an event."""
         event, shop = json.loads(json.dumps(given)), self.stage.shop
         if step == "submit":
+            # The state machine tries again minutes later: a count of slots is old by then.
+            self.stage.time.now += 60
             return submit(
                 SubmitTask.from_event(event),
                 name="tickets",

@@ -8,7 +8,7 @@ import pytest
 
 from bulk_inference.errors import ThrottledError
 from bulk_inference.reconciliation import GRACE_SECONDS, Reconciled, answer, reconcile, resume
-from bulk_inference.runs import JOB, LIVE, META, OPEN, job_key, live_item, run_pk
+from bulk_inference.runs import COUNT, JOB, LIVE, META, OPEN, in_flight_pk, job_key, live_item, run_pk
 from tests.unit.inference_world import NOW, RUN, Stage, assert_survives_kills
 
 EVENTS = Path(__file__).parent.parent / "events"
@@ -43,6 +43,14 @@ def look(made: Stage) -> Reconciled:
 def documented() -> dict[str, Any]:
     event: dict[str, Any] = json.loads((EVENTS / "batch_job_state_change.json").read_text())
     return event
+
+
+def test_a_job_that_ends_frees_its_slot_for_those_that_wait() -> None:
+    made = stage()
+    pk = in_flight_pk("m")
+    made.runs.put({"pk": pk, "sk": COUNT, "counted": 9, "taken": 0, "countedAt": int(NOW), "stamp": "s"})
+    answer(made.jobs.find(NAME), made.runs, made.tasks)  # type: ignore[arg-type]
+    assert made.runs.get(pk, COUNT) is None
 
 
 @pytest.mark.parametrize("status", ["Completed", "PartiallyCompleted", "Failed", "Stopped", "Expired"])

@@ -27,6 +27,11 @@ if TYPE_CHECKING:
 _PASSING: Final = frozenset({"ThrottlingException", "InternalServerException", "ServiceUnavailableException"})
 _NAME_TAKEN: Final = re.compile(r"\bname\b.*\b(?:in use|already|exists|taken)\b|\balready\b.*\bname\b", re.I | re.S)
 """Which error a used name gives is not documented; ConflictException and ValidationException have both been seen."""
+_LASTING: Final = re.compile(
+    r"\b(?:records?|sizes?|bytes|[kmg]i?b|gigabytes|files?|lines?|tokens?|characters|length)\b", re.I
+)
+"""Quotas that waiting does not heal: of a job's input. A message that names none is taken for one of jobs in flight."""
+_IN_FLIGHT: Final = re.compile(r"\bin[- ]progress\b|\bconcurren|\bin[- ]flight\b|\brunning\b|\bactive\b", re.I)
 _SURROUNDINGS: Final = re.compile(r"\b(?:roles?|permissions?|access|authori[sz]ed|assume|kms)\b", re.I)
 """A refusal that speaks of these is about roles, buckets or keys: mended outside, the same job goes through."""
 
@@ -59,6 +64,8 @@ class ModelInvocationJobs:
             if code == "ConflictException" or (code == "ValidationException" and _NAME_TAKEN.search(message)):
                 raise JobNameTakenError(message) from error
             if code == "ServiceQuotaExceededException":
+                if _LASTING.search(message) and not _IN_FLIGHT.search(message):
+                    raise JobRejectedError(f"{code}: {message}") from error
                 raise JobSlotsFullError(message) from error
             if code in ("ValidationException", "ResourceNotFoundException") and not _SURROUNDINGS.search(message):
                 raise JobRejectedError(f"{code}: {message}") from error

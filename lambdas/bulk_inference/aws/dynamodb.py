@@ -116,6 +116,24 @@ class RunsTable:
             raise
         return True
 
+    def take(self, pk: str, sk: str, *, below: int, stamp: str) -> bool:
+        """Adds 1 to the item's `taken` if that is below a number and its `stamp` is the one given."""
+        try:
+            with _explained(self.name):
+                self._client.update_item(
+                    TableName=self.name,
+                    Key=_encode({"pk": pk, "sk": sk}),
+                    UpdateExpression="ADD #taken :one",
+                    ConditionExpression="#stamp = :stamp AND #taken < :below",
+                    ExpressionAttributeNames={"#taken": "taken", "#stamp": "stamp"},
+                    ExpressionAttributeValues=_encode({":one": 1, ":below": below, ":stamp": stamp}),
+                )
+        except ClientError as error:
+            if _code(error) == "ConditionalCheckFailedException":
+                return False
+            raise
+        return True
+
     def query(self, pk: str, sk_prefix: str = "") -> Iterator[Item]:
         """Items of one partition whose sort key starts with `sk_prefix`, in its order, page by page."""
         condition, names, values = "#pk = :pk", {"#pk": "pk"}, {":pk": pk}

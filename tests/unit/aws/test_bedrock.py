@@ -85,6 +85,18 @@ def test_a_jobs_network_goes_to_the_service(client: "BedrockClient", stub: Stubb
         ("ResourceNotFoundException", "no such model", JobRejectedError),
         ("ValidationException", "The role has no permission s3:GetObject on the input", ClientError),
         ("ServiceQuotaExceededException", "too many jobs", JobSlotsFullError),
+        (
+            "ServiceQuotaExceededException",
+            "Sum of in-progress and submitted batch inference jobs using a base model for Claude Haiku 4.5 is 100",
+            JobSlotsFullError,
+        ),
+        (
+            "ServiceQuotaExceededException",
+            "Records per batch inference job for Nova Lite is 100000",
+            JobRejectedError,
+        ),
+        ("ServiceQuotaExceededException", "Batch inference input file size of Nova is 1 GB", JobRejectedError),
+        ("ServiceQuotaExceededException", "Batch inference job size exceeds 5 GB", JobRejectedError),
         ("ThrottlingException", "slow", ThrottledError),
         ("InternalServerException", "oops", ThrottledError),
         ("AccessDeniedException", "is not authorized to perform: bedrock:CreateModelInvocationJob", ClientError),

@@ -190,3 +190,11 @@ def test_overload_is_an_error_that_the_state_machine_retries(client: "DynamoDBCl
         stub.add_client_error("get_item", "AccessDeniedException")
         with pytest.raises(ClientError, match="AccessDenied"):
             RunsTable("runs", client).get("a", "b")
+
+
+def test_slots_are_taken_one_by_one_until_there_is_none(runs: RunsTable) -> None:
+    assert not runs.take("p", "s", below=2, stamp="a"), "nobody has counted yet"
+    runs.put({"pk": "p", "sk": "s", "taken": 0, "stamp": "a"})
+    assert [runs.take("p", "s", below=2, stamp="a") for _ in range(3)] == [True, True, False]
+    assert not runs.take("p", "s", below=9, stamp="b"), "another count"
+    assert (runs.get("p", "s") or {})["taken"] == 2
