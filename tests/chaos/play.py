@@ -157,6 +157,10 @@ class Play:
         if not all(fired):
             self.idle.append(f"rules have fired {fired} times")
 
+    def look(self) -> checker.Verdict:
+        """What the checker says of the run as it stands."""
+        return checker.check(self.field.evidence(self.name, self.runs, []), mark)
+
     def dead(self) -> list[dict[str, Any]]:
         return [body for body in self.field.dead() if body.get("run") in self.runs]
 

@@ -122,6 +122,23 @@ def _kills() -> list[Row]:
                 )
                 for at in ("before", "after")
             ]
+        rows.append(
+            Row(
+                "a unit dies for good after a write",
+                mode,
+                # The part is there, and no try can say so: AccessDenied is tried again by nobody.
+                (
+                    call(
+                        "s3", "PutObject", "lose_reply", "/runs/{run}/results/",
+                        code="AccessDenied", status=403, times=1,
+                    ),
+                    *([refused("batch", 0.1)] if mode == "batch" else []),
+                ),
+                limits={"tolerated_failure_percentage": 60, "items_per_batch": 60},
+                act=_redrive_incomplete,
+                short=mode == "sync",
+            )
+        )  # fmt: skip
         rows.append(Row("worker killed as it begins", mode, (killed(lands, "Invoke", "before"),)))
         rows.append(Row("worker killed when it has done all", mode, (killed(lands, "Invoke", "after"),)))
         for at in ("before", "after"):
@@ -467,6 +484,28 @@ def _abort(play: Play) -> None:
     play.injected += 1
     play.note(f"aborted: {play.field.wait(play.execution)}")
     play.heal()
+
+
+def _redrive_incomplete(play: Play) -> None:
+    """What the dead worker landed counts, the rest is pending, and a redrive does it."""
+    ended = play.field.wait(play.execution)
+    assert ended == "FAILED", ended
+    play.field.stack.until(
+        lambda: (play.field.stack.manifest(play.run) or {}).get("stopped"), "the end to be explained"
+    )
+    manifest = play.field.stack.manifest(play.run) or {}
+    assert manifest["status"] == "incomplete", manifest["status"]
+    assert manifest["problems"] == [], manifest["problems"]
+    assert manifest["counts"]["pending"], "nothing is pending"
+    if play.row.mode == "sync":
+        # Nothing goes on meanwhile. A batch run's failures are being reprocessed.
+        verdict = play.look()
+        assert verdict.good, str(verdict)
+        assert verdict.pending == manifest["counts"]["pending"]
+    play.note(f"incomplete: {manifest['counts']['pending']} pending")
+    play.field.client("stepfunctions").redrive_execution(executionArn=play.execution)
+    play.note("redrive of the execution")
+    play.finish()
 
 
 def _abort_and_redrive(play: Play) -> None:
