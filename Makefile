@@ -7,7 +7,7 @@ NPM := $(shell command -v npm 2>/dev/null)
 UV_VERSION := 0.13.9
 
 .DEFAULT_GOAL := help
-.PHONY: help demo local-aws test chaos examples lint format pictures package parquet-layer check-package lock clean terraform
+.PHONY: help demo local-aws test chaos examples docs lint format pictures package parquet-layer check-package lock clean terraform
 .DELETE_ON_ERROR:
 
 help: ## show this list
@@ -41,6 +41,9 @@ format: .venv/.ready terraform ## let ruff and Terraform rewrite the sources
 
 pictures: .venv/.ready node_modules/.ready ## draw docs/pictures from asl/ and its DOT files (needs npm)
 	@$(BIN) -m docs.pictures.draw
+
+docs: .venv/.ready ## write the tables of inputs and outputs anew, from the HCL
+	@$(BIN) -m tests.lint.tables
 
 package: .venv/.ready ## rebuild lambdas/dist from the sources and the lock file
 	@$(BIN) lambdas/build.py

@@ -99,6 +99,8 @@ run "wrong_values_are_refused_2" {
   command = plan
 
   variables {
+    # Neither a layer nor a package.
+    parquet = {}
     # A concurrency that SQS refuses.
     intake = { pooling_concurrency = 1 }
     # A name too long.
@@ -126,7 +128,7 @@ run "wrong_values_are_refused_2" {
   }
 
   expect_failures = [
-    var.intake, var.name, var.models, var.run_defaults, var.vpc, var.retention, var.tables, var.packages, var.runtime, var.functions, var.reprocessing, var.logs,
+    var.parquet, var.intake, var.name, var.models, var.run_defaults, var.vpc, var.retention, var.tables, var.packages, var.runtime, var.functions, var.reprocessing, var.logs,
   ]
 }
 
@@ -134,6 +136,8 @@ run "wrong_values_are_refused_3" {
   command = plan
 
   variables {
+    # A layer without a version.
+    parquet = { layer_arn = "arn:aws:lambda:us-east-1:123456789012:layer:pyarrow" }
     # A pool that is never full.
     intake = { low = { documents = 0 } }
     # A name that ends in a hyphen.
@@ -155,7 +159,7 @@ run "wrong_values_are_refused_3" {
   }
 
   expect_failures = [
-    var.intake, var.name, var.models, var.run_defaults, var.vpc, var.retention, var.functions, var.reprocessing, var.logs,
+    var.parquet, var.intake, var.name, var.models, var.run_defaults, var.vpc, var.retention, var.functions, var.reprocessing, var.logs,
   ]
 }
 
@@ -163,6 +167,8 @@ run "wrong_values_are_refused_4" {
   command = plan
 
   variables {
+    # A package that is nowhere.
+    parquet = { package = {} }
     # One try.
     intake = { max_receive_count = 1 }
     # An ARN of another type.
@@ -178,7 +184,7 @@ run "wrong_values_are_refused_4" {
   }
 
   expect_failures = [
-    var.intake, var.models, var.run_defaults, var.functions, var.reprocessing, var.logs,
+    var.parquet, var.intake, var.models, var.run_defaults, var.functions, var.reprocessing, var.logs,
   ]
 }
 

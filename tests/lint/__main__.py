@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from docs.pictures import draw
-from tests.lint import graph, integrations, machines, maps, names, provider6, sources, tasks, tools
+from tests.lint import graph, integrations, interface, machines, maps, names, provider6, sources, tables, tasks, tools
 from tests.lint.findings import Finding
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -38,6 +38,8 @@ def check_hcl() -> Iterator[Finding]:
     """Everything about *.tf."""
     yield from sources.check_hcl(ROOT)
     yield from provider6.check(ROOT)
+    yield from interface.check(ROOT)
+    yield from tables.check(ROOT)
     yield from tools.terraform_format(ROOT)
     folders = tools.terraform_folders(ROOT)
     # One at a time if providers come from the registry: Terraform's plugin cache does not bear two writers.

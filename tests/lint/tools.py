@@ -69,7 +69,8 @@ def terraform_format(root: Path) -> Iterator[Finding]:
 
 def terraform_folders(root: Path) -> list[Path]:
     """The root module, every module, every example: each folder that holds HCL."""
-    candidates = [root, *sorted((root / "modules").glob("*")), *sorted((root / "examples").glob("*"))]
+    modules, examples = sorted((root / "modules").glob("*")), sorted((root / "examples").glob("*"))
+    candidates = [root, *modules, *examples, *(folder / "examples" / "alone" for folder in modules)]
     return [folder for folder in candidates if any(folder.glob("*.tf"))]
 
 

@@ -1,0 +1,11 @@
+variable "bucket" {
+  description = "Bucket that takes the packages."
+  type        = string
+}
+
+module "bundle" {
+  source = "../.."
+
+  name   = "alone"
+  bucket = var.bucket
+}
