@@ -169,6 +169,15 @@ def test_the_numbers_of_a_plain_run() -> None:
     assert summed.parts == {"results/part-00001-a1.jsonl": 10}
 
 
+def test_tokens_of_batch_jobs_are_known_apart() -> None:
+    run = Run()
+    for name, kind, tokens in (("00001-a1", "job", 7), ("abc", "items", 100)):
+        run.unit(name, kind, {"p": Counts(input_tokens=tokens, output_tokens=tokens * 2)})
+    found = run.account()
+    assert (found.input_tokens, found.output_tokens) == (107, 214)
+    assert (found.batch_input_tokens, found.batch_output_tokens) == (7, 14)
+
+
 def test_a_lost_record_is_named_by_its_shard_and_numbers() -> None:
     run = finished()
     run.units[0]["pieces"]["00001"]["sent"] = 9
