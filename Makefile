@@ -7,7 +7,7 @@ NPM := $(shell command -v npm 2>/dev/null)
 UV_VERSION := 0.13.9
 
 .DEFAULT_GOAL := help
-.PHONY: help demo local-aws test chaos examples docs lint format pictures package parquet-layer check-package lock clean terraform
+.PHONY: help demo local-aws test chaos examples docs lint security format pictures package parquet-layer check-package lock clean terraform
 .DELETE_ON_ERROR:
 
 help: ## show this list
@@ -34,6 +34,9 @@ lint: .venv/.ready terraform $(if $(NPM),node_modules/.ready) ## check code, sta
 	$(VENV)/mypy
 	$(BIN) -m tests.lint
 
+security: .build/checkov/.ready ## check the HCL with checkov, which has a venv of its own (.checkov.yaml holds what is skipped, and why)
+	.build/checkov/bin/checkov --config-file .checkov.yaml
+
 format: .venv/.ready terraform ## let ruff and Terraform rewrite the sources
 	$(VENV)/ruff check --fix
 	$(VENV)/ruff format
@@ -57,7 +60,7 @@ check-package: .venv/.ready ## prove that lambdas/dist equals the sources
 lock: .venv/.ready ## resolve requirements/*.in again into the hash-locked *.txt
 	@echo "Resolving requirements with uv $(UV_VERSION), kept in .build/uv."
 	@test -x .build/uv/bin/uv || { $(BIN) -m venv .build/uv && .build/uv/bin/python -m pip install --quiet uv==$(UV_VERSION); }
-	@cd requirements && for name in bundle parquet dev; do \
+	@cd requirements && for name in bundle parquet dev security; do \
 		../.build/uv/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
 			--default-index https://pypi.org/simple --custom-compile-command "make lock" $(ARGS) $$name.in -o $$name.txt || exit 1; \
 	done
@@ -82,4 +85,11 @@ terraform:
 node_modules/.ready: package-lock.json
 	@echo "Installing package-lock.json into node_modules."
 	@npm ci --ignore-scripts --no-audit --no-fund --loglevel=error
+	@touch $@
+
+.build/checkov/.ready: requirements/security.txt .venv/.ready
+	@echo "Installing requirements/security.txt into .build/checkov (seconds, once)."
+	@test -x .build/uv/bin/uv || { $(BIN) -m venv .build/uv && .build/uv/bin/python -m pip install --quiet uv==$(UV_VERSION); }
+	@.build/uv/bin/uv venv --quiet --clear --python $(BIN) .build/checkov
+	@.build/uv/bin/uv pip install --quiet --python .build/checkov/bin/python --require-hashes --requirement requirements/security.txt
 	@touch $@
