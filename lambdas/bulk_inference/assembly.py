@@ -27,6 +27,7 @@ from bulk_inference.part_groups import Group, Slice, group_line, read_groups, wh
 from bulk_inference.places import Places
 from bulk_inference.ports import Bucket, Runs
 from bulk_inference.recombination import REDUCE
+from bulk_inference.request_prompt import as_request
 from bulk_inference.results import encode
 from bulk_inference.runs import ASSEMBLY, CUTS, JOINS, META, RESUBMISSIONS, Item, join_sk, run_pk
 from bulk_inference.settling import mark_stale
@@ -358,23 +359,11 @@ def reduction_request(spec: RunSpec, revision: int) -> dict[str, Any]:
     if recombine is None or recombine.method != REDUCE:
         raise InvalidRequestError(f"run {spec.run}: its documents are not reduced")
     places = Places(spec.tenant, spec.run)
-    prompt = {
-        name: value
-        for name, value in (
-            ("template", recombine.prompt.template),
-            ("system", recombine.prompt.system),
-            ("inference", recombine.prompt.inference),
-            ("examples", [{"user": one.user, "assistant": one.assistant} for one in recombine.prompt.examples]),
-            ("cache", recombine.prompt.cache),
-            ("additional", recombine.prompt.additional),
-        )
-        if value
-    }
     return {
         "run": {"tenant": spec.tenant, "priority": spec.priority, "mode": "auto" if spec.mode == "batch" else "sync"},
         "source": {"prefix": places.reduction_prefix(revision), "reduces": spec.run},
         "model": {"id": spec.model.id, "api": spec.model.api},
-        "prompt": prompt,
+        "prompt": as_request(recombine.prompt),
         "output": {} if recombine.schema is None else {"schema": recombine.schema},
         "limits": {"canary_records": min(1, spec.limits.canary_records)},
     }

@@ -442,6 +442,7 @@ def _request(spec: RunSpec, new_run: str, command: Command) -> dict[str, Any]:
         "carry": spec.source.carry or None,
         "ranges": Places(spec.tenant, new_run).ranges,
         "failures_of": spec.run,
+        "reduces": spec.source.reduces,
     }
     prompt = {**as_request(spec.prompt), **command.prompt}
     output = {} if spec.output.schema is None else {"schema": spec.output.schema, "ask": spec.output.ask}
@@ -456,6 +457,7 @@ def _request(spec: RunSpec, new_run: str, command: Command) -> dict[str, Any]:
         "source": _given(source),
         "model": _given({"id": spec.model.id, "api": api, **command.model}),
         "prompt": _given(prompt),
+        "chunking": {} if spec.chunking is None else spec.chunking.to_json(),
         "output": output,
         "limits": dict(command.limits),
     }

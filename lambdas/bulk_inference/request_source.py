@@ -30,7 +30,7 @@ def parse_source(request: Fields, run: str, tenant: str, settings: Settings, inp
     keys = _distinct(given, "keys", MAX_KEYS)
     ranges, failures_of = given.text("ranges"), given.text("failures_of")
     reduces = given.text("reduces")
-    if reduces is not None and (bucket != input_bucket or prefix is None):
+    if reduces is not None and (bucket != input_bucket or (prefix is None and ranges is None)):
         given.problem("reduces", "comes with a prefix below the named run's reductions, from assemble_results")
     if ("ranges" in given) != ("failures_of" in given):
         given.problem("", "ranges and failures_of come together, from redrive_failures")

@@ -287,6 +287,7 @@ def test_a_resubmission_is_a_run_in_the_same_scope_over_the_failed_lines_alone()
     assert request["source"] == {
         "bucket": "in-bucket",
         "ranges": f"default/runs/{run}/plan/ranges.jsonl",
+        "format": "jsonl",
         "failures_of": RUN,
     }
     assert request["prompt"] == {"template": "Again: {{text}}"}
