@@ -47,9 +47,9 @@ run "a_queue_per_priority_with_its_dead_letters" {
   }
 
   variables {
-    alarm_topic_arn = "arn:aws:sns:us-east-1:123456789012:on-call"
-    functions       = { pool_documents = { timeout_seconds = 60 } }
-    source_buckets  = { lake = { prefix = "mail/" } }
+    alarm_topic    = { arn = "arn:aws:sns:us-east-1:123456789012:on-call" }
+    functions      = { pool_documents = { timeout_seconds = 60 } }
+    source_buckets = { lake = { prefix = "mail/" } }
   }
 
   assert {
