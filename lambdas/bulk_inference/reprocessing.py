@@ -23,12 +23,7 @@ from typing import Any, Final
 from bulk_inference.conservation import Late
 from bulk_inference.errors import InvalidRequestError, ThrottledError, WorkInProgressError
 from bulk_inference.failures import MESSAGE_VERSION, SCHEMA, class_of_outcome, retryable
-from bulk_inference.inference import (
-    LANDING_RESERVE_SECONDS,
-    LANDING_RESERVE_SHARE,
-    START_RESERVE_SECONDS,
-    START_RESERVE_SHARE,
-)
+from bulk_inference.inference import LANDING_RESERVE_SECONDS, LANDING_RESERVE_SHARE
 from bulk_inference.landing import give_back, land, owner_of
 from bulk_inference.pointers import Pointer
 from bulk_inference.ports import Clock, Lane
@@ -44,6 +39,20 @@ LONGEST_PAUSE: Final = 900
 
 MOST_POSTPONEMENTS: Final = 100
 """About a day of throttling."""
+
+
+LONGEST_CALL_SECONDS: Final = 300
+"""How long a model may take for one record here; as long as in infer_batch."""
+
+CALL_SHARE: Final = 0.75
+LANDING_SHARE: Final = 0.1
+"""Of the function's time: what a call may take, and what is left to land its answer."""
+
+
+def longest_call(seconds: float) -> int:
+    """Seconds that one call may take in an invocation of so many: it must end, and its answer be landed, before the
+    function does. A call is not tried again by the SDK: its message comes again."""
+    return max(1, min(LONGEST_CALL_SECONDS, int(CALL_SHARE * seconds)))
 
 
 class RecordFailedError(Exception):
@@ -208,7 +217,7 @@ class Shift:
         self._shop_of = shop_of
         self._once = once
         self._jitter = jitter
-        self._reserve = min(START_RESERVE_SECONDS, START_RESERVE_SHARE * clock.remaining())
+        self._reserve = longest_call(clock.remaining()) + LANDING_SHARE * clock.remaining()
         self._throttled: set[str] = set()
         """Models: after one throttle the rest of the batch does not ask again."""
         self._begun = False

@@ -2,7 +2,8 @@
 
 locals {
   default_sizes = {
-    reprocess_records = { memory_mb = 1024, timeout_seconds = 300 }
+    # One call of a model takes 300 s at most, and its answer is landed in the rest.
+    reprocess_records = { memory_mb = 1024, timeout_seconds = 420 }
     redrive_failures  = { memory_mb = 2048, timeout_seconds = 900 }
     update_runs       = { memory_mb = 1024, timeout_seconds = 300 }
   }

@@ -490,10 +490,9 @@ def _redrive_incomplete(play: Play) -> None:
     """What the dead worker landed counts, the rest is pending, and a redrive does it."""
     ended = play.field.wait(play.execution)
     assert ended == "FAILED", ended
-    play.field.stack.until(
-        lambda: (play.field.stack.manifest(play.run) or {}).get("stopped"), "the end to be explained"
-    )
-    manifest = play.field.stack.manifest(play.run) or {}
+    stack = play.field.stack
+    stack.until(lambda: bool((stack.manifest(play.run) or {}).get("stopped")), "the end to be explained")
+    manifest = stack.manifest(play.run) or {}
     assert manifest["status"] == "incomplete", manifest["status"]
     assert manifest["problems"] == [], manifest["problems"]
     assert manifest["counts"]["pending"], "nothing is pending"

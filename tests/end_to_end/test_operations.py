@@ -238,7 +238,7 @@ def test_what_a_tolerated_failure_left_pending_is_done_by_a_redrive(stack: Stack
     execution = stack.start("tolerated", request("tolerated", "sync", limits=limits))
     ended = stack.wait(execution, timeout=120)
     assert (ended["status"], ended["error"]) == ("FAILED", "IncompleteRunError")
-    stack.until(lambda: (stack.manifest("tolerated") or {}).get("stopped"), "the end of the run to be explained")
+    stack.until(lambda: bool((stack.manifest("tolerated") or {}).get("stopped")), "the end of the run to be explained")
     manifest = stack.manifest("tolerated")
     assert manifest is not None
     assert_conserves(manifest)

@@ -5,17 +5,21 @@ from typing import Any
 
 import pytest
 
+from bulk_inference.aws.bedrock_runtime import READ_TIMEOUT_SECONDS
 from bulk_inference.claims import Claim, claim_key
 from bulk_inference.errors import InvalidRequestError, ThrottledError
 from bulk_inference.failures import Failure
 from bulk_inference.pointers import Pointer
 from bulk_inference.reprocessing import (
+    LANDING_SHARE,
+    LONGEST_CALL_SECONDS,
     MOST_POSTPONEMENTS,
     Delivery,
     HopelessRecordError,
     Message,
     RecordFailedError,
     Shift,
+    longest_call,
     reprocess,
 )
 from bulk_inference.runs import STALE, run_pk
@@ -168,6 +172,24 @@ def test_after_one_throttle_the_rest_of_the_batch_does_not_ask() -> None:
     working = shift(made, lane)
     assert [working.settle(delivery(body(made, one))) for one in ("a", "b")] == ["postponed", "postponed"]
     assert made.model.calls == ["a"]
+
+
+@pytest.mark.parametrize("seconds", [20.0, 60.0, 419.9, 900.0])
+def test_a_call_that_is_begun_ends_and_is_landed_before_the_function_does(seconds: float) -> None:
+    """The first message of a batch is begun whatever is left, any other only if its call fits."""
+    assert longest_call(seconds) + LANDING_SHARE * seconds <= seconds
+    made = stage()
+    lane = FakeLane(made.world)
+    made.time.remaining = seconds
+    working = shift(made, lane)
+    assert working.settle(delivery(body(made, "a"))) == "landed"
+    made.time.remaining = longest_call(seconds) + LANDING_SHARE * seconds - 1
+    assert working.settle(delivery(body(made, "b"))) == "postponed"
+
+
+def test_with_the_defaults_a_call_may_take_as_long_as_elsewhere() -> None:
+    """420 s in modules/failure_lane/functions.tf."""
+    assert longest_call(419.5) == LONGEST_CALL_SECONDS == READ_TIMEOUT_SECONDS
 
 
 def test_a_batch_that_outlasts_its_function_goes_back_unharmed() -> None:

@@ -75,15 +75,18 @@ class Outcome:
 
 
 @cache
-def connect(max_connections: int = 32, sdk_attempts: int = 2) -> "BedrockRuntimeClient":
+def connect(
+    max_connections: int = 32, sdk_attempts: int = 2, read_timeout: int = READ_TIMEOUT_SECONDS
+) -> "BedrockRuntimeClient":
     """The process's client. `sdk_attempts` counts all tries of one call: waiting out throttles is the caller's part.
+    A call takes up to `sdk_attempts` times `read_timeout` seconds.
 
     Keep-alive, because NAT gateways and interface endpoints drop connections that are silent for 350 s.
     """
     return boto3.client(
         "bedrock-runtime",
         config=Config(
-            read_timeout=READ_TIMEOUT_SECONDS,
+            read_timeout=read_timeout,
             connect_timeout=10,
             tcp_keepalive=True,
             max_pool_connections=max_connections,

@@ -11,7 +11,7 @@ from aws_lambda_powertools.utilities.data_classes.sqs_event import SQSRecord
 
 from bulk_inference.handlers import services
 from bulk_inference.handlers.guard import guarded
-from bulk_inference.reprocessing import Delivery, Message, Shift
+from bulk_inference.reprocessing import Delivery, Message, Shift, longest_call
 
 logger = Logger()
 tracer = Tracer(auto_patch=False)
@@ -40,10 +40,12 @@ def handler(event: dict[str, Any], context: Any) -> PartialItemFailureResponse:
         metrics.add_metric(f"Reprocessed{outcome.capitalize()}", MetricUnit.Count, 1)
         return outcome
 
+    clock = services.clock(context)
+    longest = longest_call(clock.remaining())
     shift = Shift(
         services.message_lane(event["Records"][0]["eventSourceARN"]),
-        services.clock(context),
-        lambda message: services.workshop(message.tenant, message.run, context),
+        clock,
+        lambda message: services.workshop(message.tenant, message.run, context, longest_call=longest),
         once,
     )
     # A batch in which every message failed is a normal answer too: an error would slow the poller down.

@@ -118,8 +118,10 @@ def assembly_world(tenant: str, run: str) -> AssemblyWorld:
     return AssemblyWorld(run_spec(tenant, run), input_bucket(), output_bucket(), runs_table(), time.time())
 
 
-def workshop(tenant: str, run: str, context: Any) -> Workshop:
+def workshop(tenant: str, run: str, context: Any, *, longest_call: int | None = None) -> Workshop:
+    """`longest_call`: seconds after which a call of the model is given up, and not tried again; None: the defaults."""
     env, spec = environment(), run_spec(tenant, run)
+    calls = {} if longest_call is None else {"sdk_attempts": 1, "read_timeout": longest_call}
     return Workshop(
         spec=spec,
         input=input_bucket(),
@@ -128,7 +130,7 @@ def workshop(tenant: str, run: str, context: Any) -> Workshop:
         ledger=ledger(),
         queue=sqs.ReprocessQueue(lane(env.reprocess_queue_url, spec.priority), sqs.connect()),
         jobs=batch_jobs(),
-        model=bedrock_runtime.Runtime(bedrock_runtime.connect(max_connections=2 * WIDTH)),
+        model=bedrock_runtime.Runtime(bedrock_runtime.connect(max_connections=2 * WIDTH, **calls)),
         clock=clock(context),
         executions=executions(),
     )

@@ -69,7 +69,7 @@ def made(monkeypatch: pytest.MonkeyPatch) -> Iterator[Stage]:
         "completion_bus": lambda: stage.bus,
         "stop_world": lambda context: stage.stop_world,
         "run_spec": lambda tenant, run: stage.spec,
-        "workshop": lambda tenant, run, context: replace(
+        "workshop": lambda tenant, run, context, **given: replace(
             stage.shop, clock=replace(stage.time.clock, remaining=lambda: context.left / 1000)
         ),
     }
