@@ -36,7 +36,9 @@ class _Feed:
         self._charset = charset
         self._quote = quote
         self._delimiter = delimiter
-        self._limit = limit
+        self._codec = charset.codec
+        self._lf, self._crlf = charset.newline, "\r\n".encode(charset.codec)
+        self._longest = limit + len(self._crlf)
         self._begun = False
 
     def begin(self) -> None:
@@ -47,23 +49,25 @@ class _Feed:
         return self
 
     def __next__(self) -> str:
-        line = next(self._lines)
+        offset, length, data, _ = line = next(self._lines)
         inside, self._begun = self._begun, True
         if not inside:
-            self.start = line.offset
-        self.end = line.offset + line.length
-        if line.data is None or self.end - self.start > self._limit + 2 * self._charset.unit:
+            self.start = offset
+        self.end = offset + length
+        if data is None or self.end - self.start > self._longest:
             raise _TooLongError(self._goes_on(line, inside))
-        if line.data.endswith(self._charset.newline):
-            self.end -= self._charset.unit
-            carriage = "\r".encode(self._charset.codec)
-            if line.data.endswith(carriage + self._charset.newline):
-                self.end -= self._charset.unit
+        if data.endswith(self._crlf):
+            self.end -= len(self._crlf)
+        elif data.endswith(self._lf):
+            self.end -= len(self._lf)
         try:
-            return self._charset.decode(line.data)
-        except RejectedLineError as error:
-            self.undecodable = self.undecodable or error
-            return line.data.decode(self._charset.codec, "replace")
+            return data.decode(self._codec)
+        except UnicodeDecodeError:
+            try:
+                self._charset.decode(data)
+            except RejectedLineError as error:
+                self.undecodable = self.undecodable or error
+            return data.decode(self._codec, "replace")
 
     def skip_row(self) -> None:
         """Passes over the rest of a row that goes on within a quoted field: to the line that closes it."""

@@ -93,6 +93,7 @@ def cut_records(
         sinks.write_failure(_failure_line(bucket, part, row, error, record_id))
 
     for part in cut.parts:
+        key = json.dumps(part.key, ensure_ascii=False)
         for row in rows_of(part):
             if row.is_blank:
                 continue
@@ -103,7 +104,7 @@ def cut_records(
                 count.rejected += 1
                 refuse(part, row, error, None)
                 continue
-            source = source_json(part.key, row)
+            source = source_json(key, row)
             count.documents += int(records[0].document is not None)
             for record in records:
                 count.read += 1
@@ -228,7 +229,7 @@ def _failure_line(bucket: str, part: Part, row: Row, error: RejectedLineError, r
         "errorCode": "DuplicateLine" if error.error_class == DUPLICATE else "RejectedLine",
         "errorMessage": f"{row.where(part.start)}: {error.message}",
         "attempt": 0,
-        "source": {"bucket": bucket, **json.loads(source_json(part.key, row))},
+        "source": {"bucket": bucket, **json.loads(source_json(json.dumps(part.key), row))},
     }
     return json.dumps(failure, ensure_ascii=False, separators=(",", ":")).encode() + b"\n"
 

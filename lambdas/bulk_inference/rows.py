@@ -4,7 +4,6 @@ A row is a line of JSONL, a row of a CSV or Parquet file, or a whole text docume
 it lies and what it holds; `records.py` makes records of it, or a refusal that names a rule.
 """
 
-import json
 from collections.abc import Mapping
 from typing import Any, Final, NamedTuple
 
@@ -73,8 +72,8 @@ class Row(NamedTuple):
 
 
 def source_json(key: str, row: Row) -> str:
-    """`{"key", …}`: which row of the corpus a record was, as JSON text."""
-    return f'{{"key":{json.dumps(key, ensure_ascii=False)},{row.place}}}'
+    """`{"key", …}`: which row of the corpus a record was, as JSON text. `key` is JSON text, too."""
+    return f'{{"key":{key},{row.place}}}'
 
 
 def too_large(length: int, limit: int, what: str = "the line") -> RejectedLineError:

@@ -22,7 +22,19 @@ from bulk_inference.aws.s3 import PART_BYTES, Bucket
 from bulk_inference.cuts import Cut, Part
 from bulk_inference.places import Places
 from bulk_inference.shard_files import CutWorld, SealWorld, cut_run, seal_run
-from bulk_inference.spec import Cuts, Estimate, Limits, Model, Prompt, Quota, Quotas, RunSettings, RunSpec, Source
+from bulk_inference.spec import (
+    Cuts,
+    Estimate,
+    Limits,
+    Model,
+    Prompt,
+    Quota,
+    Quotas,
+    RunSettings,
+    RunSpec,
+    Source,
+    own_scope,
+)
 
 RUN, TENANT = "benchmark", "default"
 
@@ -93,7 +105,7 @@ def spec_of(form: str, size: int) -> RunSpec:
     return RunSpec(
         run=RUN,
         tenant=TENANT,
-        scope=RUN,
+        scope=own_scope(RUN),
         execution_arn="",
         mode="batch",
         priority="normal",
@@ -150,7 +162,7 @@ def main() -> None:
         cut = Cut("00001", [Part("corpus.jsonl", 0, size, size, "etag")])
         ledger: Any = None
         started, processor = time.perf_counter(), time.process_time()
-        world = CutWorld(input_bucket, output_bucket, lambda name: Bucket(name, client), runs, ledger, 0)
+        world = CutWorld(input_bucket, output_bucket, lambda name: Bucket(name, client), runs, ledger, ledger, 0)
         counts = cut_run(RUN, TENANT, cut, world)
         cut_seconds, processor_seconds = time.perf_counter() - started, time.process_time() - processor
         after_cut = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

@@ -51,6 +51,7 @@ def assert_all_rendered(found: Cutting, texts: list[str]) -> None:
     assert [one["recordId"] for one in found.pointers] == [f"r{n}" for n in range(len(texts))]
 
 
+@settings(deadline=None)
 @given(COLUMNS, CUT_BYTES, CHUNKS)
 def test_jsonl_whatever_the_cuts(texts: list[str], cut_bytes: int, chunk: int) -> None:
     body = jsonl(*({"id": f"r{n}", "text": text} for n, text in enumerate(texts)))
@@ -59,6 +60,7 @@ def test_jsonl_whatever_the_cuts(texts: list[str], cut_bytes: int, chunk: int) -
     assert_all_rendered(cut({"a.ndjson.zst": zstd(body)}, cut_bytes=cut_bytes, chunk=chunk), texts)
 
 
+@settings(deadline=None)
 @given(COLUMNS, st.sampled_from(["utf-16", "utf-16-le", "utf-16-be", "utf-32", "gb18030"]), CHUNKS)
 def test_jsonl_in_other_encodings(texts: list[str], encoding: str, chunk: int) -> None:
     text = "".join(json.dumps({"id": f"r{n}", "text": text}, ensure_ascii=False) + "\n" for n, text in enumerate(texts))
@@ -66,6 +68,7 @@ def test_jsonl_in_other_encodings(texts: list[str], encoding: str, chunk: int) -
     assert_all_rendered(found, texts)
 
 
+@settings(deadline=None)
 @given(COLUMNS, CUT_BYTES, CHUNKS, st.sampled_from(["utf-8", "utf-8-sig", "utf-16", "utf-32-be", "gb18030"]))
 def test_csv_whatever_the_chunks(texts: list[str], cut_bytes: int, chunk: int, encoding: str) -> None:
     """A lone carriage return is quoted by the writer, and comes back as it was."""
@@ -76,6 +79,7 @@ def test_csv_whatever_the_chunks(texts: list[str], cut_bytes: int, chunk: int, e
     assert_all_rendered(cut({"a.csv.gz": gzipped(body)}, source(encoding=declared), chunk=chunk), texts)
 
 
+@settings(deadline=None)
 @given(st.lists(TEXTS.map(lambda text: "".join(text.split()) or "x"), min_size=1, max_size=40), CUT_BYTES, CHUNKS)
 def test_csv_without_line_ends_in_fields_is_cut_in_ranges(texts: list[str], cut_bytes: int, chunk: int) -> None:
     body = as_csv(texts).encode()
@@ -84,7 +88,7 @@ def test_csv_without_line_ends_in_fields_is_cut_in_ranges(texts: list[str], cut_
     assert len(found.parts) == -(-len(body) // cut_bytes)
 
 
-@settings(max_examples=40)
+@settings(max_examples=40, deadline=None)
 @given(COLUMNS, st.integers(1, 10), CUT_BYTES)
 def test_parquet_whatever_the_cuts(texts: list[str], group_rows: int, cut_bytes: int) -> None:
     table = {"id": [f"r{n}" for n in range(len(texts))], "text": texts}
@@ -92,6 +96,7 @@ def test_parquet_whatever_the_cuts(texts: list[str], group_rows: int, cut_bytes:
     assert_all_rendered(cut({"a.parquet": body}, cut_bytes=cut_bytes), texts)
 
 
+@settings(deadline=None)
 @given(COLUMNS, CUT_BYTES)
 def test_every_document_below_a_prefix_is_one_record(texts: list[str], cut_bytes: int) -> None:
     objects = {f"{n:03d}.txt": text.encode() for n, text in enumerate(texts)}
@@ -105,6 +110,7 @@ def test_every_document_below_a_prefix_is_one_record(texts: list[str], cut_bytes
 MESS = st.lists(st.sampled_from([b'"', b",", b"\n", b"\r\n", b"\r", b"a", b'""', b"\xff", b"\0", b"x,y", "é".encode()]))
 
 
+@settings(deadline=None)
 @given(MESS.map(b"".join), CHUNKS, st.booleans())
 def test_any_bytes_as_csv_are_read_or_refused(body: bytes, chunk: int, header: bool) -> None:
     """Whatever the bytes: rows do not overlap, cover the object in order, and each is fields or a refusal."""
@@ -128,6 +134,7 @@ def test_any_bytes_as_csv_are_read_or_refused(body: bytes, chunk: int, header: b
     assert end <= len(body)
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=300), CHUNKS)
 def test_any_bytes_as_jsonl_are_accounted_for(body: bytes, chunk: int) -> None:
     if body.startswith((b"\xff\xfe", b"\xfe\xff")):
@@ -138,6 +145,7 @@ def test_any_bytes_as_jsonl_are_accounted_for(body: bytes, chunk: int) -> None:
     assert found.total("read") == found.total("accepted") + found.total("rejected") + found.total("duplicate")
 
 
+@settings(deadline=None)
 @given(COLUMNS, st.data())
 def test_failed_rows_are_found_again(texts: list[str], data: st.DataObject) -> None:
     """What a failure line says of its row is enough to read that row, and no other, again."""
