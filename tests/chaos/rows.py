@@ -100,6 +100,9 @@ def event(do: str, status: Any = None, **more: Any) -> Rule:
 #: What a text of DynamoDB's PutItem of a unit holds.
 _UNIT = {"regex": r"RUN#{run}\b.*UNIT#"}
 
+#: The same of an item batch that has landed something; the first version of its item says that it was begun.
+_NOTED = {"regex": r'(?s)(?=.*RUN#{run}\b)(?=.*UNIT#)(?=.*"version": ?\{"N": ?"2"\})'}
+
 
 def _kills() -> list[Row]:
     rows = []
@@ -126,11 +129,11 @@ def _kills() -> list[Row]:
             Row(
                 "a unit dies for good after a write",
                 mode,
-                # The part is there, and no try can say so: AccessDenied is tried again by nobody.
+                # The part is there, and no try can say so: nobody tries again after AccessDenied.
                 (
                     call(
-                        "s3", "PutObject", "lose_reply", "/runs/{run}/results/",
-                        code="AccessDenied", status=403, times=1,
+                        "dynamodb", "PutItem", "error", _UNIT if mode == "batch" else _NOTED,
+                        code="AccessDeniedException", status=400, times=1,
                     ),
                     *([refused("batch", 0.1)] if mode == "batch" else []),
                 ),
