@@ -68,9 +68,10 @@ def terraform_format(root: Path) -> Iterator[Finding]:
 
 
 def terraform_folders(root: Path) -> list[Path]:
-    """The root module, every module, every example: each folder that holds HCL."""
-    modules, examples = sorted((root / "modules").glob("*")), sorted((root / "examples").glob("*"))
-    candidates = [root, *modules, *examples, *(folder / "examples" / "alone" for folder in modules)]
+    """The root module, every module, every example: each folder that holds HCL.
+
+    The modules' own examples are planned by tests/alone.tftest.hcl."""
+    candidates = [root, *sorted((root / "modules").glob("*")), *sorted((root / "examples").glob("*"))]
     return [folder for folder in candidates if any(folder.glob("*.tf"))]
 
 
