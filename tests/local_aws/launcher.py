@@ -39,6 +39,7 @@ EXTENSIONS = (
     "tests.local_aws.iam",
     "tests.local_aws.lambda_workers",
     "tests.local_aws.sqs",
+    "tests.local_aws.alarms",
     "tests.local_aws.metrics",
     "tests.local_aws.stepfunctions",
     "tests.local_aws.bedrock",
