@@ -93,6 +93,11 @@ output "completion_event_pattern" {
   value       = module.completion.event_pattern
 }
 
+output "update_event_pattern" {
+  description = "Event pattern (JSON) that matches the events of runs whose counts and manifest have changed after their end, such as by late landings."
+  value       = module.completion.update_event_pattern
+}
+
 output "function_names" {
   description = "Names of the functions, by handler."
   value = merge(

@@ -329,6 +329,14 @@ run "dead_letters_ring_where_a_topic_is_given" {
   }
 
   assert {
+    condition = alltrue([
+      for alarm in concat(values(aws_cloudwatch_metric_alarm.troubles), aws_cloudwatch_metric_alarm.reconciliation_throttled) :
+      contains(alarm.alarm_actions, var.alarm_topic.arn) && alarm.namespace == "BulkInference" && startswith(alarm.dimensions.service, "tickets-") && alarm.threshold == 0 && alarm.treat_missing_data == "notBreaching"
+    ]) && length(aws_cloudwatch_metric_alarm.troubles) == 3
+    error_message = "abandoned, inconsistent and incomplete runs, or throttled reconciliation, ring nowhere"
+  }
+
+  assert {
     condition     = aws_cloudwatch_metric_alarm.dead_letters[0].dimensions.QueueName == "tickets-reprocess-dead-letter" && aws_cloudwatch_metric_alarm.dead_letters[0].threshold == 0
     error_message = "the first dead letter does not ring"
   }

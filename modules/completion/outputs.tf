@@ -12,3 +12,8 @@ output "event_pattern" {
   description = "Event pattern (JSON) of a rule on the bus that matches every completion event."
   value       = jsonencode(local.pattern)
 }
+
+output "update_event_pattern" {
+  description = "Event pattern (JSON) of a rule on the bus that matches every event of a run whose manifest was written anew, because failed records have landed, been dropped or been resubmitted since."
+  value       = jsonencode(merge(local.pattern, { "detail-type" = ["Bulk Inference Run Updated"] }))
+}

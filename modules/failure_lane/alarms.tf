@@ -58,3 +58,63 @@ resource "aws_cloudwatch_metric_alarm" "reprocess_age" {
   ok_actions          = [var.alarm_topic.arn]
   tags                = var.tags
 }
+
+# What the functions themselves say of runs that need an operator. Their metrics carry the function's name.
+# https://docs.aws.amazon.com/powertools/python/latest/core/metrics/
+locals {
+  troubles = {
+    runs-abandoned = {
+      function = "reconcile_jobs"
+      metric   = "RunsAbandoned"
+      text     = "the execution of a run had ended and nothing had followed: were its events lost, does stop_run fail?"
+    }
+    runs-inconsistent = {
+      function = "finish_run"
+      metric   = "RunsInconsistent"
+      text     = "a run does not conserve its records: its manifest names the shard under problems"
+    }
+    runs-incomplete = {
+      function = "finish_run"
+      metric   = "RunsIncomplete"
+      text     = "units of work of a run died: its manifest says why, a redrive of its execution does what is pending"
+    }
+  }
+}
+
+resource "aws_cloudwatch_metric_alarm" "troubles" {
+  for_each = var.alarm_topic == null ? {} : local.troubles
+
+  alarm_name          = "${var.name}-${each.key}"
+  alarm_description   = "${var.name}: ${each.value.text}"
+  namespace           = local.environment.POWERTOOLS_METRICS_NAMESPACE
+  metric_name         = each.value.metric
+  dimensions          = { service = "${var.name}-${each.value.function}" }
+  statistic           = "Sum"
+  period              = 300
+  evaluation_periods  = 1
+  comparison_operator = "GreaterThanThreshold"
+  threshold           = 0
+  treat_missing_data  = "notBreaching"
+  alarm_actions       = [var.alarm_topic.arn]
+  tags                = var.tags
+}
+
+# One look that AWS throttles is made up for by the next. If every look of half an hour is, nobody finds lost events.
+resource "aws_cloudwatch_metric_alarm" "reconciliation_throttled" {
+  count = var.alarm_topic == null ? 0 : 1
+
+  alarm_name          = "${var.name}-reconciliation-throttled"
+  alarm_description   = "${var.name}-reconcile_jobs is throttled at every look: jobs whose event was lost are not found"
+  namespace           = local.environment.POWERTOOLS_METRICS_NAMESPACE
+  metric_name         = "LooksThrottled"
+  dimensions          = { service = "${var.name}-reconcile_jobs" }
+  statistic           = "Sum"
+  period              = 600
+  evaluation_periods  = 3
+  comparison_operator = "GreaterThanThreshold"
+  threshold           = 0
+  treat_missing_data  = "notBreaching"
+  alarm_actions       = [var.alarm_topic.arn]
+  ok_actions          = [var.alarm_topic.arn]
+  tags                = var.tags
+}

@@ -86,6 +86,29 @@ def test_every_end_of_a_job_is_salvaged(stack: Stack, end: str) -> None:
     assert sorted(job["jobName"].split("-")[-2] for job in stack.jobs(name)) == attempts
 
 
+def test_a_job_that_completes_with_zero_successes_stops_the_run_and_is_made_up_for(stack: Stack) -> None:
+    """Completed says nothing of records. They fail by class, the failure lane lands them, a redrive closes the run."""
+    wanted = corpus(stack, "hollow")
+    rule = {"match": {"prompt": "This is hollow.", "mode": "batch"}, "do": "error", "errorCode": 500}
+    faults(stack, {"target": "record", **rule})
+    execution = stack.start("hollow", request("hollow", "batch", limits=FEW))
+    assert stack.wait(execution, timeout=120)["status"] == "FAILED"
+    (job,) = stack.jobs("hollow")
+    assert (job["status"], job["successRecordCount"], job["errorRecordCount"]) == ("Completed", 0, RECORDS)
+    stack.until(lambda: status(stack, "hollow") == "failed", "the end of the run to be noted")
+    manifest = stack.manifest("hollow")
+    assert manifest is not None
+    assert "unitErrorRatio" in {passed["threshold"] for passed in manifest["stopped"]["thresholds"]}
+    assert [(error["errorClass"], error["count"]) for error in manifest["stopped"]["errors"]] == [("model", RECORDS)]
+    stack.until(lambda: ids(stack, "hollow") == wanted, "the failure lane to land them")
+    redrive(stack, execution)
+    assert stack.wait(execution, timeout=120)["status"] == "SUCCEEDED"
+    manifest = stack.manifest("hollow")
+    assert manifest is not None
+    assert_conserves(manifest)
+    assert (manifest["status"], manifest["counts"]["failed"], manifest["late"]) == ("succeeded", 0, RECORDS)
+
+
 def test_attempts_are_bounded_and_then_the_class_is_unprocessed(stack: Stack) -> None:
     wanted = corpus(stack, "never-done")
     faults(stack, {"target": "job", "match": {"inputUri": "*/runs/never-done/*"}, "do": "end", "as": "Expired"})
