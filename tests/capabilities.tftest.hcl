@@ -34,6 +34,7 @@ variables {
   }
   event_bus_name = "tickets"
   pipeline_name  = "tickets-pipeline"
+  assembly_name  = "tickets-assemble_results"
   runtime = {
     package    = { s3_bucket = "in", s3_key = "config/functions.zip", source_code_hash = "hash" }
     layer_arns = ["arn:aws:lambda:us-east-1:123456789012:layer:dependencies:1"]
@@ -206,6 +207,7 @@ run "broken_runs_reach_stop_run" {
     settings             = "{}"
     shard_and_submit_arn = "arn:aws:states:us-east-1:123456789012:stateMachine:tickets-shard_and_submit"
     fan_out_arn          = "arn:aws:states:us-east-1:123456789012:stateMachine:tickets-fan_out"
+    assemble_results_arn = "arn:aws:states:us-east-1:123456789012:stateMachine:tickets-assemble_results"
     source_buckets       = { archive = { prefix = "mail/", kms_key_arn = "arn:aws:kms:us-east-1:123456789012:key/archive" } }
   }
 
