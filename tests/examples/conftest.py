@@ -8,7 +8,7 @@ import pytest
 from tests.examples import consumers
 from tests.local_aws import LocalAws
 
-IN_CI = ("minimal", "multi-tenant")
+IN_CI = ("minimal", "complete", "multi-tenant", "downstream-knowledge-base")
 """Applied in every run of the tests. `make examples` applies all."""
 
 KNOBS = {"seconds_validating": 0.5, "seconds_scheduled": 0.5, "time_scale": 0.05}
