@@ -63,7 +63,7 @@ def addresses(stack: Stack) -> Iterator[tuple[str, Any, Any]]:
             output={
                 "recombine": {
                     "method": "reduce",
-                    "size": 8000,
+                    "size": 2000,
                     "prompt": {"template": "Sum up {{document_id}}:\n\n{{parts}}", "inference": {"maxTokens": 400}},
                 }
             },
