@@ -228,11 +228,6 @@ def unpacked_share(bucket: CorpusBucket, part: Part, codec: str) -> float:
     return end / max(unpacked, 1)
 
 
-def part_lines(bucket: CorpusBucket, part: Part, max_line_bytes: int, *, small: bool = False) -> Iterator[Row]:
-    """Lines of JSONL that begin in the part."""
-    return part_rows(bucket, part, Source(bucket="", format=formats.JSONL), max_line_bytes, small=small)
-
-
 def _selected(rows: Iterator[Row], intervals: list[list[int]]) -> Iterator[Row]:
     wanted = iter(intervals)
     first, last = next(wanted, (1, 0))

@@ -3,8 +3,6 @@
 from dataclasses import dataclass
 from typing import Any, Final, TypeVar
 
-from bulk_inference.cuts import Cut as Cut
-from bulk_inference.cuts import Part as Part
 from bulk_inference.errors import InvalidRequestError
 from bulk_inference.spec import Defaults, Estimate, Limits, Quotas, RunSettings
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from bulk_inference.conservation import Late
-from bulk_inference.corpus import part_lines
+from bulk_inference.corpus import part_rows
 from bulk_inference.cuts import Part, pack_ranges
 from bulk_inference.errors import InvalidRequestError
 from bulk_inference.finishing import finish
@@ -15,7 +15,7 @@ from bulk_inference.redriving import RedriveWorld, carry_out, parse
 from bulk_inference.reprocessing import Message, reprocess
 from bulk_inference.runs import META, STALE, run_pk
 from bulk_inference.settling import failed_records, settle
-from bulk_inference.spec import Defaults, ModelSettings, RunSpec, Settings, TenantSettings
+from bulk_inference.spec import Defaults, ModelSettings, RunSpec, Settings, Source, TenantSettings
 from tests.unit import test_finishing
 from tests.unit.inference_world import RUN, FakeOutcome, Killed, Stage
 from tests.unit.lane_world import FakeLetters, FakePipeline
@@ -401,7 +401,7 @@ def test_ranges_hold_the_chosen_lines_and_no_other(end: bytes) -> None:
         json.loads(one.data or b"")["n"]
         for one_cut in pack_ranges(ranges(site, run), 100)
         for part in one_cut.parts
-        for one in part_lines(Corpus(), part, 10_000)  # type: ignore[arg-type]
+        for one in part_rows(Corpus(), part, Source("b"), 10_000)  # type: ignore[arg-type]
         if one.data
     ]
     assert found == wanted

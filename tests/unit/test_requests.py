@@ -7,7 +7,7 @@ import pytest
 
 from bulk_inference.errors import InvalidRequestError
 from bulk_inference.requests import STARTED_BY, RunRequest, digest, parse
-from bulk_inference.spec import ModelSettings, Settings, SourceBucket, TenantSettings
+from bulk_inference.spec import Csv, ModelSettings, Settings, SourceBucket, TenantSettings
 
 HAIKU, TITAN, LLAMA = "us.anthropic.claude-haiku-4-5-20251001-v1:0", "amazon.titan-embed-text-v2:0", "meta.llama3-1"
 SETTINGS = Settings(
@@ -88,6 +88,24 @@ def test_a_full_request() -> None:
         ({"source": {}}, "source: needs exactly one of key"),
         ({"source": {"key": "default/corpus/a", "prefix": "default/corpus/"}}, "source: needs exactly one of key"),
         ({"source": {"key": ""}}, "source.key: must be a string that is not empty"),
+        ({"source": {"keys": []}}, "source.keys: must hold 1 to 1000"),
+        ({"source": {"keys": ["default/corpus/a", "default/corpus/a"]}}, "source.keys: holds 'default/corpus/a' twice"),
+        ({"source": {"keys": ["default/corpus/a", "acme/b"]}}, "source.keys[1]: must start with default/"),
+        ({"source": {"glob": "*/corpus/a"}}, "source.glob: must start with default/"),
+        ({"source": {"glob": "default/*/a"}}, "source.glob: must not reach into default/runs/"),
+        ({"source": {"glob": "default/corpus/[a"}}, "source.glob: is no pattern: a [ that no ] closes"),
+        ({"source": {"key": "default/corpus/a", "format": "xlsx"}}, "source.format: must be one of auto, csv, jsonl"),
+        ({"source": {"key": "default/corpus/a", "encoding": "rot13"}}, "source.encoding: 'rot13' is not known"),
+        ({"source": {"key": "default/corpus/a", "encoding": "cp037"}}, "source.encoding: 'cp037' is not known"),
+        (
+            {"source": {"key": "default/corpus/a", "format": "parquet", "encoding": "latin-1"}},
+            "source.encoding: texts in Parquet are always UTF-8",
+        ),
+        ({"source": {"key": "default/corpus/a", "format": "text", "csv": {}}}, "source.csv: is for source.format csv"),
+        ({"source": {"key": "default/corpus/a", "csv": {"delimiter": ";;"}}}, "source.csv.delimiter: must be one"),
+        ({"source": {"key": "default/corpus/a", "csv": {"delimiter": '"'}}}, "source.csv.delimiter: must be another"),
+        ({"source": {"key": "default/corpus/a", "csv": {"header": ["x", "x"]}}}, "source.csv.header: holds 'x' twice"),
+        ({"source": {"key": "default/corpus/a", "carry": ["x"] * 2}}, "source.carry: holds 'x' twice"),
         ({"source": {"key": "acme/corpus/a.jsonl"}}, "source.key: must start with default/"),
         ({"source": {"prefix": "default/runs/x/"}}, "source.prefix: must not reach into default/runs/"),
         ({"source": {"prefix": "default/"}}, "source.prefix: must not reach into default/runs/"),
@@ -145,3 +163,16 @@ def test_a_run_id_must_leave_room_for_nested_names(run: str) -> None:
 
 def test_the_digest_is_of_the_request_and_not_of_its_spelling() -> None:
     assert digest({"a": 1, "b": 2}) == digest({"b": 2, "a": 1, STARTED_BY: "arn"}) != digest({"a": 1})
+
+
+def test_a_source_in_full() -> None:
+    section = {
+        "glob": "default/corpus/2026-*/*.csv",
+        "format": "csv",
+        "encoding": "Latin-1",
+        "csv": {"delimiter": "\t", "quote": "", "header": ["a", "b"], "quoted_newlines": False},
+        "carry": ["a"],
+    }
+    found = parsed(request(source=section)).source
+    assert (found.glob, found.format, found.encoding, found.carry) == (section["glob"], "csv", "iso8859-1", ["a"])
+    assert found.csv == Csv("\t", "", True, ["a", "b"], False)

@@ -3,6 +3,8 @@
 import csv
 import io
 import json
+import tracemalloc
+from collections.abc import Iterator
 from datetime import datetime
 from decimal import Decimal
 from typing import Any
@@ -13,8 +15,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bulk_inference.corpus import part_rows
-from bulk_inference.cuts import Part, select
+from bulk_inference.csv_rows import csv_rows
+from bulk_inference.cuts import Part, cut_line, pack_ranges, select
+from bulk_inference.encodings import charset_of, physical_lines
 from bulk_inference.errors import InvalidRequestError
+from bulk_inference.packed import Unpacked
 from bulk_inference.rows import Row
 from bulk_inference.spec import Csv
 from tests.unit.corpus_world import (
@@ -365,3 +370,49 @@ def test_what_only_one_worker_can_read_is_said_and_bounded() -> None:
         cut_bucket(Huge({PREFIX + "a.csv": objects["a.csv"]}))
     with pytest.raises(InvalidRequestError, match=r"b\.csv\.gz has 5368709120 bytes.*uncompressed"):
         cut_bucket(Huge({PREFIX + "b.csv.gz": objects["b.csv.gz"]}))
+
+
+def _endless(line: bytes, size: int) -> Iterator[bytes]:
+    for _ in range(size // (len(line) * 100)):
+        yield line * 100
+
+
+@pytest.mark.parametrize("name", ["csv", "utf-16", "gzip", "zstd"])
+def test_an_object_is_read_as_a_stream(name: str) -> None:
+    """What is held at the most is a part of what passes."""
+    plain, wide = charset_of(None, b""), charset_of("utf-16-le", b"")
+    read = {
+        "csv": lambda: csv_rows(
+            _endless(b'1,"%s\nb"\n' % (b"a" * 500), 1_000_000), plain, Csv(names=["id", "text"]), "a.csv", 10_000
+        ),
+        "utf-16": lambda: physical_lines(_endless(("line" * 100 + "\n").encode("utf-16-le"), 1_000_000), wide, 10_000),
+        "gzip": lambda: Unpacked(iter([gzipped(bytes(32_000_000))]), "gzip"),
+        "zstd": lambda: Unpacked(iter([zstd(bytes(32_000_000))]), "zstd"),
+    }[name]
+    rows_of = read()
+    tracemalloc.start()
+    try:
+        count = sum(1 for _ in rows_of)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert count > 20
+    assert peak < (5_000_000 if name in ("gzip", "zstd") else 500_000)
+
+
+@settings(deadline=None)
+@given(st.sets(st.tuples(st.integers(0, 3), st.integers(0, 20_000)), min_size=1), st.booleans())
+def test_selected_rows_are_all_named(places: set[tuple[int, int]], grouped: bool) -> None:
+    whole = Part("k" * 1024, 0, 10**10, 10**10, "e" * 32)
+    rows_of: list[tuple[int, ...]] = sorted(places if grouped else {(number,) for _, number in places})
+    parts = list(select(whole, rows_of))
+    named = [(*before, n) for part in parts for *before, first, last in part.rows or () for n in range(first, last + 1)]
+    assert named == rows_of
+
+
+def test_as_many_rows_as_possible_make_cuts_that_state_inputs_hold() -> None:
+    whole = Part("k" * 1024, 0, 10**10, 10**10, "e" * 32)
+    scattered = [(n // 10_000, n % 10_000 * 2) for n in range(30_000)]
+    cuts = list(pack_ranges(select(whole, scattered), 256 * 1024**2))
+    assert len(cuts) == 15
+    assert all(len(json.dumps(json.loads(cut_line(one)))) < 200_000 for one in cuts)
