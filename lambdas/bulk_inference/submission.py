@@ -70,7 +70,8 @@ def submit(
     Returns `{"jobName", "jobArn", "status"}`. Raises JobSlotsFullError, JobRejectedError, ThrottledError,
     InvalidRequestError (the shard's file is not there).
     """
-    request = _request(task, name, spec, input_bucket, output_bucket)
+    before = runs.get(run_pk(task.run), f"{JOBS}{task.unit}") or {}
+    request = _request(task, name, spec, input_bucket, output_bucket, before.get("token"))
     known = runs.get(job_key(request.name), JOB)
     arn = (known or {}).get("jobArn")
     if known is not None and arn is None:
@@ -95,13 +96,17 @@ def submit(
     return {"jobName": request.name, "jobArn": arn, "status": job.status if job else "Submitted"}
 
 
-def _request(task: SubmitTask, name: str, spec: RunSpec, input_bucket: Bucket, output_bucket: str) -> JobRequest:
+def _request(
+    task: SubmitTask, name: str, spec: RunSpec, input_bucket: Bucket, output_bucket: str, token: str | None
+) -> JobRequest:
+    """`token`: of an earlier try. Under SSE-KMS the same bytes get another ETag whenever they are written, such as by a
+    second worker that seals: the attempt stays the one that was made."""
     places = Places(spec.tenant, spec.run)
     key = places.shard(input_piece(task.shard, task.piece, task.attempt))
     shard = input_bucket.find(key)
     if shard is None:
         raise InvalidRequestError(f"s3://{input_bucket.name}/{key} does not exist: shard {task.shard} cannot be sent")
-    token = identity(task.run, task.shard, task.attempt, spec.model.invoke_id, f"{shard.etag}-{shard.size}")
+    token = token or identity(task.run, task.shard, task.attempt, spec.model.invoke_id, f"{shard.etag}-{shard.size}")
     return JobRequest(
         name=job_name(name, task.shard, task.attempt, token),
         token=token,
@@ -140,7 +145,7 @@ def _store(task: SubmitTask, request: JobRequest, arn: str | None, runs: Runs, n
     common = {**where, **made, "jobName": name, "expires_at": expires_at}
     due_at = int(now) + request.timeout_hours * 3600 + _OVERTIME_SECONDS
     runs.update(job_key(name), JOB, {**common, "taskToken": task.task_token})
-    runs.update(run_pk(task.run), f"{JOBS}{task.unit}", common)
+    runs.update(run_pk(task.run), f"{JOBS}{task.unit}", {**common, "token": request.token})
     runs.update(
         OPEN,
         job_key(name),

@@ -62,7 +62,7 @@ resource "aws_iam_role_policy" "assemble_results" {
 resource "aws_iam_role_policy" "assemble_results_key" {
   name   = "key"
   role   = aws_iam_role.assemble_results.name
-  policy = data.aws_iam_policy_document.use_key.json
+  policy = data.aws_iam_policy_document.write_map_results_key.json
 }
 
 data "aws_iam_policy_document" "assemble_results" {

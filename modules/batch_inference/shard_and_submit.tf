@@ -58,7 +58,7 @@ resource "aws_iam_role_policy" "shard_and_submit" {
 resource "aws_iam_role_policy" "shard_and_submit_key" {
   name   = "key"
   role   = aws_iam_role.shard_and_submit.name
-  policy = data.aws_iam_policy_document.use_key.json
+  policy = data.aws_iam_policy_document.write_map_results_key.json
 }
 
 data "aws_iam_policy_document" "shard_and_submit" {

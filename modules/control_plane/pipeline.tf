@@ -62,7 +62,7 @@ resource "aws_iam_role_policy" "pipeline" {
 resource "aws_iam_role_policy" "pipeline_key" {
   name   = "key"
   role   = aws_iam_role.pipeline.name
-  policy = data.aws_iam_policy_document.use_key.json
+  policy = data.aws_iam_policy_document.write_map_results_key.json
 }
 
 data "aws_iam_policy_document" "pipeline" {

@@ -65,3 +65,13 @@ data "aws_iam_policy_document" "state_machine" {
     }
   }
 }
+
+# ResultWriter writes in parts: it asks for Encrypt, too.
+# https://docs.aws.amazon.com/step-functions/latest/dg/iam-policies-eg-dist-map.html
+data "aws_iam_policy_document" "write_map_results_key" {
+  statement {
+    sid       = "UseKey"
+    actions   = ["kms:Decrypt", "kms:Encrypt", "kms:GenerateDataKey"]
+    resources = [var.stores.kms_key_arn]
+  }
+}

@@ -56,7 +56,7 @@ resource "aws_iam_role_policy" "fan_out" {
 resource "aws_iam_role_policy" "fan_out_key" {
   name   = "key"
   role   = aws_iam_role.fan_out.name
-  policy = data.aws_iam_policy_document.use_key.json
+  policy = data.aws_iam_policy_document.write_map_results_key.json
 }
 
 data "aws_iam_policy_document" "fan_out" {

@@ -6,7 +6,20 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from docs.pictures import draw
-from tests.lint import graph, integrations, interface, machines, maps, names, provider6, sources, tables, tasks, tools
+from tests.lint import (
+    copies,
+    graph,
+    integrations,
+    interface,
+    machines,
+    maps,
+    names,
+    provider6,
+    sources,
+    tables,
+    tasks,
+    tools,
+)
 from tests.lint.findings import Finding
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -39,6 +52,7 @@ def check_hcl() -> Iterator[Finding]:
     yield from sources.check_hcl(ROOT)
     yield from provider6.check(ROOT)
     yield from interface.check(ROOT)
+    yield from copies.check(ROOT)
     yield from tables.check(ROOT)
     yield from tools.terraform_format(ROOT)
     folders = tools.terraform_folders(ROOT)
