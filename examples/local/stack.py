@@ -24,6 +24,7 @@ STAGES = {
     "Cut Corpus": "cutting",
     "Seal Shards": "sealing",
     "Run Inference": "inferring",
+    "Assemble Results": "assembling",
     "Finish Run": "accounting",
 }
 """States of the pipeline that a run is in for a while, in words."""

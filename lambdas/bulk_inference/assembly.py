@@ -136,7 +136,10 @@ def plan(world: AssemblyWorld, execution: str, previous: int) -> dict[str, Any]:
         exporting = _plan_groups(
             world, _results(places, world.output), "parquet", f"{places.parquet_prefix}part-", revision
         )
-    if sorting:
+    # A pass that was not closed may have sorted what it did not join.
+    unclosed = makes_documents(spec) and (item or {}).get("state") == "running"
+    joining = partitions if sorting or unclosed else 0
+    if joining:
         lines = b"".join(b'{"partition":%d}\n' % number for number in range(partitions))
         world.output.put(places.assembly_plan(revision, "join"), lines, "application/x-ndjson")
     world.runs.put(
@@ -161,7 +164,7 @@ def plan(world: AssemblyWorld, execution: str, previous: int) -> dict[str, Any]:
         "partitions": partitions,
         "bucket": world.output.name,
         "sort": {"key": places.assembly_plan(revision, "sort"), "count": sorting},
-        "join": {"key": places.assembly_plan(revision, "join"), "count": partitions if sorting else 0},
+        "join": {"key": places.assembly_plan(revision, "join"), "count": joining},
         "parquet": {"key": places.assembly_plan(revision, "parquet"), "count": exporting},
         "ordered": spec.output.ordered,
         "concurrency": CONCURRENCY,
@@ -180,9 +183,7 @@ def _plan_groups(world: AssemblyWorld, found: Iterable[Slice], what: str, prefix
     done = {one.key.removeprefix(prefix).partition(".")[0] for one in world.output.list(prefix)}
     before: dict[str, Group] = {}
     for number in range(1, revision):
-        key = world.places.assembly_plan(number, what)
-        if world.output.find(key) is not None:
-            before |= {group.name: group for group in read_groups(world.output.read(key))}
+        before |= {group.name: group for group in _planned(world, what, number)}
     count = 0
     with world.output.writer(world.places.assembly_plan(revision, what)) as lines:
         for group in part_groups.due(found, before.values(), done, f"{revision:04d}"):
@@ -191,8 +192,11 @@ def _plan_groups(world: AssemblyWorld, found: Iterable[Slice], what: str, prefix
     return count
 
 
-def groups_planned(world: AssemblyWorld, what: str, revision: int) -> Iterator[Group]:
-    yield from read_groups(world.output.read(world.places.assembly_plan(revision, what)))
+def _planned(world: AssemblyWorld, what: str, revision: int) -> Iterator[Group]:
+    """None of a pass that had nothing to do."""
+    key = world.places.assembly_plan(revision, what)
+    if world.output.find(key) is not None:
+        yield from read_groups(world.output.read(key))
 
 
 # Sort.
@@ -213,8 +217,8 @@ def read_slice(world: AssemblyWorld, one: Slice) -> Iterable[bytes]:
 
 
 def join_documents(world: AssemblyWorld, revision: int, partition: int) -> dict[str, Any]:
-    """Tells what the documents of one partition are, as objects and as an item of counts. A partition to which this
-    revision has brought nothing stays as it is."""
+    """Tells what the documents of one partition are, as objects and as an item of counts. A partition to which nothing
+    has come since it was joined stays as it is."""
     spec, places = world.spec, world.places
     recombine, chunking = spec.output.recombine, spec.chunking
     if recombine is None or chunking is None:
@@ -222,16 +226,10 @@ def join_documents(world: AssemblyWorld, revision: int, partition: int) -> dict[
     known = world.runs.get(run_pk(spec.run), join_sk(partition))
     if known is not None and int(known["revision"]) == revision:
         return _told(known)
-    fresh = {group.name for group in groups_planned(world, "sort", revision)}
-    names = sorted(one.key for one in world.output.list(places.sorted_prefix))
-    unchanged = known is not None and not known["due"]
-    if (
-        known is not None
-        and unchanged
-        and not any(_read(world, [places.sorted(name) for name in sorted(fresh)], partition))
-    ):
+    if known is not None and not known["due"] and not _is_fresh(world, partition, int(known["revision"]), revision):
         item = {**known, "revision": revision}
     else:
+        names = sorted(one.key for one in world.output.list(places.sorted_prefix))
         entries = [entry for found in _read(world, names, partition) for entry in found]
         found = _Joined(world, partition, revision)
         for outcome in document_joining.outcomes(entries, recombine, chunking):
@@ -240,6 +238,17 @@ def join_documents(world: AssemblyWorld, revision: int, partition: int) -> dict[
     item |= {"pk": run_pk(spec.run), "sk": join_sk(partition), "expires_at": world.expires_at, "partition": partition}
     world.runs.put(item)
     return _told(item)
+
+
+def _is_fresh(world: AssemblyWorld, partition: int, joined: int, revision: int) -> bool:
+    """Whether anything of the partition was sorted in the passes since the one that joined it: one that died between
+    sorting and joining counts."""
+    keys = {
+        world.places.sorted(group.name)
+        for number in range(joined + 1, revision + 1)
+        for group in _planned(world, "sort", number)
+    }
+    return any(_read(world, sorted(keys), partition))
 
 
 def _told(item: Mapping[str, Any]) -> dict[str, Any]:

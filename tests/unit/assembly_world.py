@@ -66,11 +66,11 @@ class Run:
     def one_pass(self, execution: str, previous: int = 0) -> dict[str, Any]:
         """What the state machine does between Plan Assembly and Close Assembly."""
         planned = assembly.plan(self.assembly, execution, previous)
-        for group in self._items(planned["sort"]):
+        for group in self.items(planned["sort"]):
             assembly.sort_chunks(self.assembly, Group.from_json(group), planned["partitions"])
-        for item in self._items(planned["join"]):
+        for item in self.items(planned["join"]):
             assembly.join_documents(self.assembly, planned["revision"], item["partition"])
-        for group in self._items(planned["parquet"]):
+        for group in self.items(planned["parquet"]):
             exports.export_parquet(self.assembly, Group.from_json(group))
         if planned["ordered"]:
             exports.order_results(self.assembly)
@@ -117,5 +117,5 @@ class Run:
     def partial(self) -> dict[str, dict[str, Any]]:
         return {line["documentId"]: line for line in self.world.jsonl("output", self.places.partial_documents)}
 
-    def _items(self, planned: Mapping[str, Any]) -> list[dict[str, Any]]:
+    def items(self, planned: Mapping[str, Any]) -> list[dict[str, Any]]:
         return self.world.jsonl("output", planned["key"]) if planned["count"] else []

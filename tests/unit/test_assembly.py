@@ -92,6 +92,17 @@ def test_what_lands_late_completes_its_document(world: World) -> None:
     assert all(world.output.get(key) == before[key] for key in untouched), "what was sorted is not sorted again"
 
 
+def test_a_pass_that_died_after_sorting_is_made_up_for_by_the_next(world: World) -> None:
+    run = chunked(world, 9)
+    run.answer(lambda prompt: None if "doc-0 2/" in prompt else label(prompt))
+    run.assemble()
+    run.answer(lambda prompt: label(prompt) if "doc-0 2/" in prompt else None, name="reprocess-")
+    planned = assembly.plan(run.assembly, "dies", 0)
+    for group in run.items(planned["sort"]):
+        assembly.sort_chunks(run.assembly, part_groups.Group.from_json(group), planned["partitions"])
+    assert run.assemble()["documents"]["counts"]["complete"] == 1
+
+
 def test_what_a_run_over_its_failures_lands_completes_its_documents(world: World) -> None:
     run = chunked(world, 9)
     run.answer(lambda prompt: None if "doc-0 2/" in prompt else label(prompt))
