@@ -426,7 +426,7 @@ run "buckets_are_closed_versioned_and_encrypted" {
 
   assert {
     condition = { for bucket, lifecycle in aws_s3_bucket_lifecycle_configuration.this : bucket => { for rule in lifecycle.rule : rule.id => "${try(rule.filter[0].prefix, "")} ${try(rule.expiration[0].days, 0)}" if rule.id != "remains" } } == {
-      input  = { run-files-acme = "acme/runs/ 30", run-files-globex = "globex/runs/ 30" }
+      input  = { run-files-acme = "acme/runs/ 30", run-files-globex = "globex/runs/ 30", intake-acme = "acme/intake/ 30", intake-globex = "globex/intake/ 30" }
       output = { raw-output-acme = "acme/jobs/ 20", raw-output-globex = "globex/jobs/ 20" }
     }
     error_message = "lifecycle rules differ"

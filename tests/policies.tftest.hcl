@@ -61,6 +61,7 @@ run "each_role_may_do_its_work_and_no_more" {
       "plan_run", "cut_shards", "seal_shards", "submit_job", "resume_job", "collect_results", "infer_batch",
       "reprocess_records", "redrive_failures", "update_runs", "reconcile_jobs", "finish_run", "stop_run",
       "pipeline", "shard_and_submit", "fan_out", "reconcile_schedule", "update_schedule", "batch-acme", "batch-globex", "run-acme", "run-globex",
+      "assemble_results", "plan_assembly", "sort_chunks", "join_documents", "order_results", "export_parquet", "close_assembly",
       "input_bucket", "output_bucket", "undelivered",
     ])
     error_message = "policies of: ${join(", ", keys(output.policies))}"
