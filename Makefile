@@ -7,7 +7,7 @@ NPM := $(shell command -v npm 2>/dev/null)
 UV_VERSION := 0.13.9
 
 .DEFAULT_GOAL := help
-.PHONY: help demo local-aws test chaos examples docs lint security format pictures package parquet-layer check-package lock clean terraform
+.PHONY: help demo local-aws test chaos corpora examples docs lint security format pictures package parquet-layer check-package lock clean terraform
 .DELETE_ON_ERROR:
 
 help: ## show this list
@@ -24,6 +24,9 @@ test: .venv/.ready terraform check-package $(if $(NPM),node_modules/.ready) ## r
 
 chaos: .venv/.ready terraform check-package ## play every fault against whole runs; writes docs/chaos.md (ARGS="claim sync" chooses rows)
 	@$(BIN) -m tests.chaos $(if $(ARGS),$(ARGS),--write docs/chaos.md)
+
+corpora: .venv/.ready terraform check-package ## real documents and e-mails through the module on a local AWS (needs npm; ten minutes)
+	@$(BIN) -m tests.corpora
 
 examples: .venv/.ready terraform check-package ## apply and destroy every example on a local AWS (make test applies two of them and plans all)
 	@$(BIN) -m pytest tests/examples -q -n 0 --every-example $(ARGS)
