@@ -1,6 +1,7 @@
 """The canary: a few records inferred on demand before anything is submitted, with the very body that jobs will get.
 
 A batch job whose every record fails ends as Completed, hours later; what breaks all records breaks these few as well.
+So does a schema that no answer fits: every record would be paid for, and fail twice.
 """
 
 from collections import Counter
@@ -8,11 +9,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
+from bulk_inference.answers import Verdict, judge
 from bulk_inference.errors import CanaryFailedError, ThrottledError
 from bulk_inference.results import extract
+from bulk_inference.schemas import Checker
 from bulk_inference.spec import Document
 
 _MESSAGE_CHARACTERS: Final = 600
+
+_UNFIT_ENOUGH: Final = 2
+"""Answers that condemn a schema. A single one may be that one record's, and the failure lane may get a better one."""
 
 
 class Outcome(Protocol):
@@ -53,9 +59,13 @@ class Tried:
     counted: Sequence[int] = ()
 
 
-def run_canary(bodies: Sequence[Mapping[str, Any]], model: Model, invoke_id: str, api: str) -> Tried:
-    """Stops at the first throttle after a success: the point is made. Raises CanaryFailedError if every record failed
-    and trying again would not help; ThrottledError if every record failed for a reason that may pass.
+def run_canary(
+    bodies: Sequence[Mapping[str, Any]], model: Model, invoke_id: str, api: str, checker: Checker | None = None
+) -> Tried:
+    """Stops at the first throttle after a success: the point is made. `checker`: of the run's schema, if it has one.
+
+    Raises CanaryFailedError if every record failed and trying again would not help, or if no answer of several fits the
+    schema; ThrottledError if every record failed for a reason that may pass.
     """
     outcomes: list[Outcome] = []
     for body in bodies:
@@ -67,7 +77,17 @@ def run_canary(bodies: Sequence[Mapping[str, Any]], model: Model, invoke_id: str
         _all_failed(failed, invoke_id)
     usages = [extract(outcome.output)[1] for outcome in outcomes]
     counted = [number for number, usage in enumerate(usages) if usage.input_tokens]
-    note = f"{len(failed)} of {len(outcomes)} records failed on demand ({_codes(failed)})" if failed else None
+    answers = [outcome.output for outcome in outcomes if outcome.output is not None]
+    verdicts = [] if checker is None else [judge(answer, checker) for answer in answers]
+    unfit = [verdict for verdict in verdicts if verdict.code is not None]
+    if len(unfit) == len(answers) >= _UNFIT_ENOUGH:
+        raise CanaryFailedError(
+            f"none of the {len(answers)} answers to canary records from {invoke_id} fits output.schema, so that no job "
+            f"was submitted: {_rules(unfit)}"
+        )
+    notes = [f"{len(failed)} of {len(outcomes)} records failed on demand ({_codes(failed)})"] if failed else []
+    if unfit:
+        notes.append(f"{len(unfit)} of {len(answers)} answers do not fit output.schema ({_rules(unfit)})")
     return Tried(
         CanaryResult(
             records=len(outcomes),
@@ -75,7 +95,7 @@ def run_canary(bodies: Sequence[Mapping[str, Any]], model: Model, invoke_id: str
             input_tokens=sum(usage.input_tokens for usage in usages),
             output_tokens=sum(usage.output_tokens for usage in usages),
             answered=len(counted),
-            note=note,
+            note="; ".join(notes) or None,
         ),
         counted,
     )
@@ -95,3 +115,9 @@ def _all_failed(failed: Sequence[Outcome], invoke_id: str) -> None:
 
 def _codes(failed: Sequence[Outcome]) -> str:
     return ", ".join(f"{count} × {code}" for code, count in Counter(outcome.error_code for outcome in failed).items())
+
+
+def _rules(unfit: Sequence[Verdict]) -> str:
+    """What is broken, the commonest first: path and rule, never a word of an answer."""
+    kinds = Counter(f"{verdict.code}: {verdict.message}" for verdict in unfit).most_common()
+    return "; ".join(f"{count} × {kind}" for kind, count in kinds)[:_MESSAGE_CHARACTERS]

@@ -36,6 +36,7 @@ from bulk_inference.rendering import renderer_for
 from bulk_inference.requests import RunRequest
 from bulk_inference.results import split
 from bulk_inference.runs import META, QUOTA, live_item, quota_pk, run_pk
+from bulk_inference.schemas import checker
 from bulk_inference.spec import Cuts, Defaults, Estimate, Json, Limits, Model, Quotas, RunSpec, Settings, Source
 from bulk_inference.tokens import estimate as estimate_tokens
 from bulk_inference.tokens import reserved
@@ -278,13 +279,14 @@ def _look_at_corpus(request: RunRequest, defaults: Defaults, places: Places, wor
     )
     sample, records = sampling.sample(bucket, source, spread.probes(source), reader)
     rows = spread.rows(source)
+    schema = None if request.output.schema is None else checker(request.output.schema)
     return _Found(
         source,
         cuts,
         sample if rows is None else sampling.counted(sample, cuts.bytes, rows),
         records,
         corpus.notes(),
-        lambda bodies: run_canary(bodies, world.model, request.model.invoke_id, request.api),
+        lambda bodies: run_canary(bodies, world.model, request.model.invoke_id, request.api, schema),
     )
 
 

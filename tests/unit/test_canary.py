@@ -8,6 +8,8 @@ import pytest
 from bulk_inference.aws.bedrock_runtime import Outcome
 from bulk_inference.canary import CanaryResult, Tried, run_canary
 from bulk_inference.errors import CanaryFailedError, ThrottledError
+from bulk_inference.schemas import checker
+from tests.unit.inference_world import converse
 
 GOOD = Outcome(output={})
 BAD = Outcome(error_class="invalid_request", error_code="ValidationException", error_message="temperature and top_p")
@@ -61,3 +63,44 @@ def test_a_throttle_after_a_success_ends_the_canary() -> None:
     model = Model(GOOD, BUSY, GOOD)
     run_canary([{}] * 3, model, "m", "converse")
     assert model.calls == 2
+
+
+# Answers that do not fit the run's schema.
+
+SCHEMA = {"type": "object", "properties": {"a": {"type": "integer"}}, "required": ["a"]}
+
+
+def judged(*texts: str | Outcome) -> Tried:
+    outcomes = [one if isinstance(one, Outcome) else Outcome(output=converse(one)) for one in texts]
+    return run_canary([{}] * len(outcomes), Model(*outcomes), "m", "converse", checker(SCHEMA))
+
+
+def test_no_answer_that_fits_the_schema_stops_the_run_and_names_path_and_rule() -> None:
+    with pytest.raises(CanaryFailedError) as told:
+        judged('{"a": "SECRET"}', '{"a": "SECRET"}', "SECRET prose")
+    assert "none of the 3 answers to canary records from m fits output.schema" in str(told.value)
+    assert "2 × SchemaMismatch: $.a: breaks the schema's rule type; 1 × NotJson" in str(told.value)
+    assert "SECRET" not in str(told.value)
+
+
+def test_refused_records_beside_answers_that_do_not_fit_change_nothing() -> None:
+    with pytest.raises(CanaryFailedError, match=r"output\.schema"):
+        judged(BAD, "{}", "{}")
+
+
+def test_one_answer_that_fits_is_enough_and_the_others_are_noted() -> None:
+    found = judged("{}", '{"a": 1}').result
+    assert (
+        found.note
+        == "1 of 2 answers do not fit output.schema (1 × SchemaMismatch: $: breaks the schema's rule required)"
+    )
+    assert (found.failed, found.answered) == (0, 2)
+
+
+def test_a_single_answer_condemns_no_schema() -> None:
+    """Of a run of one record, or a reduction, whose canary is one: the failure lane asks again."""
+    assert "1 of 1 answers" in str(judged("{}").result.note)
+
+
+def test_without_a_schema_any_answer_will_do() -> None:
+    assert run(Outcome(output=converse("prose")), Outcome(output=converse("prose"))).result.note is None

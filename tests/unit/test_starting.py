@@ -197,3 +197,13 @@ def test_settings_that_cannot_be_used(world: World, settings: Any, words: str) -
         world.settings(settings)
     with pytest.raises(InvalidRequestError, match=words):
         world.plan()
+
+
+def test_a_canary_is_held_against_the_runs_schema(world: World) -> None:
+    """The model answers as nobody asked: no job is submitted, and no plan written."""
+    world.corpus(*LINES)
+    schema = {"type": "object", "properties": {"a": {"type": "integer"}}, "required": ["a"]}
+    with pytest.raises(CanaryFailedError, match=r"none of the 3 answers .* fits output\.schema"):
+        world.plan(output={"schema": schema})
+    assert world.input.get("default/runs/run-1/plan/run.json") is None
+    world.plan(output={"schema": schema}, limits={"canary_records": 0})
