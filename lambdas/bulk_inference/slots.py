@@ -46,10 +46,10 @@ def require_slot(
     """Takes a slot. Raises JobSlotsFullError if the account has `most` jobs of the model in flight.
 
     A slot that is taken for a job which is not made then is free again at the next count. A job that is made but not
-    listed yet when another counts is missed: Bedrock then refuses one too many or queues it, and both are handled.
+    listed yet when another counts is missed, and whoever finds the count made anew at every look goes ahead: Bedrock
+    refuses one too many or queues it, and both are handled.
     """
     pk, age = in_flight_pk(base_model(model_id)), SHARED_SECONDS * (0.75 + 0.5 * jitter())
-    taken = 0
     for _ in range(_LOOKS):
         item = runs.get(pk, COUNT)
         if item is None or not 0 <= now - float(item["countedAt"]) < age:
@@ -73,10 +73,9 @@ def require_slot(
                 continue
         taken = int(item["counted"]) + int(item["taken"])
         if taken >= most:
-            break
+            raise JobSlotsFullError(f"{taken} jobs of {base_model(model_id)} are in flight; the quota is {most}")
         if runs.take(pk, COUNT, below=most - int(item["counted"]), stamp=str(item["stamp"])):
             return
-    raise JobSlotsFullError(f"{taken} jobs of {base_model(model_id)} are in flight; the quota is {most}")
 
 
 def forget(model_id: str, runs: Runs) -> None:

@@ -116,6 +116,8 @@ class Play:
 
     def _request(self) -> dict[str, Any]:
         limits: dict[str, Any] = {
+            # The canary would use up errors that are meant for the run.
+            **({"canary_records": 0} if any(rule["target"] == "record" for rule in self.row.rules) else {}),
             "max_records_per_shard": max(100, self.records // 4),
             "items_per_batch": max(20, min(60, self.records // 4)),
             "job_concurrency": 4,

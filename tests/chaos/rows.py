@@ -137,7 +137,11 @@ def _kills() -> list[Row]:
                     ),
                     *([refused("batch", 0.1)] if mode == "batch" else []),
                 ),
-                limits={"tolerated_failure_percentage": 60, "items_per_batch": 60},
+                # In sync mode, a batch of two parts: the second one is pending.
+                limits={
+                    "tolerated_failure_percentage": 60,
+                    **({"max_records_per_shard": 120, "items_per_batch": 60} if mode == "sync" else {}),
+                },
                 act=_redrive_incomplete,
                 short=mode == "sync",
             )

@@ -122,6 +122,15 @@ def test_of_two_that_count_at_once_the_second_uses_the_first_ones_count() -> Non
         take(jobs, 2, runs)
 
 
+def test_a_count_that_others_make_anew_at_every_look_is_no_full_account() -> None:
+    """Many jobs end at the same moment, and each of them makes the count old."""
+    jobs, runs = CountedJobs(), FakeRuns(World())
+    runs.take = lambda *key, **what: False  # type: ignore[method-assign]
+    take(jobs, 2, runs)
+    runs.put_if = lambda *what: False  # type: ignore[method-assign]
+    take(jobs, 2, runs, NOW + 60)
+
+
 def test_low_work_finds_its_share_taken_in_the_same_count() -> None:
     jobs, runs = CountedJobs(), FakeRuns(World())
     for _ in range(6):
