@@ -106,6 +106,8 @@ class Account:
     batch_output_tokens: int = 0
     late: int = 0
     """Failed records that have left that state since."""
+    unfit: int = 0
+    """Answers of the failure lane that did not fit the run's schema, either: no record's state, but tokens."""
     shards: list[ShardAccount] = field(default_factory=list)
     errors: list[ErrorKind] = field(default_factory=list)
     """Kinds of error, the commonest first. Counts include failures that were settled late."""
@@ -288,6 +290,10 @@ class _Books:
             shard.duplicate += 1
         self._parts(Part.from_json(one) for one in item.get("results", []))
 
+    def unfit(self, item: Mapping[str, Any]) -> None:
+        self.account.unfit += item["answers"]
+        self.account.usage += Usage.from_json(item)
+
     def close(self) -> None:
         account = self.account
         account.shards = [self.shards[name] for name in sorted(self.shards)]
@@ -367,7 +373,13 @@ class _Books:
         self.account.problems.append(what)
 
 
-def account(cuts: Iterable[Item], shards: Iterable[Item], units: Iterable[Item], lates: Iterable[Item]) -> Account:
+def account(
+    cuts: Iterable[Item],
+    shards: Iterable[Item],
+    units: Iterable[Item],
+    lates: Iterable[Item],
+    unfits: Iterable[Item] = (),
+) -> Account:
     """Adds the items of one run up. Order within each kind does not matter; items stream by, sums stay."""
     books = _Books(Account())
     for item in cuts:
@@ -378,6 +390,8 @@ def account(cuts: Iterable[Item], shards: Iterable[Item], units: Iterable[Item],
         books.unit(Unit.from_json(item))
     for item in lates:
         books.late(item)
+    for item in unfits:
+        books.unfit(item)
     books.close()
     return books.account
 

@@ -13,7 +13,7 @@ from bulk_inference.errors import ConservationError, IncompleteRunError, Invalid
 from bulk_inference.places import Places
 from bulk_inference.ports import Bucket, Bus, Clock, Runs
 from bulk_inference.reporting import iso_time, manifest, report
-from bulk_inference.runs import ASSEMBLY, CUTS, LATES, LIVE, META, SHARDS, UNITS, live_item, run_pk
+from bulk_inference.runs import ASSEMBLY, CUTS, LATES, LIVE, META, SHARDS, UNFITS, UNITS, live_item, run_pk
 from bulk_inference.spec import RunSpec
 from bulk_inference.strays import adopt
 
@@ -35,7 +35,8 @@ def add_up(run: str, runs: Runs) -> Account:
     """
     pk = run_pk(run)
     lates = list(runs.query(pk, LATES))
-    return account(runs.query(pk, CUTS), runs.query(pk, SHARDS), runs.query(pk, UNITS), lates)
+    cuts, shards, units = runs.query(pk, CUTS), runs.query(pk, SHARDS), runs.query(pk, UNITS)
+    return account(cuts, shards, units, lates, runs.query(pk, UNFITS))
 
 
 def finish(spec: RunSpec, *, output: Bucket, runs: Runs, bus: Bus, clock: Clock, more: bool = False) -> dict[str, Any]:
@@ -145,7 +146,9 @@ def reopen(meta: Mapping[str, Any], runs: Runs) -> dict[str, Any]:
 
 
 def _close(runs: Runs, spec: RunSpec, status: str, summed: Account, finished_at: str) -> None:
-    closed = {"status": status, "counts": summed.counts, "finishedAt": finished_at, "stopped": None}
+    closed: dict[str, Any] = {"status": status, "counts": summed.counts, "finishedAt": finished_at, "stopped": None}
+    if summed.unfit:
+        closed["unfit"] = summed.unfit
     runs.update(run_pk(spec.run), META, closed)
     if status not in FAILING:
         # These fail their execution, and are closed for good by what follows that.

@@ -120,6 +120,10 @@ class Places:
         """Records that came to infer_batch whole and failed: the failure lane's messages point here."""
         return f"{self.root}parked/part-{part}.jsonl"
 
+    def unfit(self, digest: str) -> str:
+        """One line: the failure lane's last answer to a record that did not fit the schema, either."""
+        return f"{self.root}unfit/{digest}.jsonl"
+
     @property
     def documents_prefix(self) -> str:
         return f"{self.root}documents/"

@@ -17,18 +17,18 @@ What becomes of a message:
 import json
 import random
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from bulk_inference.conservation import Late
 from bulk_inference.errors import InvalidRequestError, ThrottledError, WorkInProgressError
-from bulk_inference.failures import MESSAGE_VERSION, SCHEMA, class_of_outcome, retryable
+from bulk_inference.failures import MESSAGE_VERSION, SCHEMA, Failure, class_of_outcome, retryable
 from bulk_inference.inference import LANDING_RESERVE_SECONDS, LANDING_RESERVE_SHARE
 from bulk_inference.landing import give_back, land, owner_of
 from bulk_inference.pointers import Pointer
-from bulk_inference.ports import Clock, Lane
+from bulk_inference.ports import Clock, Lane, Outcome
 from bulk_inference.results import Usage, extract
-from bulk_inference.runs import late_sk, run_pk
+from bulk_inference.runs import late_sk, run_pk, unfit_sk
 from bulk_inference.settling import digest, mark_stale
 from bulk_inference.units import Part
 from bulk_inference.workshop import Workshop
@@ -111,6 +111,10 @@ class Message:
         return bool(self.body.get("held"))
 
     @property
+    def attempt(self) -> int:
+        return int(self.body.get("attempt", 1))
+
+    @property
     def postponed(self) -> int:
         return int(self.body.get("postponed", 0))
 
@@ -142,6 +146,8 @@ def reprocess(message: Message, shop: Workshop) -> str:
             raise ThrottledError(f"record {message.record_id} of run {message.run}: {outcome.error_code}")
         kind = class_of_outcome(outcome.error_class, outcome.error_message or "")
         code = outcome.error_code or ""
+        if outcome.output is not None:
+            _keep(message, shop, Failure(pointer, kind, code, outcome.error_message or "", message.attempt), outcome)
         if kind == message.error_class == SCHEMA:
             # Two answers in a row were of no use: a third would cost as much and hardly be better.
             raise HopelessRecordError(f"record {message.record_id} of run {message.run}: {kind} {code}", kind, code)
@@ -159,6 +165,20 @@ def reprocess(message: Message, shop: Workshop) -> str:
     if body:
         shop.output.put(key, body, "application/x-ndjson")
     return _note(message, shop, body, key, landed.usage)
+
+
+def _keep(message: Message, shop: Workshop, failure: Failure, outcome: Outcome) -> None:
+    """An answer that is of no use was paid for, and what it says tells why: its text is kept beside the failures, its
+    tokens among the run's."""
+    text, usage = extract(outcome.output)
+    line = replace(failure, text=text).line(shop.spec.source.bucket)
+    shop.output.put(shop.places.unfit(message.digest), line, "application/x-ndjson")
+    pk, sk = run_pk(message.run), unfit_sk(message.unit, message.digest)
+    known = shop.runs.get(pk, sk) or {}
+    total, answers = Usage.from_json(known) + usage, int(known.get("answers", 0)) + 1
+    item = {"pk": pk, "sk": sk, "expires_at": shop.expires_at, "answers": answers}
+    shop.runs.put({**item, **total.to_json(), "unknownUsage": total.unknown})
+    mark_stale(message.run, message.tenant, f"unfit {message.digest} {answers}", shop.runs, shop.expires_at)
 
 
 def _note(message: Message, shop: Workshop, body: bytes, key: str, usage: Usage | None = None) -> str:

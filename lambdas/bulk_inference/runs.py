@@ -8,6 +8,7 @@
 | `RUN#{run}` | `JOB#{shard}-a{attempt}` | submit_job: name and ARN of one attempt's job |
 | `RUN#{run}` | `UNIT#{unit}` | collect_results, infer_batch: outcome of one unit of work |
 | `RUN#{run}` | `LATE#{unit}#{hash}` | the failure lane: what became of one failed record later |
+| `RUN#{run}` | `UNFIT#{unit}#{hash}` | the failure lane: answers to one failed record that did not fit, either |
 | `RUN#{run}` | `RESUBMISSION#{run2}` | redrive_failures: a run over records that failed in this one |
 | `RUN#{run}` | `UPDATE` | update_runs: revision and counts of the manifest |
 | `RUN#{run}` | `ASSEMBLY` | assembly.py: passes over the run's results, and what they have come to |
@@ -38,6 +39,7 @@ SHARDS: Final = "SHARD#"
 JOBS: Final = "JOB#"
 UNITS: Final = "UNIT#"
 LATES: Final = "LATE#"
+UNFITS: Final = "UNFIT#"
 RESUBMISSIONS: Final = "RESUBMISSION#"
 UPDATE: Final = "UPDATE"
 ASSEMBLY: Final = "ASSEMBLY"
@@ -73,6 +75,10 @@ def unit_sk(unit: str) -> str:
 
 def late_sk(unit: str, record: str) -> str:
     return f"{LATES}{unit}#{record}"
+
+
+def unfit_sk(unit: str, record: str) -> str:
+    return f"{UNFITS}{unit}#{record}"
 
 
 def resubmission_sk(run: str) -> str:

@@ -111,6 +111,9 @@ def _update(mark: Mapping[str, Any], world: UpdateWorld) -> bool:
     # Of a run that broke off in the middle, the sums of cuts and shards need not hold.
     status, problems = (status_of(summed, problems), problems) if status in _ACCOUNTED else (status, [])
     told: dict[str, Any] = {"status": status, "counts": summed.counts}
+    if summed.unfit:
+        # They move no record, but the manifest's tokens.
+        told["unfit"] = summed.unfit
     assembled = summary(spec, runs.get(run_pk(run), ASSEMBLY), world.output.name)
     if assembled:
         told["assembled"] = assembled

@@ -11,7 +11,8 @@ from bulk_inference.failures import Failure
 from bulk_inference.finishing import add_up
 from bulk_inference.pointers import Pointer
 from bulk_inference.reprocessing import HopelessRecordError, Message, RecordFailedError, reprocess
-from bulk_inference.runs import run_pk
+from bulk_inference.results import Usage
+from bulk_inference.runs import STALE, run_pk
 from bulk_inference.spec import Output
 from tests.unit.inference_world import RUN, FakeOutcome, Stage, assert_survives_kills, converse, make_spec
 
@@ -119,3 +120,28 @@ def test_a_second_unfit_answer_is_held_and_a_first_one_is_not() -> None:
         reprocess(message(made, "wrong", "model"), made.shop)
     assert not isinstance(again.value, HopelessRecordError)
     assert "SECRET" not in str(held.value) + str(again.value)
+
+
+def test_the_lanes_unfit_answers_keep_their_text_and_were_paid_for() -> None:
+    made = stage()
+    inferred(made)
+    before = add_up(RUN, made.runs)
+    for _ in range(2):
+        with pytest.raises(HopelessRecordError):
+            reprocess(message(made, "wrong", "schema"), made.shop)
+    (line,) = made.output.lines(f"{made.places.root}unfit/")
+    assert (line["recordId"], line["errorCode"], line["text"]) == ("wrong", "SchemaMismatch", ANSWERS["wrong"])
+    after = add_up(RUN, made.runs)
+    assert (after.unfit, after.usage) == (2, before.usage + Usage(6, 4))
+    assert (after.counts, after.problems) == (before.counts, before.problems)
+    assert "SECRET" not in str(made.runs.items)
+    # The manifest follows.
+    assert [item["run"] for item in made.runs.query(STALE)] == [RUN]
+
+
+def test_an_answer_that_was_refused_is_no_unfit_answer() -> None:
+    made = stage()
+    made.model.answers["wrong"] = FakeOutcome(error_class="model_error", error_code="E", error_message="words")
+    with pytest.raises(RecordFailedError):
+        reprocess(message(made, "wrong", "schema"), made.shop)
+    assert (add_up(RUN, made.runs).unfit, made.output.lines(f"{made.places.root}unfit/")) == (0, [])

@@ -11,6 +11,7 @@ import pytest
 from bulk_inference.claims import Claim, claim_key
 from bulk_inference.reprocessing import Message, reprocess
 from bulk_inference.runs import META, STALE, UPDATE, run_pk
+from bulk_inference.settling import mark_stale
 from bulk_inference.spec import RunSpec
 from bulk_inference.units import Unit
 from bulk_inference.updating import DETAIL_TYPE, Updated, UpdateWorld, update_runs
@@ -91,6 +92,21 @@ def test_what_finish_run_has_counted_already_is_no_news() -> None:
     site.counts()
     assert update_runs(world(site)) == Updated(stale=1)
     assert (told(site), stale(site)) == ([], [])
+
+
+def test_tokens_of_answers_that_did_not_fit_reach_the_manifest_once() -> None:
+    site = Site()
+    before = manifest(site)["tokens"]
+    unfit = {"pk": run_pk(RUN), "sk": "UNFIT#00001-a1#x", "answers": 1, "inputTokens": 7, "outputTokens": 5}
+    site.stage.runs.put({**unfit, "unknownUsage": 0})
+    mark_stale(RUN, "default", "unfit x 1", site.stage.runs, int(NOW) + 1)
+    assert update_runs(world(site)) == Updated(stale=1, updated=1)
+    assert manifest(site)["tokens"] == {**before, "input": before["input"] + 7, "output": before["output"] + 5}
+    mark_stale(RUN, "default", "again", site.stage.runs, int(NOW) + 1)
+    assert update_runs(world(site)) == Updated(stale=1)
+    site.counts()
+    mark_stale(RUN, "default", "after another finish", site.stage.runs, int(NOW) + 1)
+    assert update_runs(world(site)) == Updated(stale=1)
 
 
 def test_a_run_that_was_aborted_stays_aborted() -> None:
