@@ -18,7 +18,7 @@ def entries(*ids: str) -> list[tuple[Pointer, object]]:
 
 def test_only_owned_records_become_lines_in_the_order_given() -> None:
     made = Stage()
-    args = {"spec": made.spec, "ledger": made.ledger, "clock": made.time.clock}
+    args = {"spec": made.spec, "ledger": made.ledger, "clock": made.time.clock, "reserve": 30.0}
     land(entries("b"), owner=owner_of("r", "other"), **args)  # type: ignore[arg-type]
     landed = land(entries(*"cba"), owner=owner_of("r", "u"), **args)  # type: ignore[arg-type]
     assert [json.loads(line)["recordId"] for line in landed.lines] == ["c", "a"]
@@ -29,7 +29,7 @@ def test_only_owned_records_become_lines_in_the_order_given() -> None:
 def test_many_claims_go_side_by_side_and_none_is_forgotten() -> None:
     made = Stage()
     ids = [f"{n}" for n in range(333)]
-    landed = land(entries(*ids), owner="r/u", spec=made.spec, ledger=made.ledger, clock=made.time.clock)
+    landed = land(entries(*ids), owner="r/u", spec=made.spec, ledger=made.ledger, clock=made.time.clock, reserve=30.0)
     assert len(landed.lines) == 333
     assert set(made.ledger.owners) == set(ids)
     assert made.world.effects == ["claim"] * 14
@@ -39,12 +39,12 @@ def test_nothing_is_written_before_it_is_claimed() -> None:
     made = Stage()
     made.ledger.throttle = lambda one: True
     with pytest.raises(ThrottledError):
-        land(entries("a"), owner="r/u", spec=made.spec, ledger=made.ledger, clock=made.time.clock)
+        land(entries("a"), owner="r/u", spec=made.spec, ledger=made.ledger, clock=made.time.clock, reserve=30.0)
 
 
 def test_claims_live_as_long_as_the_run_says() -> None:
     made = Stage()
-    land(entries("a"), owner="r/u", spec=made.spec, ledger=made.ledger, clock=made.time.clock)
+    land(entries("a"), owner="r/u", spec=made.spec, ledger=made.ledger, clock=made.time.clock, reserve=30.0)
     (one,) = made.ledger.claims.values()
     assert one.expires_at == int(made.time.now) + 90 * 86_400
 

@@ -22,7 +22,7 @@ module "bulk_inference" {
   kms_key       = { arn = "arn:aws:kms:us-east-1:123456789012:key/1234abcd-12ab-34cd-56ef-1234567890ab" }
   event_bus     = { name = "company" }
 
-  intake        = { enabled = true }
+  intake = { enabled = true }
 
   source_buckets = {
     company-archive = { prefix = "mail/", kms_key_arn = "arn:aws:kms:us-east-1:123456789012:key/aaaaabcd-12ab-34cd-56ef-1234567890ab" }
