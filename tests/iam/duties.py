@@ -446,6 +446,7 @@ BESIDE = frozenset(
         "s3:AbortMultipartUpload",
         "s3:ListMultipartUploadParts",
         "kms:Decrypt",
+        "kms:Encrypt",
         "kms:GenerateDataKey",
         "kms:DescribeKey",
         "logs:CreateLogStream",
