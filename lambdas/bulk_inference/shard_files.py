@@ -1,6 +1,7 @@
 """cut_shards and seal_shards on S3 and the runs table: pieces and their index as objects, counts as items."""
 
 from collections.abc import Callable, Collection, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any, Final, Self
@@ -26,6 +27,9 @@ from bulk_inference.standing import Rivals
 from bulk_inference.units import expiry
 
 _NO_END: Final = 1 << 62
+
+_CUTTERS: Final = 4
+"""Pieces whose batches are cut at once: most of the time of a small one is waiting for S3."""
 
 
 def load_spec(input_bucket: Bucket, places: Places) -> RunSpec:
@@ -223,8 +227,12 @@ def seal_run(run: str, tenant: str, world: SealWorld) -> dict[str, Any]:
     # Duplicates between merged pieces may leave less than a job's minimum.
     short = [PieceCount(one.piece, one.records, one.bytes) for one in merged if one not in legal]
     sync = [*plan.sync, *short]
-    for piece in sync:
-        _cut_batches(piece.piece, spec, bucket, places)
+    # A try whose time ran out leaves whole files: the next one goes on where it ended, so that no run is too large.
+    done = {one.key for one in bucket.list(places.sync_prefix)}
+    due = [piece.piece for piece in sync if places.batches(piece.piece) not in done]
+    with ThreadPoolExecutor(_CUTTERS, "batches") as pool:
+        for _ in pool.map(lambda piece: _cut_batches(piece, spec, bucket, places), due):
+            pass
     duplicates = {one.piece: one.duplicate for one in merged}
     expires_at = expiry(spec, world.now)
 

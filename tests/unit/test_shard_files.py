@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from bulk_inference import shard_files
+from bulk_inference import shard_files, slices
 from bulk_inference.errors import InvalidRequestError
 from bulk_inference.runs import run_pk
 from bulk_inference.slices import Slice
@@ -125,6 +125,33 @@ def test_in_mode_sync_each_piece_is_cut_into_batches(world: World) -> None:
         raw = index[found.offset : found.offset + found.length]
         pointers += [pointer["recordId"] for pointer in found.items(raw)]
     assert len(pointers) == len(set(pointers)) == 60
+
+
+def test_sealing_goes_on_where_a_try_without_time_ended(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Batches of millions of records are cut by several tries, if one has not the time."""
+    world.corpus(*LINES)
+    plan = world.plan(run={"mode": "sync"}, limits={"max_records_per_shard": 30})
+    world.cut_all(plan)
+    real, asked, dying = slices.cut, list[str](), [True]
+
+    def cut(piece: str, *args: Any, **limits: Any) -> Any:
+        asked.append(piece)
+        if piece == "00001-003" and dying:
+            raise TimeoutError
+        return real(piece, *args, **limits)
+
+    monkeypatch.setattr(slices, "cut", cut)
+    with pytest.raises(TimeoutError):
+        world.seal(plan)
+    pieces = [f"00001-{number:03d}" for number in range(1, 6)]
+    left = [one for one in pieces if world.input.get(f"{ROOT}sync/{one}.jsonl") is None]
+    assert "00001-003" in left != pieces
+    asked.clear()
+    dying.clear()
+    assert world.seal(plan)["sync"]["pieces"] == len(pieces)
+    assert sorted(asked) == left
+    batches = [line for one in pieces for line in world.jsonl("input", f"{ROOT}sync/{one}.jsonl")]
+    assert sum(line["records"] for line in batches) == len(LINES)
 
 
 def test_a_second_try_of_any_function_changes_no_byte(world: World) -> None:
