@@ -7,6 +7,7 @@ of an older bundle can still read a document of a newer one.
 import types
 from collections.abc import Mapping
 from dataclasses import MISSING, dataclass, field, fields, is_dataclass
+from functools import cache
 from typing import Any, Self, TypeAlias, Union, get_args, get_origin, get_type_hints
 
 Json: TypeAlias = Any
@@ -476,17 +477,27 @@ def _from_json(kind: Any, value: Json, path: str) -> Any:
 
 
 def _dataclass_from_json(kind: Any, value: Mapping[str, Json], path: str) -> Any:
-    hints = get_type_hints(kind)
     known: dict[str, Any] = {}
-    for f in fields(kind):
-        name = _camel(f.name)
-        optional = type(None) in get_args(hints[f.name])
+    for field_name, name, hint, optional, required in _members(kind):
         # A null where null is no value of the field means: not given.
         if value.get(name) is not None or (optional and name in value):
-            known[f.name] = _from_json(hints[f.name], value[name], f"{path}.{name}")
-        elif not optional and f.default is MISSING and f.default_factory is MISSING:
+            known[field_name] = _from_json(hint, value[name], f"{path}.{name}")
+        elif required:
             raise ValueError(f"{path}.{name}".lstrip(".") + ": missing")
     return kind(**known)
+
+
+@cache
+def _members(kind: Any) -> list[tuple[str, str, Any, bool, bool]]:
+    """Field, name in JSON, type, whether it may be null, whether it must be there. Looked up once, as the account of a
+    large run reads a hundred thousand units."""
+    hints = get_type_hints(kind)
+    members = []
+    for f in fields(kind):
+        optional = type(None) in get_args(hints[f.name])
+        required = not optional and f.default is MISSING and f.default_factory is MISSING
+        members.append((f.name, _camel(f.name), hints[f.name], optional, required))
+    return members
 
 
 def _expect(value: Json, kind: Any, path: str) -> Any:

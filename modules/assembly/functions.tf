@@ -2,7 +2,8 @@
 
 locals {
   default_sizes = {
-    plan_assembly  = { memory_mb = 512, timeout_seconds = 900 }
+    # Two hundred thousand parts of a run that went the sync way are 300 MB of groups, and reading them again takes a CPU.
+    plan_assembly  = { memory_mb = 1769, timeout_seconds = 900 }
     sort_chunks    = { memory_mb = 1769, timeout_seconds = 900 }
     join_documents = { memory_mb = 1769, timeout_seconds = 900 }
     close_assembly = { memory_mb = 512, timeout_seconds = 900 }

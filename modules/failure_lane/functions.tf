@@ -5,7 +5,8 @@ locals {
     # One call of a model takes 300 s at most, and its answer is landed in the rest.
     reprocess_records = { memory_mb = 1024, timeout_seconds = 420 }
     redrive_failures  = { memory_mb = 2048, timeout_seconds = 900 }
-    update_runs       = { memory_mb = 1024, timeout_seconds = 300 }
+    # It adds a whole run up, which for ten million records is a hundred thousand items.
+    update_runs = { memory_mb = 1769, timeout_seconds = 900 }
   }
 
   functions = {
