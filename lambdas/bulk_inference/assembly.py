@@ -374,7 +374,11 @@ def reduction_request(spec: RunSpec, revision: int) -> dict[str, Any]:
         "model": {"id": spec.model.id, "api": spec.model.api},
         "prompt": as_request(recombine.prompt),
         "output": {} if recombine.schema is None else {"schema": recombine.schema},
-        "limits": {"canary_records": min(1, spec.limits.canary_records)},
+        "limits": {
+            "canary_records": min(1, spec.limits.canary_records),
+            "tolerated_failure_percentage": spec.settings.tolerated_failure_percentage,
+            "items_per_batch": spec.settings.items_per_batch,
+        },
     }
 
 

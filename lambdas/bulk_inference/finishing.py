@@ -70,6 +70,9 @@ def finish(spec: RunSpec, *, output: Bucket, runs: Runs, bus: Bus, clock: Clock,
         assembled=assembled,
     )
     publish(document, output)
+    if assembled:
+        # What update_runs compares with: the manifest tells of these documents already.
+        runs.update(run_pk(spec.run), META, {"assembled": assembled})
     detail = detail_of(spec, status, summed.counts, output.name)
     if status == "inconsistent":
         _close(runs, spec, status, summed, finished_at)

@@ -25,6 +25,8 @@ def parse_output(
         given.problem("ask", "says how to ask for output.schema, and there is none")
     if ask == "native" and schema is not None:
         _native(given, schema, family, api)
+    if family.embeds and "recombine" in given:
+        given.problem("recombine", "an embedding is no answer that could be put together with others")
     return Output(
         schema=schema,
         ask=ask,
