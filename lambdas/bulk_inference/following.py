@@ -103,20 +103,31 @@ class Followed:
 
 
 def follow(world: FollowWorld) -> Followed:
-    """One look at everything."""
+    """One look at everything. Raises ExceptionGroup of what went wrong with single pools, after the others."""
     found = Followed(closed=close_old(world.pools))
     reserve = _RESERVE_SHARE * world.clock.remaining()
+    wrong: list[Exception] = []
     for item in list(world.runs.query(POOLS)):
         if world.clock.remaining() < reserve:
             found = replace(found, waiting=found.waiting + 1)
             continue
-        if item["kind"] == WINDOW:
-            found = _with(found, _settle_window(item, world))
-        elif item["state"] == CLOSED:
-            found = replace(found, started=found.started + start(item, world.pools))
-        else:
-            found = _with(found, _settle_pool(item, world))
+        try:
+            found = _follow(item, found, world)
+        except Exception as error:
+            # A pool whose files cannot be read must not keep the documents of all others waiting.
+            error.add_note(f"pool {item['run']}")
+            wrong.append(error)
+    if wrong:
+        raise ExceptionGroup(f"{len(wrong)} pools could not be followed", wrong)
     return found
+
+
+def _follow(item: Item, found: Followed, world: FollowWorld) -> Followed:
+    if item["kind"] == WINDOW:
+        return _with(found, _settle_window(item, world))
+    if item["state"] == CLOSED:
+        return replace(found, started=found.started + start(item, world.pools))
+    return _with(found, _settle_pool(item, world))
 
 
 def _with(found: Followed, concluded: int | None) -> Followed:

@@ -64,8 +64,10 @@ class Updated:
 
 
 def update_runs(world: UpdateWorld) -> Updated:
-    """Follows every mark. Safe to repeat and to run twice at once."""
+    """Follows every mark. Safe to repeat and to run twice at once. Raises ExceptionGroup of what went wrong with single
+    runs, after the others: their marks stay."""
     found = Updated()
+    wrong: list[Exception] = []
     reserve = _RESERVE_SHARE * world.clock.remaining()
     # Watches first: what they settle is then part of this look's manifest.
     marks = sorted(world.runs.query(STALE), key=lambda one: "other" not in one)
@@ -76,16 +78,31 @@ def update_runs(world: UpdateWorld) -> Updated:
         if world.clock.remaining() < reserve or not _ended(one["other"], world.runs):
             found = replace(found, waiting=found.waiting + 1)
             continue
-        found = replace(found, settled=found.settled + _settle_elsewhere(one, world))
+        try:
+            found = replace(found, settled=found.settled + _settle_elsewhere(one, world))
+        except Exception as error:
+            wrong.append(_of_run(one["run"], error))
+            continue
         touched[one["run"]] = _mark(one, world)
         world.runs.delete_if(STALE, one["sk"], "mark", one["mark"])
     for mark in touched.values():
         found = replace(found, stale=found.stale + 1)
         if world.clock.remaining() < reserve or not _ended(mark["run"], world.runs):
             found = replace(found, waiting=found.waiting + 1)
-        elif _update(mark, world):
-            found = replace(found, updated=found.updated + 1)
+            continue
+        try:
+            found = replace(found, updated=found.updated + int(_update(mark, world)))
+        except Exception as error:
+            wrong.append(_of_run(mark["run"], error))
+    if wrong:
+        raise ExceptionGroup(f"{len(wrong)} runs could not be updated", wrong)
     return found
+
+
+def _of_run(run: str, error: Exception) -> Exception:
+    """One run whose files cannot be read must not keep all others waiting: it is told when they are done."""
+    error.add_note(f"run {run}")
+    return error
 
 
 def _ended(run: str, runs: Runs) -> bool:

@@ -111,6 +111,21 @@ def test_documents_of_a_pool_learn_where_they_landed_or_why_not() -> None:
     assert len(intake.bus.events) == 4
 
 
+def test_a_pool_that_cannot_be_read_keeps_no_other_waiting() -> None:
+    intake = Intake(documents=1)
+    for one in ("a", "b", "c"):
+        intake.work("normal", intake.queues["normal"].send(message(one)))
+    first, second, third = sorted(intake.pipeline.started)
+    for run in (first, second, third):
+        intake.finish(run)
+    del intake.input.objects[Places("default", second).pool_corpus]
+    with pytest.raises(ExceptionGroup) as told:
+        follow(intake.following)
+    assert [error.__notes__ for error in told.value.exceptions] == [[f"pool {second}"]]
+    states = {run: status(intake, intake.members(run)[0])["status"] for run in (first, third)}
+    assert states == {first: "done", third: "done"}
+
+
 def test_a_run_that_failed_fails_its_documents_until_it_goes_on() -> None:
     intake = Intake()
     run = started(intake, "a", "b", "c")

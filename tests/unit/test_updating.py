@@ -9,9 +9,10 @@ from typing import Any
 import pytest
 
 from bulk_inference.claims import Claim, claim_key
+from bulk_inference.errors import InvalidRequestError
 from bulk_inference.reprocessing import Message, reprocess
 from bulk_inference.runs import META, STALE, UPDATE, run_pk
-from bulk_inference.settling import mark_stale
+from bulk_inference.settling import mark_stale, watch
 from bulk_inference.spec import RunSpec
 from bulk_inference.units import Unit
 from bulk_inference.updating import DETAIL_TYPE, Updated, UpdateWorld, update_runs
@@ -107,6 +108,28 @@ def test_tokens_of_answers_that_did_not_fit_reach_the_manifest_once() -> None:
     site.counts()
     mark_stale(RUN, "default", "after another finish", site.stage.runs, int(NOW) + 1)
     assert update_runs(world(site)) == Updated(stale=1)
+
+
+def test_a_run_whose_files_are_gone_keeps_no_other_waiting() -> None:
+    site = Site()
+    land(site, 0)
+    site.stage.runs.put({"pk": run_pk("a-gone"), "sk": META, "status": "succeeded"})
+    for run in ("a-gone", "z-gone"):
+        mark_stale(run, "default", "x", site.stage.runs, int(NOW) + 1)
+    watch(RUN, "default", "a-gone", site.stage.runs, int(NOW) + 1)
+    watch("a-gone", "default", "a-gone", site.stage.runs, int(NOW) + 1)
+    there = world(site)
+
+    def spec_of(tenant: str, run: str) -> RunSpec:
+        if run != RUN:
+            raise InvalidRequestError(f"{run} was never planned")
+        return there.spec_of(tenant, run)
+
+    with pytest.raises(ExceptionGroup) as told:
+        update_runs(replace(there, spec_of=spec_of))
+    assert [error.__notes__ for error in told.value.exceptions] == [["run a-gone"], ["run a-gone"]]
+    assert manifest(site)["counts"]["landed"] == len(IDS) - 2
+    assert stale(site) == ["a-gone", "a-gone#a-gone", "z-gone"]
 
 
 def test_a_run_that_was_aborted_stays_aborted() -> None:

@@ -30,13 +30,20 @@ _METRICS = {
 @metrics.log_metrics
 def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
     """Event: whatever the schedule or the bus sends: it is a hint to look."""
-    found = follow(intake_services.follow_world(context))
+    try:
+        found = follow(intake_services.follow_world(context))
+    finally:
+        _count(context)
     metrics.add_metric("PoolsStarted", MetricUnit.Count, found.started)
     metrics.add_metric("DocumentsConcluded", MetricUnit.Count, found.concluded)
+    logger.info("pools followed", **asdict(found))
+    return asdict(found)
+
+
+def _count(context: Any) -> None:
+    """What the alarms watch, whatever has become of the look."""
     for priority, numbers in statistics(intake_services.status_world(context)).items():
         for name, metric in _METRICS.items():
             unit = MetricUnit.Seconds if name == "oldestSeconds" else MetricUnit.Count
             with single_metric(name=metric, unit=unit, value=numbers[name]) as one:
                 one.add_dimension(name="priority", value=priority)
-    logger.info("pools followed", **asdict(found))
-    return asdict(found)
