@@ -16,7 +16,8 @@ No document is lost or doubled, whoever dies when:
 
 import hashlib
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Final
@@ -47,6 +48,15 @@ MOST_DOCUMENTS: Final = 90
 
 LEASE_SECONDS: Final = 1000
 """Longer than Lambda lets a worker live."""
+
+STARTED_AT_ONCE: Final = 1_000
+"""Documents of a pool that is started by the worker who fills it. A larger one is the schedule's, which has the time:
+documents that trickle in make a chunk each."""
+
+_READERS: Final = 16
+_AHEAD: Final = 64
+"""Chunks read together, at most, and their bytes: the memory that a corpus takes while it is made."""
+_AHEAD_BYTES: Final = 64 * 1024 * 1024
 
 _TRIES: Final = 12
 _PAUSE: Final = 0.05
@@ -170,7 +180,7 @@ def _append(
             item |= {"state": POOLED, "run": opened["run"], "at": now}
             puts.append(ConditionalPut(item, "version", item["version"] - 1 or None))
         if _put_all(puts, world):
-            if _is_full(filled, priority, world) and close(filled, world):
+            if _is_full(filled, priority, world) and close(filled, world) and filled["documents"] <= STARTED_AT_ONCE:
                 found = world.runs.get(POOLS, filled["run"])
                 if found is not None:
                     start(found, world)
@@ -299,14 +309,38 @@ def start(closed: Item, world: PoolWorld) -> bool:
     )
     if world.input.find(places.pool_corpus) is None:
         with world.input.writer(places.pool_corpus) as corpus:
-            for chunk in world.runs.query(pool_pk(closed["run"]), CHUNKS):
-                for data in world.input.read(places.pool_chunk(str(chunk["sk"]).removeprefix(CHUNKS))):
-                    corpus.write(data)
+            for data in _documents(closed["run"], places, world):
+                corpus.write(data)
     request = prompt.run_request(places.pool_corpus, closed["scope"], closed["priority"])
     # False says that an execution of this name exists and is over: it is this pool's, which nobody else names.
     world.pipeline.start(closed["run"], request)
     started = {**leased, "state": STARTED, "startedAt": int(world.clock.now()), "leasedUntil": 0}
     return world.runs.put_if(started, "leasedUntil", leased["leasedUntil"])
+
+
+def _documents(run: str, places: Places, world: PoolWorld) -> Iterator[bytes]:
+    """The pool's chunks in the order of their names, some read at once: a hundred thousand one by one would take longer
+    than a function lives."""
+
+    def read(chunk: Item) -> bytes:
+        return b"".join(world.input.read(places.pool_chunk(str(chunk["sk"]).removeprefix(CHUNKS))))
+
+    with ThreadPoolExecutor(_READERS, "chunks") as threads:
+        for some in _together(world.runs.query(pool_pk(run), CHUNKS)):
+            yield from threads.map(read, some)
+
+
+def _together(chunks: Iterable[Item]) -> Iterator[list[Item]]:
+    some: list[Item] = []
+    size = 0
+    for chunk in chunks:
+        if some and (len(some) == _AHEAD or size + chunk["bytes"] > _AHEAD_BYTES):
+            yield some
+            some, size = [], 0
+        some.append(chunk)
+        size += chunk["bytes"]
+    if some:
+        yield some
 
 
 def lease(item: Item, world: PoolWorld) -> Item | None:

@@ -49,8 +49,12 @@ _OVERLOADED: Final = frozenset(
 
 @cache
 def connect() -> "S3Client":
-    """The process's client: made at the first call, kept for the next invocations."""
-    return boto3.client("s3", config=Config(retries={"mode": "standard", "max_attempts": 8}, tcp_keepalive=True))
+    """The process's client: made at the first call, kept for the next invocations. As many connections as threads use
+    at once: beyond them, each request would open one of its own and throw it away."""
+    return boto3.client(
+        "s3",
+        config=Config(retries={"mode": "standard", "max_attempts": 8}, tcp_keepalive=True, max_pool_connections=50),
+    )
 
 
 @dataclass(frozen=True)

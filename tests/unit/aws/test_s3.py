@@ -8,7 +8,7 @@ import pytest
 from botocore.exceptions import ClientError, IncompleteReadError
 from moto import mock_aws
 
-from bulk_inference.aws.s3 import Bucket
+from bulk_inference.aws.s3 import Bucket, connect
 from bulk_inference.errors import InvalidRequestError, ThrottledError
 
 PART = 5 * 1024 * 1024
@@ -151,3 +151,9 @@ def test_refusals_are_explained(
     monkeypatch.setattr(client, "get_object", refuse)
     with pytest.raises(error, match=words):
         list(Bucket("bkt", client).read("k"))
+
+
+def test_threads_that_read_side_by_side_keep_their_connections(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The widest: assembly and pools read by 16 threads, each of which may fetch a segment ahead."""
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+    assert connect.__wrapped__().meta.config.max_pool_connections >= 2 * 16
