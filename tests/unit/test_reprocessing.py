@@ -249,6 +249,14 @@ def test_a_message_that_cannot_be_read_is_held_as_it_is(garbage: str) -> None:
     assert lane.held == [garbage]
 
 
+def test_a_message_of_a_newer_version_is_held_untouched_however_familiar_it_looks() -> None:
+    made = stage()
+    lane = FakeLane(made.world)
+    newer = json.dumps({**body(made), "version": 2, "more": "of it"})
+    assert shift(made, lane).settle(delivery(newer, receives=4)) == "held"
+    assert (lane.held, lane.delays, made.model.calls, late(made)) == ([newer], [900], [], [])
+
+
 def test_a_record_whose_shard_is_gone_is_held() -> None:
     made = stage()
     lane = FakeLane(made.world)
