@@ -29,8 +29,8 @@ class Row(NamedTuple):
     record may be, and its bytes were skipped, not kept."""
 
     number: int
-    """1-based: of lines within a range, of CSV rows within an object (the header is none), of Parquet rows within
-    their row group."""
+    """1-based of lines within a range and of CSV rows within an object (the header is none); from 0 of Parquet rows
+    within their row group."""
     offset: int
     """Byte offset in the object of the row's first byte, after a byte order mark."""
     length: int
