@@ -20,7 +20,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 from bulk_inference.errors import JobNotTerminalError, ShardFailedError, ThrottledError, UnitFailedError
-from bulk_inference.failures import UNPROCESSED, VALIDATION, Failure, class_of_line
+from bulk_inference.failures import SCHEMA, UNPROCESSED, VALIDATION, Failure, class_of_line
 from bulk_inference.jobs import Job, attempt_id
 from bulk_inference.landing import PartStream, land, owner_of
 from bulk_inference.pointers import Pointer
@@ -421,7 +421,9 @@ class _Collection:
                 break
             self.shop.clock.sleep(_MANIFEST_PAUSE)
             manifest = self.shop.output.get_json(key)
-        failed = self.unit.counts.failed
+        # To Bedrock, an answer that does not fit the run's schema is a success.
+        unfit = sum(kind.count for kind in self.unit.errors if kind.error_class == SCHEMA)
+        failed = self.unit.counts.failed - unfit
         self.unit = replace(self.unit, contradictions=_contradictions(manifest, len(self.seen) - failed, failed))
 
 

@@ -98,6 +98,18 @@ def test_a_worker_may_die_anywhere(make: Any, work: Any, monkeypatch: pytest.Mon
     assert_survives_kills(make, work, at_least=4)
 
 
+def test_bedrocks_manifest_counts_answers_that_do_not_fit_as_successes_and_that_is_no_contradiction() -> None:
+    made = in_batch()
+    (key,) = [key for key in made.output.objects if key.endswith("manifest.json.out")]
+    made.output.objects[key] = json.dumps({"successRecordCount": len(ANSWERS), "errorRecordCount": 0}).encode()
+    collected(made)
+    assert add_up(RUN, made.runs).contradictions == []
+    other = in_batch()
+    other.output.objects[key] = json.dumps({"successRecordCount": len(ANSWERS) - 1, "errorRecordCount": 1}).encode()
+    collected(other)
+    assert len(add_up(RUN, other.runs).contradictions) == 2
+
+
 def message(made: Stage, record_id: str, error_class: str) -> Message:
     (line,) = [one for one in made.input.lines(made.places.index(PIECE)) if one["recordId"] == record_id]
     failure = Failure(Pointer.from_json(line), error_class, "SchemaMismatch", "words", 1)
