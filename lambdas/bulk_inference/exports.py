@@ -52,7 +52,8 @@ def require_layer() -> None:
 
 
 def parquet(lines: Iterable[bytes]) -> tuple[bytes, int]:
-    """A Parquet file of result lines, and how many rows it has. Columns are the same for every run: docs/run-request.md names them.
+    """A Parquet file of result lines, and how many rows it has. The columns, the same for every
+    run, are named in docs/run-request.md.
 
     What is no Unicode text (half a surrogate pair) is null in `text`; `model_output` has it, escaped.
     """
