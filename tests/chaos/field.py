@@ -134,9 +134,9 @@ class Field:
         rules = self.aws.local("GET", "/_local/faults")["rules"]
         return [rule["fired"] for rule in rules if rule.get("name") == name]
 
-    def heal(self, name: str) -> None:
-        """The rules of a name strike no more."""
-        self.aws.local("DELETE", f"/_local/faults?name={name}")
+    def heal(self, name: str | None = None) -> None:
+        """The rules of a name strike no more, or none at all."""
+        self.aws.local("DELETE", f"/_local/faults?name={name}" if name else "/_local/faults")
 
     @contextmanager
     def knobs(self, **values: Any) -> Iterator[None]:

@@ -224,16 +224,7 @@ def play(field: Field, rows: Iterable[Row], size: Size) -> Iterator[Outcome]:
     with ThreadPoolExecutor(SIDE_BY_SIDE) as pool:
         for done in as_completed([pool.submit(one.play) for one in shared]):
             done.result()
-    yield from _judged(field, [one for one in shared if one.row.after is None])
-    for one in shared:
-        if one.row.after is not None:
-            began = time.monotonic()
-            try:
-                one.row.after(one)
-            except Exception as error:
-                one.error = one.error or f"{type(error).__name__}: {error}"
-            one.seconds += time.monotonic() - began
-            yield from _judged(field, [one])
+    yield from _judged(field, shared)
     for one in plays:
         if one.row.alone is not None:
             with field.knobs(**one.row.alone):

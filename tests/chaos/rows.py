@@ -36,8 +36,6 @@ class Row:
     limits: Mapping[str, Any] = field(default_factory=dict)
     act: Callable[[Play], None] | None = None
     """What is done from the start of the run to its end; default: wait."""
-    after: Callable[[Play], None] | None = None
-    """What is done when the failure lane has come to rest."""
     ends: str = "SUCCEEDED"
     """Status with which the last execution must end."""
     everything_lands: bool = True
@@ -344,7 +342,9 @@ def _poison() -> list[Row]:
                 mode,
                 (refused(None, 0.03, 400),),
                 limits={"canary_records": 0},
-                after=_redrive_twice,
+                act=_redrive_twice,
+                # It moves the dead letters of all rows.
+                alone={},
             ),
         ]
     return rows
@@ -532,8 +532,12 @@ def _redrive_twice(play: Play) -> None:
     """Dead letters go back when the model has been mended: twice at once, and once more when all is settled."""
     from tests.chaos.field import together
 
+    play.finish()
+    play.field.drain()
     assert play.dead(), "nothing became a dead letter"
     play.heal()
+    # Those of other rows, which have been judged, go back, too. Failed once more, they would be hidden for long.
+    play.field.heal()
     together([play.field.redrive, lambda: play.field.redrive(play.run)])
     play.field.drain()
     play.field.redrive()
