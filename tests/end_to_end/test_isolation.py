@@ -221,4 +221,5 @@ def test_roles_have_done_nothing_but_their_duties(stack: Stack) -> None:
         if role.startswith("demo-")
     ]
     assert used
-    assert duties.strangers(used, sorted(stack.outputs["function_names"]), places) == []
+    strangers = duties.strangers(used, sorted(stack.outputs["function_names"]), places)
+    assert not strangers, "\n".join(strangers)

@@ -26,7 +26,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from tests.local_aws import control, seams
+from tests.local_aws import control, seams, second_tries
 
 HOST = "127.0.0.1"
 REGION = "us-east-1"
@@ -190,11 +190,13 @@ async def _serve(application: Any, listener: socket.socket, port: int, options: 
     from hypercorn.asyncio import serve
     from hypercorn.config import Config
 
+    services = second_tries.answered(application)
+
     async def app(scope: dict[str, Any], receive: control.Receive, send: control.Send) -> None:
         if control.owns(scope):
             await control.serve(scope, receive, send)
         else:
-            await application(scope, receive, send)
+            await services(scope, receive, send)
 
     token = secrets.token_hex(16)
     control.identify(token=token, port=port, region=REGION, account=ACCOUNT)
