@@ -206,6 +206,7 @@ _BEDROCK = {
     "bedrock:CreateModelInvocationJob": {
         PROFILE: "submit_job",
         f"arn:aws:bedrock:{{destination}}::foundation-model/{MODEL}": "submit_job",
+        f"arn:aws:bedrock:{REGION}::foundation-model/amazon.nova-lite-v1:0": "submit_job",
         "{jobs}/{id}": "submit_job",
         # Not one of the pipeline's models.
         f"arn:aws:bedrock:{REGION}::foundation-model/amazon.nova-pro-v1:0": "",
@@ -277,6 +278,7 @@ _STATES = {
 _ASSEMBLY = {
     "s3:GetObject": {
         "{input}/{tenant}/runs/{run}/plan/{name}": _ASSEMBLE,
+        "{input}/{tenant}/runs/{run}/reductions/{name}": _READ_RUN_FILES,
         "{input}/{tenant}/runs/{run}/index/{name}": "sort_chunks",
         "{output}/{tenant}/runs/{run}/results/{name}": "export_parquet order_results sort_chunks",
         "{output}/{tenant}/runs/{run}/map-runs/{name}": "assemble_results",
@@ -287,6 +289,7 @@ _ASSEMBLY = {
     "s3:PutObject": {
         "{input}/{tenant}/runs/{run}/reductions/{name}": "join_documents cut_shards seal_shards collect_results",
         "{output}/{tenant}/runs/{run}/map-runs/{name}": "assemble_results",
+        "{output}/{tenant}/runs/{run}/assembly/{name}": f"plan_assembly {_LAND}",
         "{output}/{tenant}/runs/{run}/assembly/plan-{name}": f"plan_assembly {_LAND}",
         "{output}/{tenant}/runs/{run}/assembly/sorted/{name}": f"sort_chunks plan_assembly {_LAND}",
         "{output}/{tenant}/runs/{run}/assembly/partial/{name}": f"join_documents plan_assembly {_LAND}",
@@ -331,6 +334,7 @@ _INTAKE = {
         "{input}/{tenant}/runs/{run}/shards/{name}": "infer_documents",
         "{input}/{tenant}/runs/{run}/index/{name}": "infer_documents",
         "{input}/{tenant}/runs/{run}/sync/{name}": "infer_documents",
+        "{input}/{tenant}/runs/{run}/reductions/{name}": "infer_documents",
         **{
             f"{{output}}/{{tenant}}/runs/{{run}}/{part}": "infer_documents follow_pools"
             for part in (
@@ -347,6 +351,9 @@ _INTAKE = {
         "{input}/{tenant}/prompts/{name}": "",
         "{input}/{tenant}/intake/pool/{name}": "pool_documents follow_pools",
         "{input}/{tenant}/intake/{run}/documents/{name}": "infer_documents pool_documents follow_pools",
+        "{input}/{tenant}/intake/{run}/chunks/{name}": "pool_documents follow_pools",
+        "{input}/{tenant}/intake/{run}/corpus.jsonl": "pool_documents follow_pools",
+        "{input}/{tenant}/intake/{run}/request.json": "pool_documents follow_pools",
         "{input}/{tenant}/runs/{run}/plan/{name}": "infer_documents",
         "{input}/{tenant}/runs/{run}/plan/ranges.jsonl": "infer_documents",
         "{input}/{tenant}/runs/{run}/shards/{name}": "infer_documents",
@@ -356,6 +363,7 @@ _INTAKE = {
                 "results/{name}",
                 "failures/{name}",
                 "map-runs/{name}",
+                "assembly/{name}",
                 "assembly/plan-{name}",
                 "assembly/sorted/{name}",
                 "assembly/partial/{name}",
@@ -390,6 +398,15 @@ _INTAKE = {
     "sqs:GetQueueAttributes": {
         "{queue}-intake-high": "infer_documents follow_pools intake_status",
         "{queue}-intake-normal": "pool_documents follow_pools intake_status",
+        "{queue}-intake-low": "pool_documents follow_pools intake_status",
+        "{queue}-intake-high-dead-letter": "follow_pools intake_status",
+        "{queue}-intake-normal-dead-letter": "follow_pools intake_status",
+        "{queue}-intake-low-dead-letter": "follow_pools intake_status",
+    },
+    "sqs:ChangeMessageVisibility": {
+        "{queue}-intake-high": "infer_documents",
+        "{queue}-intake-normal": "pool_documents",
+        "{queue}-intake-low": "pool_documents",
     },
     "bedrock:InvokeModel": {
         PROFILE: "infer_documents",
