@@ -189,6 +189,8 @@ _QUEUES = {
     },
     "sqs:ChangeMessageVisibility": {
         "{queue}-reprocess": "reprocess_records",
+        "{queue}-reprocess-high": "reprocess_records",
+        "{queue}-reprocess-low": "reprocess_records",
         "{queue}-reprocess-dead-letter": "redrive_failures",
     },
     "sqs:GetQueueAttributes": {
