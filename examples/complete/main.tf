@@ -1,7 +1,7 @@
 # What a platform team usually sets, with what goes around it: a topic for alarms, a permissions boundary, tags.
 provider "aws" {
   default_tags {
-    tags = { project = "tickets", owner = "platform" }
+    tags = { project = "invoices", owner = "platform" }
   }
 }
 
@@ -12,7 +12,7 @@ data "aws_caller_identity" "current" {}
 module "bulk_inference" {
   source = "../.."
 
-  name   = "tickets"
+  name   = "invoices"
   models = ["us.anthropic.claude-haiku-4-5-20251001-v1:0", "amazon.nova-lite-v1:0"]
 
   # The first model may use half of what the account may: the rest is for others.
@@ -71,7 +71,7 @@ module "bulk_inference" {
 }
 
 resource "aws_s3_bucket" "archive" {
-  bucket = "tickets-archive-${data.aws_caller_identity.current.account_id}"
+  bucket = "invoices-archive-${data.aws_caller_identity.current.account_id}"
 }
 
 resource "aws_s3_bucket_public_access_block" "archive" {
@@ -84,14 +84,14 @@ resource "aws_s3_bucket_public_access_block" "archive" {
 }
 
 resource "aws_sns_topic" "on_call" {
-  name              = "tickets-on-call"
+  name              = "invoices-on-call"
   kms_master_key_id = module.bulk_inference.kms_key_arn
 }
 
 # The most that any role of the pipeline can ever be granted: data and inference, no rights.
 resource "aws_iam_policy" "boundary" {
-  name        = "tickets-boundary"
-  description = "Boundary of the roles of tickets"
+  name        = "invoices-boundary"
+  description = "Boundary of the roles of invoices"
   policy      = data.aws_iam_policy_document.boundary.json
 }
 
@@ -108,6 +108,6 @@ data "aws_iam_policy_document" "boundary" {
   statement {
     sid       = "PassBatchRoles"
     actions   = ["iam:PassRole"]
-    resources = ["arn:${data.aws_partition.current.partition}:iam::${data.aws_caller_identity.current.account_id}:role/pipelines/tickets-batch-*"]
+    resources = ["arn:${data.aws_partition.current.partition}:iam::${data.aws_caller_identity.current.account_id}:role/pipelines/invoices-batch-*"]
   }
 }
