@@ -15,13 +15,13 @@ import sys
 import time
 from collections.abc import Iterator
 
-from bulk_inference.assembly import CONCURRENCY, PARTITION_BYTES, PARTITION_INDEX_BYTES
-from bulk_inference.chunking import chunk_id, chunk_key
-from bulk_inference.document_joining import outcomes
-from bulk_inference.document_sorting import LANDED, SENT, read_partition, sort_group
-from bulk_inference.part_groups import GROUP_BYTES, Group, whole
-from bulk_inference.results import encode
-from bulk_inference.spec import Chunking, Recombine
+from bulk_inference.assembly.assembly import CONCURRENCY, PARTITION_BYTES, PARTITION_INDEX_BYTES
+from bulk_inference.assembly.document_joining import outcomes
+from bulk_inference.assembly.document_sorting import LANDED, SENT, read_partition, sort_group
+from bulk_inference.assembly.part_groups import GROUP_BYTES, Group, whole
+from bulk_inference.core.result_line import encode
+from bulk_inference.core.run_spec import Chunking, Recombine
+from bulk_inference.render.chunking import chunk_id, chunk_key
 
 CHUNKS_EACH = 40
 """Of a document."""

@@ -19,10 +19,8 @@ from pathlib import Path
 from typing import Any
 
 from bulk_inference.aws.s3 import PART_BYTES, Bucket
-from bulk_inference.cuts import Cut, Part
-from bulk_inference.places import Places
-from bulk_inference.shard_files import CutWorld, SealWorld, cut_run, seal_run
-from bulk_inference.spec import (
+from bulk_inference.core.keys import Places
+from bulk_inference.core.run_spec import (
     Cuts,
     Estimate,
     Limits,
@@ -35,6 +33,8 @@ from bulk_inference.spec import (
     Source,
     own_scope,
 )
+from bulk_inference.corpus.ranges import Cut, Part
+from bulk_inference.cut.shard_files import CutWorld, SealWorld, cut_run, seal_run
 
 RUN, TENANT = "benchmark", "default"
 

@@ -23,10 +23,10 @@ from pathlib import Path
 from typing import Any
 
 from bulk_inference.aws.s3 import Bucket
-from bulk_inference.cuts import Cut, Part
-from bulk_inference.places import Places
-from bulk_inference.shard_files import CutWorld, cut_run
-from bulk_inference.spec import Source
+from bulk_inference.core.keys import Places
+from bulk_inference.core.run_spec import Source
+from bulk_inference.corpus.ranges import Cut, Part
+from bulk_inference.cut.shard_files import CutWorld, cut_run
 from tests.benchmarks.cut_one_gigabyte import RUN, TENANT, FolderS3, Items, spec_of
 
 _CHANCE = random.Random(7)

@@ -1,6 +1,7 @@
 """Sources other than lines of JSON, as whole runs: started at once, with records that fail, which are then resubmitted.
 
-What each format reads and refuses is tested without AWS (tests/unit/test_sources.py, test_hostile_corpora.py); the
+What each format reads and refuses is tested without AWS (tests/unit/corpus/test_sources.py,
+tests/unit/cut/test_hostile_corpora.py); the
 smallest run of each stands in test_example_requests.py.
 """
 

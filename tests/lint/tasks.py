@@ -129,7 +129,7 @@ def name_problem(state: State, name: str, ours: set[str]) -> str | None:
     resource = integrations.parse(str(state.body.get("Resource", ""))) if state.type == "Task" else None
     if "." not in name:
         if name not in ours:
-            return "is no class of lambdas/bulk_inference/errors.py"
+            return "is no class of lambdas/bulk_inference/core/errors.py"
         if resource and (resource.service, resource.action) != ("lambda", "invoke"):
             return "is raised by functions only, and this state calls none"
         return None
@@ -152,4 +152,6 @@ def check_handled(machines: list[Machine], ours: set[str]) -> Iterator[Finding]:
         for name in rule.get("ErrorEquals", [])
     }
     for name in sorted(ours - named):
-        yield Finding("lambdas/bulk_inference/errors.py", name, "error-unhandled", "no Retry or Catch in asl/ names it")
+        yield Finding(
+            "lambdas/bulk_inference/core/errors.py", name, "error-unhandled", "no Retry or Catch in asl/ names it"
+        )

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from bulk_inference import finishing, updating
+from bulk_inference.finish import finishing, updating
 
 ROOT = Path(__file__).parents[2]
 

@@ -3,7 +3,7 @@
 import re
 from pathlib import Path
 
-from bulk_inference.models import GEOGRAPHIES, geography_of
+from bulk_inference.core.model_families import GEOGRAPHIES, geography_of
 
 ROOT = Path(__file__).parents[2]
 
@@ -18,7 +18,7 @@ def test_no_other_source_has_a_list_of_its_own() -> None:
     owners = {
         path.name for path in sources if re.search(r"\bapac\b.{0,80}\bglobal\b", path.read_text(encoding="utf-8"))
     }
-    assert owners == {"models.tf", "models.py"}
+    assert owners == {"models.tf", "model_families.py"}
 
 
 def test_each_of_them_is_told_from_a_vendor() -> None:

@@ -17,8 +17,8 @@ from botocore.config import Config
 from botocore.exceptions import ClientError, HTTPClientError, ParamValidationError
 from botocore.exceptions import ConnectionError as NoConnectionError
 
-from bulk_inference.errors import JobRejectedError, JobSlotsFullError, ThrottledError
-from bulk_inference.jobs import Job, JobNameTakenError, JobRequest
+from bulk_inference.core.errors import JobRejectedError, JobSlotsFullError, ThrottledError
+from bulk_inference.core.jobs import Job, JobNameTakenError, JobRequest
 
 if TYPE_CHECKING:
     from mypy_boto3_bedrock import BedrockClient

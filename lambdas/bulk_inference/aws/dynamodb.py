@@ -16,10 +16,10 @@ from botocore.config import Config
 from botocore.exceptions import ClientError, HTTPClientError
 from botocore.exceptions import ConnectionError as NoConnectionError
 
-from bulk_inference.claims import Claim, Insertion
-from bulk_inference.errors import ThrottledError
-from bulk_inference.ports import ConditionalPut
-from bulk_inference.runs import Item
+from bulk_inference.core.errors import ThrottledError
+from bulk_inference.core.ports import ConditionalPut
+from bulk_inference.core.runs_table import Item
+from bulk_inference.ledger.claims import Claim, Insertion
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
@@ -51,7 +51,7 @@ def connect() -> "DynamoDBClient":
 
 
 class RunsTable:
-    """Items of the runs table; runs.py names the keys. Every read is strongly consistent."""
+    """Items of the runs table; runs_table.py names the keys. Every read is strongly consistent."""
 
     def __init__(self, name: str, client: "DynamoDBClient") -> None:
         self.name = name

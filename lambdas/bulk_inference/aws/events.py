@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 import boto3
 from botocore.config import Config
 
-from bulk_inference.errors import ThrottledError
+from bulk_inference.core.errors import ThrottledError
 
 if TYPE_CHECKING:
     from mypy_boto3_events import EventBridgeClient

@@ -18,7 +18,7 @@ from botocore.config import Config
 from botocore.exceptions import ClientError, HTTPClientError, IncompleteReadError
 from botocore.exceptions import ConnectionError as NoConnectionError
 
-from bulk_inference.errors import InvalidRequestError, ThrottledError
+from bulk_inference.core.errors import InvalidRequestError, ThrottledError
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client

@@ -10,7 +10,7 @@ from botocore.config import Config
 from botocore.exceptions import ClientError, HTTPClientError
 from botocore.exceptions import ConnectionError as NoConnectionError
 
-from bulk_inference.errors import InvalidRequestError, ThrottledError
+from bulk_inference.core.errors import InvalidRequestError, ThrottledError
 
 if TYPE_CHECKING:
     from mypy_boto3_service_quotas import ServiceQuotasClient

@@ -16,10 +16,10 @@ import boto3
 from botocore.config import Config
 from botocore.exceptions import ClientError
 
-from bulk_inference.claims import chunked
-from bulk_inference.errors import ThrottledError
-from bulk_inference.ports import Letter
-from bulk_inference.priorities import lane
+from bulk_inference.core.errors import ThrottledError
+from bulk_inference.core.ports import Letter
+from bulk_inference.core.priorities import lane
+from bulk_inference.ledger.claims import chunked
 
 if TYPE_CHECKING:
     from mypy_boto3_sqs import SQSClient

@@ -13,8 +13,8 @@ import boto3
 from botocore.config import Config
 from botocore.exceptions import ClientError
 
-from bulk_inference.errors import ThrottledError
-from bulk_inference.ports import Execution, MapRun
+from bulk_inference.core.errors import ThrottledError
+from bulk_inference.core.ports import Execution, MapRun
 
 if TYPE_CHECKING:
     from mypy_boto3_stepfunctions import SFNClient

@@ -4,7 +4,7 @@ from typing import Any
 
 from aws_lambda_powertools import Logger, Metrics, Tracer
 
-from bulk_inference.assembly import close
+from bulk_inference.assembly.assembly import close
 from bulk_inference.handlers import services
 
 logger = Logger()

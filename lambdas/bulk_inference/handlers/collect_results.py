@@ -5,7 +5,7 @@ from typing import Any
 from aws_lambda_powertools import Logger, Metrics, Tracer
 from aws_lambda_powertools.metrics import MetricUnit
 
-from bulk_inference.collection import ShardTask, collect, next_state
+from bulk_inference.batch.collect_results import ShardTask, collect, next_state
 from bulk_inference.handlers import services
 from bulk_inference.handlers.guard import guarded
 

@@ -7,9 +7,9 @@ from aws_lambda_powertools import Logger, Metrics, Tracer
 from aws_lambda_powertools.metrics import MetricUnit
 
 from bulk_inference.aws import dynamodb, s3, stepfunctions
-from bulk_inference.cuts import Cut
-from bulk_inference.environment import Environment
-from bulk_inference.shard_files import CutWorld, cut_run
+from bulk_inference.core.environment import Environment
+from bulk_inference.corpus.ranges import Cut
+from bulk_inference.cut.shard_files import CutWorld, cut_run
 
 logger = Logger()
 # boto is not patched: its calls from reader threads have no segment to hang on.

@@ -4,9 +4,9 @@ from typing import Any
 
 from aws_lambda_powertools import Logger, Metrics, Tracer
 
-from bulk_inference.exports import export_parquet
+from bulk_inference.assembly.exports import export_parquet
+from bulk_inference.assembly.part_groups import group_of
 from bulk_inference.handlers import services
-from bulk_inference.part_groups import group_of
 
 logger = Logger()
 tracer = Tracer(auto_patch=False)

@@ -5,8 +5,8 @@ from typing import Any
 from aws_lambda_powertools import Logger, Metrics, Tracer
 from aws_lambda_powertools.metrics import MetricUnit
 
-from bulk_inference.errors import ConservationError, IncompleteRunError
-from bulk_inference.finishing import finish
+from bulk_inference.core.errors import ConservationError, IncompleteRunError
+from bulk_inference.finish.finishing import finish
 from bulk_inference.handlers import services
 
 logger = Logger()

@@ -6,9 +6,9 @@ from typing import Any
 from aws_lambda_powertools import Logger, Metrics, Tracer, single_metric
 from aws_lambda_powertools.metrics import MetricUnit
 
-from bulk_inference.following import follow
 from bulk_inference.handlers import intake_services
-from bulk_inference.intake_status import statistics
+from bulk_inference.intake.intake_status import statistics
+from bulk_inference.intake.pool_outcomes import follow
 
 logger = Logger()
 tracer = Tracer(auto_patch=False)

@@ -19,7 +19,7 @@ from aws_lambda_powertools.utilities.idempotency.exceptions import (
 )
 
 from bulk_inference.aws import dynamodb
-from bulk_inference.errors import BulkInferenceError, ThrottledError, WorkInProgressError
+from bulk_inference.core.errors import BulkInferenceError, ThrottledError, WorkInProgressError
 
 REMEMBERED_SECONDS: Final = 600
 """How long a repeated invocation gets the first one's answer. Beyond, the unit's own item answers the same."""

@@ -5,9 +5,9 @@ from typing import Any
 from aws_lambda_powertools import Logger, Metrics, Tracer
 from aws_lambda_powertools.metrics import MetricUnit
 
-from bulk_inference.batches import Batch, infer_batch
 from bulk_inference.handlers import services
 from bulk_inference.handlers.guard import guarded
+from bulk_inference.sync.infer_batch import Batch, infer_batch
 
 logger = Logger()
 tracer = Tracer(auto_patch=False)

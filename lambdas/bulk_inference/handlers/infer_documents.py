@@ -7,8 +7,8 @@ from aws_lambda_powertools.metrics import MetricUnit
 from aws_lambda_powertools.utilities.batch.types import PartialItemFailureResponse
 
 from bulk_inference.handlers import intake_services
-from bulk_inference.intake_shift import Delivery, IntakeShift, arrivals, refused
-from bulk_inference.windows import infer_now
+from bulk_inference.intake.consumer import Delivery, IntakeShift, arrivals, refused
+from bulk_inference.intake.urgent_documents import infer_now
 
 logger = Logger()
 tracer = Tracer(auto_patch=False)

@@ -11,17 +11,17 @@ from aws_lambda_powertools.utilities.batch.types import PartialItemFailureRespon
 from aws_lambda_powertools.utilities.data_classes.sqs_event import SQSEvent, SQSRecord
 
 from bulk_inference.aws import dynamodb, intake_queues, s3, sqs, stepfunctions
-from bulk_inference.document_outcomes import OutcomeWorld
-from bulk_inference.environment import IntakeEnvironment
-from bulk_inference.following import FollowWorld
+from bulk_inference.core.environment import IntakeEnvironment
+from bulk_inference.cut.shard_files import CutWorld
 from bulk_inference.handlers import services
 from bulk_inference.handlers.guard import guarded
-from bulk_inference.intake_shift import Delivery, ShiftWorld
-from bulk_inference.intake_status import Depth, StatusWorld
-from bulk_inference.pooling import PoolLimits, PoolWorld, limits_of
-from bulk_inference.shard_files import CutWorld
-from bulk_inference.stored_prompts import prompt_key, read
-from bulk_inference.windows import WindowWorld
+from bulk_inference.intake.consumer import Delivery, ShiftWorld
+from bulk_inference.intake.document_outcomes import OutcomeWorld
+from bulk_inference.intake.intake_status import Depth, StatusWorld
+from bulk_inference.intake.pool_outcomes import FollowWorld
+from bulk_inference.intake.pooling import PoolLimits, PoolWorld, limits_of
+from bulk_inference.intake.stored_prompts import prompt_key, read
+from bulk_inference.intake.urgent_documents import WindowWorld
 
 
 @cache

@@ -5,7 +5,7 @@ from typing import Any
 from aws_lambda_powertools import Logger, Tracer
 
 from bulk_inference.handlers import intake_services
-from bulk_inference.intake_status import answer
+from bulk_inference.intake.intake_status import answer
 
 logger = Logger()
 tracer = Tracer(auto_patch=False)

@@ -5,7 +5,7 @@ from typing import Any
 from aws_lambda_powertools import Logger, Metrics, Tracer
 from aws_lambda_powertools.metrics import MetricUnit
 
-from bulk_inference.assembly import join_documents
+from bulk_inference.assembly.assembly import join_documents
 from bulk_inference.handlers import services
 
 logger = Logger()

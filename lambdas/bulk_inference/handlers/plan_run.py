@@ -6,8 +6,8 @@ from typing import Any
 from aws_lambda_powertools import Logger, Tracer
 
 from bulk_inference.aws import bedrock_runtime, dynamodb, s3, service_quotas
-from bulk_inference.environment import Environment
-from bulk_inference.starting import StartWorld, start_run
+from bulk_inference.core.environment import Environment
+from bulk_inference.plan.plan_run import StartWorld, start_run
 
 logger = Logger()
 # boto is not patched: its calls from reader threads have no segment to hang on.

@@ -6,10 +6,10 @@ from aws_lambda_powertools import Logger, Metrics, Tracer
 from aws_lambda_powertools.metrics import MetricUnit
 from aws_lambda_powertools.utilities.batch.types import PartialItemFailureResponse
 
-from bulk_inference.errors import ThrottledError
+from bulk_inference.core.errors import ThrottledError
 from bulk_inference.handlers import intake_services
-from bulk_inference.intake_shift import IntakeShift, arrivals
-from bulk_inference.pooling import pool
+from bulk_inference.intake.consumer import IntakeShift, arrivals
+from bulk_inference.intake.pooling import pool
 
 logger = Logger()
 tracer = Tracer(auto_patch=False)

@@ -7,7 +7,7 @@ from aws_lambda_powertools import Logger, Metrics, Tracer
 from aws_lambda_powertools.metrics import MetricUnit
 
 from bulk_inference.handlers import services
-from bulk_inference.reconciliation import reconcile
+from bulk_inference.watch.reconcile import reconcile
 
 logger = Logger()
 tracer = Tracer(auto_patch=False)

@@ -5,8 +5,8 @@ from typing import Any
 from aws_lambda_powertools import Logger, Metrics, Tracer
 from aws_lambda_powertools.metrics import MetricUnit
 
+from bulk_inference.failure_lane.redrive import RedriveWorld, carry_out, parse
 from bulk_inference.handlers import services
-from bulk_inference.redriving import RedriveWorld, carry_out, parse
 
 logger = Logger()
 tracer = Tracer(auto_patch=False)

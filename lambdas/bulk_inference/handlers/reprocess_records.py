@@ -9,9 +9,9 @@ from aws_lambda_powertools.utilities.batch import BatchProcessor, EventType, pro
 from aws_lambda_powertools.utilities.batch.types import PartialItemFailureResponse
 from aws_lambda_powertools.utilities.data_classes.sqs_event import SQSRecord
 
+from bulk_inference.failure_lane.reprocess import Delivery, Message, Shift, longest_call
 from bulk_inference.handlers import services
 from bulk_inference.handlers.guard import guarded
-from bulk_inference.reprocessing import Delivery, Message, Shift, longest_call
 
 logger = Logger()
 tracer = Tracer(auto_patch=False)

@@ -6,7 +6,7 @@ from aws_lambda_powertools import Logger, Metrics, Tracer
 from aws_lambda_powertools.metrics import MetricUnit
 
 from bulk_inference.handlers import services
-from bulk_inference.reconciliation import resume
+from bulk_inference.watch.reconcile import resume
 
 logger = Logger()
 tracer = Tracer(auto_patch=False)

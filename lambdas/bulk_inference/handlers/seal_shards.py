@@ -6,8 +6,8 @@ from typing import Any
 from aws_lambda_powertools import Logger, Tracer
 
 from bulk_inference.aws import dynamodb, s3
-from bulk_inference.environment import Environment
-from bulk_inference.shard_files import SealWorld, seal_run
+from bulk_inference.core.environment import Environment
+from bulk_inference.cut.shard_files import SealWorld, seal_run
 
 logger = Logger()
 # boto is not patched: its calls from reader threads have no segment to hang on.

@@ -4,18 +4,18 @@ import time
 from functools import cache, lru_cache
 from typing import Any
 
-from bulk_inference.assembly import AssemblyWorld
+from bulk_inference.assembly.assembly import AssemblyWorld
 from bulk_inference.aws import bedrock, bedrock_runtime, dynamodb, events, s3, sqs, stepfunctions
-from bulk_inference.environment import Environment, LaneEnvironment
-from bulk_inference.errors import InvalidRequestError
-from bulk_inference.inference import WIDTH
-from bulk_inference.places import Places
-from bulk_inference.ports import Clock
-from bulk_inference.priorities import lane
-from bulk_inference.shard_files import load_spec
-from bulk_inference.spec import RunSpec, Settings
-from bulk_inference.stopping import StopWorld
-from bulk_inference.workshop import Workshop
+from bulk_inference.core.environment import Environment, LaneEnvironment
+from bulk_inference.core.errors import InvalidRequestError
+from bulk_inference.core.keys import Places
+from bulk_inference.core.ports import Clock
+from bulk_inference.core.priorities import lane
+from bulk_inference.core.run_spec import RunSpec, Settings
+from bulk_inference.cut.shard_files import load_spec
+from bulk_inference.land.unit_context import Workshop
+from bulk_inference.sync.inference import WIDTH
+from bulk_inference.watch.stop_run import StopWorld
 
 
 @cache

@@ -7,7 +7,7 @@ from aws_lambda_powertools import Logger, Metrics, Tracer
 from aws_lambda_powertools.metrics import MetricUnit
 
 from bulk_inference.handlers import services
-from bulk_inference.stopping import Stopping, go_on, stop
+from bulk_inference.watch.stop_run import Stopping, go_on, stop
 
 logger = Logger()
 tracer = Tracer(auto_patch=False)

@@ -6,8 +6,8 @@ from typing import Any
 from aws_lambda_powertools import Logger, Metrics, Tracer
 from aws_lambda_powertools.metrics import MetricUnit
 
+from bulk_inference.finish.updating import UpdateWorld, update_runs
 from bulk_inference.handlers import services
-from bulk_inference.updating import UpdateWorld, update_runs
 
 logger = Logger()
 tracer = Tracer(auto_patch=False)

@@ -11,10 +11,10 @@ from botocore.exceptions import ClientError
 from botocore.stub import ANY, Stubber
 
 from bulk_inference.aws.bedrock import ModelInvocationJobs
-from bulk_inference.errors import JobRejectedError, JobSlotsFullError, ThrottledError
-from bulk_inference.jobs import Job, JobNameTakenError
-from bulk_inference.spec import JobVpc
-from tests.unit.test_jobs import GOOD
+from bulk_inference.core.errors import JobRejectedError, JobSlotsFullError, ThrottledError
+from bulk_inference.core.jobs import Job, JobNameTakenError
+from bulk_inference.core.run_spec import JobVpc
+from tests.unit.core.test_jobs import GOOD
 
 if TYPE_CHECKING:
     from mypy_boto3_bedrock import BedrockClient

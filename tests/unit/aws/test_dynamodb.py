@@ -10,8 +10,8 @@ from botocore.stub import Stubber
 from moto import mock_aws
 
 from bulk_inference.aws.dynamodb import Ledger, RunsTable
-from bulk_inference.claims import Claim, Insertion
-from bulk_inference.errors import ThrottledError
+from bulk_inference.core.errors import ThrottledError
+from bulk_inference.ledger.claims import Claim, Insertion
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient

@@ -11,7 +11,7 @@ from moto import mock_aws
 
 from bulk_inference.aws.sqs import DeadLetterQueue, MessageLane, sibling_url
 from bulk_inference.aws.stepfunctions import Pipeline
-from bulk_inference.errors import ThrottledError
+from bulk_inference.core.errors import ThrottledError
 
 URL = "https://sqs.us-east-1.amazonaws.com/123456789012/tickets-reprocess"
 DEAD = f"{URL}-dead-letter"

@@ -11,7 +11,7 @@ from botocore.stub import Stubber
 from bulk_inference.aws.events import CompletionBus
 from bulk_inference.aws.sqs import ReprocessQueue
 from bulk_inference.aws.stepfunctions import TaskTokens
-from bulk_inference.errors import ThrottledError
+from bulk_inference.core.errors import ThrottledError
 
 URL = "https://sqs.us-east-1.amazonaws.com/123456789012/q"
 

@@ -9,7 +9,7 @@ from botocore.exceptions import ClientError, IncompleteReadError
 from moto import mock_aws
 
 from bulk_inference.aws.s3 import Bucket, connect
-from bulk_inference.errors import InvalidRequestError, ThrottledError
+from bulk_inference.core.errors import InvalidRequestError, ThrottledError
 
 PART = 5 * 1024 * 1024
 """The smallest part that S3 takes."""

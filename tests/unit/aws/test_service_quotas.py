@@ -7,7 +7,7 @@ import pytest
 from botocore.stub import Stubber
 
 from bulk_inference.aws.service_quotas import ServiceQuotas
-from bulk_inference.errors import InvalidRequestError, ThrottledError
+from bulk_inference.core.errors import InvalidRequestError, ThrottledError
 
 
 @pytest.fixture

@@ -13,8 +13,8 @@ from botocore.exceptions import ClientError
 from botocore.stub import ANY, Stubber
 
 from bulk_inference.aws.stepfunctions import Executions
-from bulk_inference.errors import ThrottledError
-from bulk_inference.ports import Execution, MapRun
+from bulk_inference.core.errors import ThrottledError
+from bulk_inference.core.ports import Execution, MapRun
 
 ARN = "arn:aws:states:us-east-1:123456789012:execution:p:run-1"
 MAP_RUN = "arn:aws:states:us-east-1:123456789012:mapRun:p/InferBatches:0001"

@@ -12,8 +12,9 @@ import pytest
 from moto import mock_aws
 
 from bulk_inference.aws import dynamodb
-from bulk_inference.environment import Environment
-from bulk_inference.errors import ThrottledError, UnitFailedError, WorkInProgressError
+from bulk_inference.core.environment import Environment
+from bulk_inference.core.errors import ThrottledError, UnitFailedError, WorkInProgressError
+from bulk_inference.core.runs_table import META, cut_sk, run_pk, shard_sk
 from bulk_inference.handlers import (
     collect_results,
     finish_run,
@@ -25,9 +26,8 @@ from bulk_inference.handlers import (
     stop_run,
     submit_job,
 )
-from bulk_inference.reconciliation import Reconciled
-from bulk_inference.runs import META, cut_sk, run_pk, shard_sk
-from tests.unit.inference_world import NOW, RUN, FakeOutcome, Stage, converse
+from bulk_inference.watch.reconcile import Reconciled
+from tests.worlds.inference_world import NOW, RUN, FakeOutcome, Stage, converse
 
 EVENTS = Path(__file__).parents[2] / "events"
 IDS = [f"r{n}" for n in range(6)]

@@ -5,11 +5,11 @@ from typing import Any
 
 import pytest
 
-from bulk_inference.environment import IntakeEnvironment
+from bulk_inference.core.environment import IntakeEnvironment
 from bulk_inference.handlers import follow_pools, infer_documents, intake_services, intake_status, pool_documents
-from bulk_inference.intake_shift import ShiftWorld
+from bulk_inference.intake.consumer import ShiftWorld
 from tests.unit.handlers.test_inference_handlers import Context
-from tests.unit.intake_world import SETTINGS, Intake, message
+from tests.worlds.intake_world import SETTINGS, Intake, message
 
 
 @pytest.fixture

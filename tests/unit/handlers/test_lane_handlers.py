@@ -5,14 +5,14 @@ from typing import Any
 
 import pytest
 
-from bulk_inference.environment import LaneEnvironment
-from bulk_inference.errors import InvalidRequestError
+from bulk_inference.core.environment import LaneEnvironment
+from bulk_inference.core.errors import InvalidRequestError
+from bulk_inference.core.runs_table import STALE
 from bulk_inference.handlers import redrive_failures, reprocess_records, services, update_runs
-from bulk_inference.runs import STALE
+from tests.unit.failure_lane.test_redrive import SETTINGS
 from tests.unit.handlers.test_inference_handlers import Context, load, made  # noqa: F401
-from tests.unit.inference_world import FakeOutcome, Stage
-from tests.unit.lane_world import FakeLane, FakeLetters, FakePipeline
-from tests.unit.test_redriving import SETTINGS
+from tests.worlds.inference_world import FakeOutcome, Stage
+from tests.worlds.lane_world import FakeLane, FakeLetters, FakePipeline
 
 
 @pytest.fixture

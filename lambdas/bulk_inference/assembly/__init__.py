@@ -1,0 +1,1 @@
+"""What is made of results: documents of chunks, other forms, reductions."""

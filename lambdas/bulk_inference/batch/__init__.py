@@ -1,0 +1,1 @@
+"""Batch mode: submit a shard's job, collect what came of it."""

@@ -1,0 +1,154 @@
+"""Submitting one attempt at a shard: token first, job second.
+
+Name and clientRequestToken of the job follow from the attempt, and the task token is stored under that name before the
+job is created. So an event always finds whom to wake, and a retry finds the job that an earlier try made.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any, Final
+
+from bulk_inference.batch.collect_results import input_piece
+from bulk_inference.batch.slots import require_slot
+from bulk_inference.batch.staging import stage
+from bulk_inference.core.errors import InvalidRequestError, ThrottledError
+from bulk_inference.core.jobs import JobNameTakenError, JobRequest, attempt_id, check, identity, job_name
+from bulk_inference.core.keys import Places
+from bulk_inference.core.ports import BatchJobs, Bucket, CopyingBucket, Runs, Tasks
+from bulk_inference.core.priorities import slots_for
+from bulk_inference.core.run_spec import RunSpec
+from bulk_inference.core.runs_table import JOB, JOBS, OPEN, job_key, run_pk
+from bulk_inference.land.units import expiry
+from bulk_inference.render.media import may_point
+from bulk_inference.watch.reconcile import answer
+
+_OVERTIME_SECONDS: Final = 3600
+"""Beyond its own timeout, after which a job should long have ended: then reconciliation stops it."""
+
+_INVOCATION_TYPES: Final = {"converse": "Converse", "invoke_model": "InvokeModel"}
+
+
+@dataclass(frozen=True)
+class SubmitTask:
+    run: str
+    tenant: str
+    attempt: int
+    shard: str
+    piece: str
+    task_token: str
+
+    @classmethod
+    def from_event(cls, event: Mapping[str, Any]) -> "SubmitTask":
+        return cls(
+            run=event["run"],
+            tenant=event["tenant"],
+            attempt=int(event["attempt"]),
+            shard=event["shard"]["shard"],
+            piece=event["shard"]["piece"],
+            task_token=event["taskToken"],
+        )
+
+    @property
+    def unit(self) -> str:
+        return attempt_id(self.shard, self.attempt)
+
+
+def submit(
+    task: SubmitTask,
+    *,
+    name: str,
+    spec: RunSpec,
+    input_bucket: CopyingBucket,
+    output_bucket: str,
+    runs: Runs,
+    jobs: BatchJobs,
+    tasks: Tasks,
+    now: float,
+) -> dict[str, Any]:
+    """Makes sure that the attempt's job exists and that this task will be woken by its end.
+
+    Returns `{"jobName", "jobArn", "status"}`. Raises JobSlotsFullError, JobRejectedError, ThrottledError,
+    InvalidRequestError (the shard's file is not there).
+    """
+    before = runs.get(run_pk(task.run), f"{JOBS}{task.unit}") or {}
+    request = _request(task, name, spec, input_bucket, output_bucket, before.get("token"))
+    known = runs.get(job_key(request.name), JOB)
+    arn = (known or {}).get("jobArn")
+    if known is not None and arn is None:
+        # An earlier try stored its token; whether it got as far as creating the job, only Bedrock knows.
+        found = jobs.find(request.name)
+        arn = found.arn if found else None
+    if arn is None:
+        if may_point(spec):
+            key = stage(spec, input_piece(task.shard, task.piece, task.attempt), task.unit, input_bucket)
+            request = replace(request, input_uri=f"s3://{input_bucket.name}/{key}")
+        check(request)
+        most = slots_for(spec.priority, spec.quotas.max_jobs_in_flight.value)
+        require_slot(jobs, request.model_id, most, runs=runs, now=now)
+    _store(task, request, arn, runs, now, expiry(spec, now))
+    if arn is None:
+        arn = _create(request, jobs)
+        _store(task, request, arn, runs, now, expiry(spec, now))
+    job = jobs.get(arn)
+    if job is not None:
+        # It may have ended before this token was stored; then no event is to come.
+        answer(job, runs, tasks)
+    return {"jobName": request.name, "jobArn": arn, "status": job.status if job else "Submitted"}
+
+
+def _request(
+    task: SubmitTask, name: str, spec: RunSpec, input_bucket: Bucket, output_bucket: str, token: str | None
+) -> JobRequest:
+    """`token`: of an earlier try. Under SSE-KMS the same bytes get another ETag whenever they are written, such as by a
+    second worker that seals: the attempt stays the one that was made."""
+    places = Places(spec.tenant, spec.run)
+    key = places.shard(input_piece(task.shard, task.piece, task.attempt))
+    shard = input_bucket.find(key)
+    if shard is None:
+        raise InvalidRequestError(f"s3://{input_bucket.name}/{key} does not exist: shard {task.shard} cannot be sent")
+    token = token or identity(task.run, task.shard, task.attempt, spec.model.invoke_id, f"{shard.etag}-{shard.size}")
+    return JobRequest(
+        name=job_name(name, task.shard, task.attempt, token),
+        token=token,
+        role_arn=spec.model.batch_role_arn,
+        model_id=spec.model.invoke_id,
+        invocation_type=_INVOCATION_TYPES[spec.model.api],
+        input_uri=f"s3://{input_bucket.name}/{key}",
+        output_uri=f"s3://{output_bucket}/{places.job_output(task.shard, task.attempt)}",
+        timeout_hours=spec.limits.job_timeout_hours,
+        kms_key_arn=spec.output_kms_key_arn,
+        tags={
+            **spec.job_tags,
+            "bulk-inference:name": name,
+            "bulk-inference:tenant": spec.tenant,
+            "bulk-inference:run": spec.run,
+        },
+        vpc=spec.job_vpc,
+    )
+
+
+def _create(request: JobRequest, jobs: BatchJobs) -> str:
+    try:
+        return jobs.create(request)
+    except JobNameTakenError:
+        job = jobs.find(request.name)
+        if job is None:
+            raise ThrottledError(f"job {request.name} exists, but is not listed yet") from None
+        return job.arn
+
+
+def _store(task: SubmitTask, request: JobRequest, arn: str | None, runs: Runs, now: float, expires_at: int) -> None:
+    """Token and name where an event, a stop and a reconciliation look for them. Replaces the token of a dead task."""
+    name = request.name
+    where = {"run": task.run, "tenant": task.tenant, "shard": task.shard, "attempt": task.attempt}
+    made = {} if arn is None else {"jobArn": arn}
+    common = {**where, **made, "jobName": name, "expires_at": expires_at}
+    due_at = int(now) + request.timeout_hours * 3600 + _OVERTIME_SECONDS
+    runs.update(job_key(name), JOB, {**common, "taskToken": task.task_token})
+    runs.update(run_pk(task.run), f"{JOBS}{task.unit}", {**common, "token": request.token})
+    runs.update(
+        OPEN,
+        job_key(name),
+        {"taskToken": task.task_token, "run": task.run, "expires_at": expires_at, **made},
+        defaults={"openedAt": int(now), "dueAt": due_at},
+    )

@@ -1,0 +1,260 @@
+"""Lines of a batch job's output, and the result lines that are made of them.
+
+Output format: https://docs.aws.amazon.com/bedrock/latest/userguide/batch-inference-results.html. Lines end at `\\n`
+bytes only: real outputs hold U+2028 and U+0085 unescaped, at which `str.splitlines` would cut.
+"""
+
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, fields
+from math import isfinite
+from typing import Any, Final, NamedTuple, NoReturn
+
+from bulk_inference.core.index_line import Pointer
+
+_BOM: Final = b"\xef\xbb\xbf"
+
+
+@dataclass(frozen=True)
+class OutputLine:
+    """What one line says of one record: `output`, or the error in its place."""
+
+    record_id: str
+    output: Any = None
+    """The modelOutput, any JSON value but null."""
+    error_code: str = ""
+    error_message: str = ""
+
+    @property
+    def failed(self) -> bool:
+        return self.output is None
+
+
+@dataclass(frozen=True)
+class Usage:
+    """Tokens of one answer or of many; 0 where the model does not say."""
+
+    input_tokens: int = 0
+    """As the model counts them: what was read from or written to a prompt cache is mostly counted apart."""
+    output_tokens: int = 0
+    cache_read_tokens: int = 0
+    cache_write_tokens: int = 0
+    reasoning_tokens: int = 0
+    """Part of the output tokens."""
+    unknown: int = 0
+    """Answers that say nothing of tokens."""
+
+    def __add__(self, other: "Usage") -> "Usage":
+        return Usage(*(getattr(self, one.name) + getattr(other, one.name) for one in fields(self)))
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> "Usage":
+        """Of an item that holds `to_json` and `unknownUsage`; what is missing counts 0."""
+        names = ("inputTokens", "outputTokens", "cacheReadTokens", "cacheWriteTokens", "reasoningTokens")
+        return cls(*(int(value.get(name, 0)) for name in (*names, "unknownUsage")))
+
+    def to_json(self) -> dict[str, int]:
+        """`{"inputTokens", "outputTokens"}`, and the others where there are any."""
+        rare = {
+            "cacheReadTokens": self.cache_read_tokens,
+            "cacheWriteTokens": self.cache_write_tokens,
+            "reasoningTokens": self.reasoning_tokens,
+        }
+        return {
+            "inputTokens": self.input_tokens,
+            "outputTokens": self.output_tokens,
+            **{name: count for name, count in rare.items() if count},
+        }
+
+
+def split(chunks: Iterable[bytes], start: int = 0) -> Iterator[tuple[bytes, int]]:
+    """Lines of a stream without their `\\n`, each with the position of the first byte after it."""
+    position, rest = start, b""
+    for chunk in chunks:
+        *complete, rest = (rest + chunk).split(b"\n")
+        for line in complete:
+            position += len(line) + 1
+            yield line, position
+    if rest:
+        yield rest, position + len(rest)
+
+
+def parse(raw: bytes) -> OutputLine | None:
+    """What the line says, or None if it cannot be told: no JSON object, no recordId, neither output nor error.
+
+    Unset members may be missing or null, unknown ones are ignored.
+    """
+    try:
+        line = json.loads(raw.removeprefix(_BOM), parse_constant=_refuse)
+    except (ValueError, RecursionError):
+        return None
+    record_id = line.get("recordId") if isinstance(line, dict) else None
+    if not isinstance(record_id, str):
+        return None
+    error = line.get("error")
+    if error is not None:
+        detail = error if isinstance(error, Mapping) else {"errorMessage": error}
+        return OutputLine(record_id, None, _text(detail.get("errorCode")), _text(detail.get("errorMessage")))
+    output = line.get("modelOutput")
+    return None if output is None else OutputLine(record_id, output)
+
+
+def parse_id(raw: bytes) -> str | None:
+    """The recordId of a result line; None if it has none."""
+    try:
+        record_id = json.loads(raw).get("recordId")
+    except (ValueError, AttributeError):
+        return None
+    return record_id if isinstance(record_id, str) else None
+
+
+def extract(output: Any) -> tuple[str | None, Usage]:
+    """Text and tokens of a model's answer: Converse and Nova, Claude, Titan, and the shapes of the other families.
+
+    Text is None where there is none, as with embeddings.
+    """
+    return text_of(output), usage_of(output)
+
+
+def text_of(output: Any) -> str | None:
+    return _answer(output) if isinstance(output, Mapping) else None
+
+
+def usage_of(output: Any) -> Usage:
+    return _usage(output) if isinstance(output, Mapping) else Usage(unknown=1)
+
+
+def stop_reason(output: Any) -> str:
+    """Why the model stopped, in its own words; empty if it does not say."""
+    for path in (
+        ("stopReason",),
+        ("stop_reason",),
+        ("choices", 0, "finish_reason"),
+        ("choices", 0, "stop_reason"),
+        ("outputs", 0, "stop_reason"),
+        ("results", 0, "completionReason"),
+    ):
+        found = _get(output, *path)
+        if isinstance(found, str):
+            return found.lower()
+    return ""
+
+
+class Valued(NamedTuple):
+    """An answer with the value that the run's schema asks for."""
+
+    output: Any
+    value: Any
+
+
+def result_line(pointer: Pointer, output: Any, source_bucket: str) -> tuple[bytes, Usage]:
+    """`{"recordId", "modelOutput", "text", "value"?, "usage", "sequence"?, "carry"?, "source"?,
+    "document"?}` with its newline.
+
+    `output` is the modelOutput, or a Valued.
+    """
+    value = {}
+    if isinstance(output, Valued):
+        output, value = output.output, {"value": output.value}
+    text, usage = extract(output)
+    line: dict[str, Any] = {
+        "recordId": pointer.caller_id,
+        "modelOutput": output,
+        "text": text,
+        **value,
+        "usage": usage.to_json(),
+    }
+    if pointer.sequence is not None:
+        line["sequence"] = pointer.sequence
+    if pointer.carry is not None:
+        line["carry"] = pointer.carry
+    where = pointer.where(source_bucket)
+    if where is not None:
+        line["source"] = where
+    if pointer.document is not None:
+        line["document"] = pointer.document
+    return encode(line), usage
+
+
+def encode(line: Mapping[str, Any]) -> bytes:
+    """One JSON line, UTF-8. A lone surrogate, which UTF-8 cannot hold, makes the whole line ASCII with escapes."""
+    try:
+        return json.dumps(line, ensure_ascii=False, separators=(",", ":")).encode() + b"\n"
+    except UnicodeEncodeError:
+        return json.dumps(line, separators=(",", ":")).encode() + b"\n"
+
+
+def _answer(output: Mapping[str, Any]) -> str | None:
+    message = _get(output, "output", "message", "content")
+    if isinstance(message, list):
+        return _joined(message)
+    content = output.get("content")
+    if isinstance(content, list):
+        return _joined(content)
+    for path in (
+        ("results", 0, "outputText"),
+        ("choices", 0, "message", "content"),
+        ("outputs", 0, "text"),
+        ("generation",),
+        ("completion",),
+        ("outputText",),
+    ):
+        found = _get(output, *path)
+        if isinstance(found, str):
+            return found
+    return None
+
+
+def _joined(blocks: list[Any]) -> str | None:
+    texts = [block["text"] for block in blocks if isinstance(block, Mapping) and isinstance(block.get("text"), str)]
+    return "".join(texts) if texts else None
+
+
+def _usage(output: Mapping[str, Any]) -> Usage:
+    usage = output.get("usage")
+    if isinstance(usage, Mapping):
+        read = _first(usage, "inputTokens", "input_tokens", "prompt_tokens")
+        written = _first(usage, "outputTokens", "output_tokens", "completion_tokens")
+        cached = _get(usage, "prompt_tokens_details", "cached_tokens")
+        reasoning = _get(usage, "completion_tokens_details", "reasoning_tokens")
+        return Usage(
+            read or 0,
+            written or 0,
+            _first(usage, "cacheReadInputTokens", "cacheReadInputTokenCount", "cache_read_input_tokens")
+            or _whole(cached)
+            or 0,
+            _first(usage, "cacheWriteInputTokens", "cacheWriteInputTokenCount", "cache_creation_input_tokens") or 0,
+            _first(usage, "reasoningTokens", "reasoning_tokens") or _whole(reasoning) or 0,
+            int(read is None and written is None),
+        )
+    first = _get(output, "results", 0)
+    read = _first(output, "inputTextTokenCount", "prompt_token_count")
+    written = _first(first if isinstance(first, Mapping) else output, "tokenCount", "generation_token_count")
+    return Usage(read or 0, written or 0, unknown=int(read is None and written is None))
+
+
+def _get(value: Any, *path: str | int) -> Any:
+    for step in path:
+        if isinstance(step, str):
+            value = value.get(step) if isinstance(value, Mapping) else None
+        else:
+            value = value[step] if isinstance(value, list) and len(value) > step else None
+    return value
+
+
+def _first(holder: Mapping[str, Any], *names: str) -> int | None:
+    return next((count for name in names if (count := _whole(holder.get(name))) is not None), None)
+
+
+def _whole(value: Any) -> int | None:
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not isfinite(value):
+        return None
+    return int(value)
+
+
+def _text(value: Any) -> str:
+    return "" if value is None else str(value)
+
+
+def _refuse(constant: str) -> NoReturn:
+    raise ValueError(f"{constant} is not JSON")

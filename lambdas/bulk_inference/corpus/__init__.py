@@ -1,0 +1,1 @@
+"""Objects of a corpus as rows: formats, encodings, compression, byte ranges."""

@@ -1,0 +1,208 @@
+"""Rows of a CSV object, as RFC 4180 has it: quoted fields may hold delimiters, doubled quotes and line ends.
+
+Where a row ends is known only to who has read everything before it, so that an object is read from its beginning, by
+one worker, unless the request says that no field holds a line end. Parsing is strict: text after a closing quote, a
+quote that nothing closes and a row that is wider or narrower than the header are refused, not guessed at.
+"""
+
+import csv
+from collections.abc import Iterator, Sequence
+from typing import Final
+
+from bulk_inference.core.errors import InvalidRequestError
+from bulk_inference.core.run_spec import Csv
+from bulk_inference.corpus.encodings import Charset, PhysicalLine, physical_lines
+from bulk_inference.corpus.rows import NOT_CSV, UNDECODABLE, RejectedLineError, Row
+
+_FIELD_LIMIT: Final = 1 << 30
+"""Python's own limit of a field is 131,072 characters; here the limit of a row holds."""
+
+
+class _TooLongError(Exception):
+    """The row under way is longer than a record may be. `inside`: it goes on, within a quoted field."""
+
+    def __init__(self, inside: bool) -> None:
+        super().__init__()
+        self.inside = inside
+
+
+class _Feed:
+    """Lines of an object as the parser takes them; remembers which of them the row under way is made of."""
+
+    def __init__(self, lines: Iterator[PhysicalLine], charset: Charset, quote: str, delimiter: str, limit: int) -> None:
+        self.undecodable: RejectedLineError | None = None
+        self.start = self.end = 0
+        self._lines = lines
+        self._charset = charset
+        self._quote = quote
+        self._delimiter = delimiter
+        self._codec = charset.codec
+        self._lf, self._crlf = charset.newline, "\r\n".encode(charset.codec)
+        self._longest = limit + len(self._crlf)
+        self._begun = False
+
+    def begin(self) -> None:
+        self._begun = False
+        self.undecodable = None
+
+    def __iter__(self) -> Iterator[str]:
+        return self
+
+    def __next__(self) -> str:
+        offset, length, data, _ = line = next(self._lines)
+        inside, self._begun = self._begun, True
+        if not inside:
+            self.start = offset
+        self.end = offset + length
+        if data is None or self.end - self.start > self._longest:
+            raise _TooLongError(self._goes_on(line, inside))
+        if data.endswith(self._crlf):
+            self.end -= len(self._crlf)
+        elif data.endswith(self._lf):
+            self.end -= len(self._lf)
+        try:
+            return data.decode(self._codec)
+        except UnicodeDecodeError:
+            try:
+                self._charset.decode(data)
+            except RejectedLineError as error:
+                self.undecodable = self.undecodable or error
+            return data.decode(self._codec, "replace")
+
+    def skip_row(self) -> None:
+        """Passes over the rest of a row that goes on within a quoted field: to the line that closes it."""
+        for line in self._lines:
+            self.end = line.offset + line.length
+            if not self._goes_on(line, True):
+                return
+
+    def _goes_on(self, line: PhysicalLine, inside: bool) -> bool:
+        """Whether the line ends within a quoted field. `inside`: whether it begins within one."""
+        if not self._quote:
+            return False
+        if line.data is None:
+            # Doubled quotes are even: what is left are those that open and close.
+            return inside ^ (line.quotes % 2 == 1)
+        return _goes_on(line.data.decode(self._charset.codec, "replace"), self._quote, self._delimiter, inside)
+
+
+def csv_rows(
+    chunks: Iterator[bytes],
+    charset: Charset,
+    dialect: Csv,
+    key: str,
+    max_row_bytes: int,
+    *,
+    kind: str = "row",
+    columns: Sequence[str] | None = None,
+    offset: int = 0,
+) -> Iterator[Row]:
+    """Rows of an object, its byte order mark taken off, from its beginning or (`columns` given) from a row at `offset`
+    on. Memory: one chunk and one row.
+
+    Raises InvalidRequestError for a header that cannot be one.
+    """
+    lines = physical_lines(chunks, charset, max_row_bytes, offset=offset, quote=dialect.quote)
+    feed = _Feed(lines, charset, dialect.quote, delimiter_of(dialect, key), max_row_bytes)
+    parser = _parser(feed, dialect, key)
+    names = list(columns) if columns is not None else dialect.names
+    wants_header = dialect.header and names is None
+    number = 0
+    for cells, refusal in _parsed(parser, feed):
+        if wants_header:
+            names, wants_header = _header(cells, refusal, key), False
+            continue
+        number += 1
+        length = feed.end - feed.start
+        fields = None
+        if cells is not None and refusal is None:
+            if names is None:
+                fields = {f"column_{n}": cell for n, cell in enumerate(cells, 1)}
+            elif len(cells) != len(names):
+                wide = f"{len(cells)} fields, the header {len(names)}"
+                refusal = RejectedLineError(NOT_CSV, f"it has {wide}")
+            else:
+                fields = dict(zip(names, cells, strict=True))
+        yield Row(number, feed.start, length, fields=fields, refusal=refusal, kind=kind)
+
+
+def header_of(chunks: Iterator[bytes], charset: Charset, dialect: Csv, key: str, max_row_bytes: int) -> list[str]:
+    """Names in an object's first row. Raises InvalidRequestError."""
+    lines = physical_lines(chunks, charset, max_row_bytes, quote=dialect.quote)
+    feed = _Feed(lines, charset, dialect.quote, delimiter_of(dialect, key), max_row_bytes)
+    for cells, refusal in _parsed(_parser(feed, dialect, key), feed):
+        return _header(cells, refusal, key)
+    return []
+
+
+def delimiter_of(dialect: Csv, key: str) -> str:
+    """As the request says, else a tab for `.tsv` and a comma for everything else."""
+    return dialect.delimiter or ("\t" if ".tsv" in key.lower().rpartition("/")[2] else ",")
+
+
+def _goes_on(line: str, quote: str, delimiter: str, inside: bool) -> bool:
+    """As _Feed's, by the rules: a quote opens a field at its beginning only, and a quote inside that is not doubled
+    closes it. What then is no delimiter and no line end breaks the rules, and the row ends with the line."""
+    position = 0
+    while True:
+        if inside:
+            position = line.find(quote, position)
+            if position < 0:
+                return True
+            if line.startswith(quote, position + 1):
+                position += 2
+                continue
+            inside, position = False, position + 1
+            if line[position : position + 1] != delimiter:
+                return False
+            position += 1
+        elif line.startswith(quote, position):
+            inside, position = True, position + 1
+        else:
+            position = line.find(delimiter, position) + 1
+            if not position:
+                return False
+
+
+def _parser(feed: _Feed, dialect: Csv, key: str) -> Iterator[list[str]]:
+    csv.field_size_limit(_FIELD_LIMIT)
+    delimiter = delimiter_of(dialect, key)
+    if not dialect.quote:
+        return csv.reader(feed, delimiter=delimiter, quotechar=None, quoting=csv.QUOTE_NONE, strict=True)
+    return csv.reader(feed, delimiter=delimiter, quotechar=dialect.quote, strict=True)
+
+
+def _parsed(parser: Iterator[list[str]], feed: _Feed) -> Iterator[tuple[list[str] | None, RejectedLineError | None]]:
+    """Cells of each row that is not blank, or why it has none; neither for a row that is too long."""
+    while True:
+        feed.begin()
+        try:
+            cells = next(parser)
+        except StopIteration:
+            return
+        except _TooLongError as error:
+            if error.inside:
+                feed.skip_row()
+            yield None, None
+            continue
+        except csv.Error as error:
+            yield None, feed.undecodable or RejectedLineError(NOT_CSV, f"no CSV: {error}")
+            continue
+        if feed.undecodable is not None:
+            yield None, feed.undecodable
+        elif cells:
+            yield cells, None
+
+
+def _header(cells: list[str] | None, refusal: RejectedLineError | None, key: str) -> list[str]:
+    if cells is None:
+        why = refusal.message if refusal is not None else "it is longer than a record may be"
+        encoding = "; name its encoding by source.encoding" if refusal and refusal.error_class == UNDECODABLE else ""
+        raise InvalidRequestError(f"{key}: its first row cannot be a header: {why}{encoding}")
+    names = [name if name.strip() else f"column_{n}" for n, name in enumerate(cells, 1)]
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise InvalidRequestError(
+            f"{key}: its header names {twice[0]!r} twice: rename a column, or give names by source.csv.header"
+        )
+    return names

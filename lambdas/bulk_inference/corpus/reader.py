@@ -1,0 +1,403 @@
+"""The corpus in S3: which objects it is, and their rows as streams bound to the objects' ETags."""
+
+from collections.abc import Generator, Iterator
+from contextlib import closing, suppress
+from itertools import chain
+from pathlib import PurePosixPath
+from typing import Final, Protocol
+
+from bulk_inference.core.errors import InvalidRequestError
+from bulk_inference.core.run_spec import Source
+from bulk_inference.corpus import compression, formats
+from bulk_inference.corpus.compression import DamagedError, Unpacked
+from bulk_inference.corpus.csv_rows import csv_rows, header_of
+from bulk_inference.corpus.encodings import HEAD, Charset, charset_of, peeked, physical_lines, without_end, without_head
+from bulk_inference.corpus.formats import Shape
+from bulk_inference.corpus.globs import compiled, literal_prefix
+from bulk_inference.corpus.jsonl_rows import first_byte, lines_of_range
+from bulk_inference.corpus.parquet_rows import RangeReader, Table
+from bulk_inference.corpus.ranges import Handling, ObjectInfo, Part
+from bulk_inference.corpus.rows import EMPTY_DOCUMENT, UNDECODABLE, RejectedLineError, Row
+
+_TAIL_SEGMENT: Final = 256 * 1024
+"""Read at a time beyond a range's end, where the rest of its last line lies, and by callers that stop early."""
+
+ONE_WORKER_BYTES: Final[dict[str | None, int]] = {
+    None: 4 * 1024**3,
+    compression.GZIP: 1024**3,
+    compression.ZSTD: 1024**3,
+}
+"""The largest object that one worker reads within its 15 minutes, by its compression, with half of the time to spare:
+docs/measurements.md has the pace."""
+_LARGE_SHARE: Final = 4
+"""A plan says so when an object that only one worker can read is larger than such a part of that."""
+
+
+class CorpusBucket(Protocol):
+    def list(self, prefix: str) -> Iterator[ObjectInfo]: ...
+    def find(self, key: str) -> ObjectInfo | None: ...
+    def read(
+        self,
+        key: str,
+        *,
+        start: int = 0,
+        end: int | None = None,
+        etag: str | None = None,
+        segment_bytes: int | None = None,
+    ) -> Generator[bytes, None, None]: ...
+
+
+class Corpus:
+    """Iterates over the objects of a source: below a prefix in key order, keys in the order given.
+
+    Counts what it takes and what it leaves out; `format` is known after the first object.
+    """
+
+    def __init__(self, source: Source, bucket: CorpusBucket) -> None:
+        self.format = source.format
+        self.taken = 0
+        self.skipped = 0
+        """Objects below the prefix, or of the glob, that are not of the format by their name."""
+        self.first_skipped = ""
+        self._whole: dict[str, list[int]] = {}
+        """Sizes of objects that one worker reads alone: (number, largest), by their kind."""
+        self._source = source
+        self._bucket = bucket
+
+    def __iter__(self) -> Iterator[ObjectInfo]:
+        """Raises InvalidRequestError: no such object or bucket, access denied, objects of several formats or of none. A
+        prefix without any object is an empty corpus."""
+        source = self._source
+        if source.prefix is not None:
+            yield from self._listed(self._bucket.list(source.prefix), "source.prefix", by_name=True)
+        elif source.glob is not None:
+            pattern = compiled(source.glob)
+            listed = self._bucket.list(literal_prefix(source.glob))
+            found = (one for one in listed if pattern.fullmatch(one.key))
+            yield from self._listed(found, "source.glob", by_name=False)
+        elif source.keys is not None:
+            for number, key in enumerate(source.keys):
+                yield self._named(key, f"source.keys[{number}]")
+        else:
+            yield self._named(source.key or "", "source.key")
+
+    def handling(self, found: ObjectInfo) -> Handling:
+        """How an object that was taken is cut. Raises InvalidRequestError for one that no single worker can read."""
+        shape = formats.shape_of(found.key, self.format, by_name=False)
+        assert shape is not None, "only objects that have a shape are taken"
+        if formats.is_cut_in_ranges(shape, self._source):
+            return Handling()
+        weight = formats.weight(shape, found.size)
+        if shape.format == formats.TEXT:
+            return Handling(False, weight, even_empty=True)
+        most = ONE_WORKER_BYTES[shape.codec]
+        if found.size > most:
+            raise InvalidRequestError(
+                f"{found.key} has {found.size} bytes, and {_why_whole(shape)}: one worker can read {most} of "
+                f"{shape.label} in its 15 minutes. {_remedy(shape)}"
+            )
+        entry = self._whole.setdefault(shape.label, [0, 0])
+        entry[0] += 1
+        entry[1] = max(entry[1], found.size)
+        return Handling(False, weight)
+
+    def notes(self) -> list[str]:
+        """What the plan should say of the objects."""
+        notes = []
+        if self.skipped:
+            notes.append(
+                f"{self.skipped} objects are not {self.format} by their name and not read, such as {self.first_skipped}"
+            )
+        for label, (count, largest) in sorted(self._whole.items()):
+            shape = Shape(label.rpartition(" ")[2], label.rpartition(" ")[0] or None)
+            note = (
+                f"{count} {label} object{'s are' if count > 1 else ' is'} read by one worker each: {_why_whole(shape)}"
+            )
+            if largest > ONE_WORKER_BYTES[shape.codec] // _LARGE_SHARE:
+                note += f"; the largest has {largest} bytes, which takes some minutes. {_remedy(shape)}"
+            notes.append(note)
+        return notes
+
+    def _named(self, key: str, field: str) -> ObjectInfo:
+        found = self._bucket.find(key)
+        if found is None:
+            raise InvalidRequestError(
+                f"{field}: s3://{self._source.bucket}/{key} does not exist: upload the corpus first, or correct the key"
+            )
+        shape = formats.shape_of(key, self._source.format, by_name=False)
+        if shape is None:
+            raise InvalidRequestError(f"{field}: {_unreadable(key, self._source.format)}")
+        self._take(shape, key, field)
+        return found
+
+    def _listed(self, objects: Iterator[ObjectInfo], field: str, *, by_name: bool) -> Iterator[ObjectInfo]:
+        for found in objects:
+            # A key that ends in a slash is a folder as the console makes them.
+            if found.key.endswith("/"):
+                continue
+            shape = formats.shape_of(found.key, self._source.format, by_name=by_name)
+            if shape is None:
+                self.skipped += 1
+                self.first_skipped = self.first_skipped or found.key
+                continue
+            self._take(shape, found.key, field)
+            yield found
+        if not self.taken and self.skipped:
+            wanted = self._source.format
+            raise InvalidRequestError(
+                f"{field}: none of {self.skipped} objects is read (the first: {self.first_skipped}): "
+                f"{'a format is told by names' if wanted == formats.AUTO else f'{wanted} objects are named'} "
+                f"{formats.suffixes(wanted)}. Set source.format, or name objects by source.key, keys or glob"
+            )
+
+    def _take(self, shape: Shape, key: str, field: str) -> None:
+        if self.format == formats.AUTO:
+            self.format = shape.format
+        elif shape.format != self.format:
+            raise InvalidRequestError(
+                f"{field}: the corpus holds {self.format} and {shape.format} ({key}): set source.format to the one "
+                "that is meant, or part them by prefix or glob"
+            )
+        self.taken += 1
+
+
+def _unreadable(key: str, format_: str) -> str:
+    if compression.is_foreign(key):
+        return f"{key} is packed in a way that is not read: gzip (.gz) and Zstandard (.zst) are, or upload it plain"
+    if format_ == formats.PARQUET or (format_ == formats.AUTO and compression.codec_of(key)):
+        plain = formats.shape_of(compression.plain_name(key), format_, by_name=False)
+        if plain is not None and plain.format == formats.PARQUET:
+            return f"{key} is a compressed Parquet file: Parquet compresses inside, upload it as it is"
+    return f"{key}: its name does not tell its format: set source.format to jsonl, csv, parquet or text"
+
+
+def _why_whole(shape: Shape) -> str:
+    if shape.codec is not None:
+        return f"{shape.codec} cannot be read from its middle"
+    if shape.format == formats.CSV:
+        return "where a row of CSV begins is known only from the file's beginning"
+    return "lines of UTF-16 and UTF-32 are found only from the file's beginning"
+
+
+def _remedy(shape: Shape) -> str:
+    if shape.format == formats.CSV and shape.codec is None:
+        ways = "Split it, bring it as Parquet or JSONL"
+        return f"{ways}, or set source.csv.quoted_newlines to false if no field holds a line end."
+    return "Split it, or bring it uncompressed." if shape.codec else "Split it, or bring it as UTF-8."
+
+
+def part_rows(
+    bucket: CorpusBucket, part: Part, source: Source, max_line_bytes: int, *, small: bool = False
+) -> Iterator[Row]:
+    """Rows that begin in the part, read as it was planned: an object that has changed is an InvalidRequestError.
+
+    `small`: fetch little at a time, for a caller that stops early.
+    """
+    shape = shape_of_part(part, source)
+    reader = _Reader(bucket, part, source, shape, max_line_bytes, _TAIL_SEGMENT if small else None)
+    if shape.format == formats.PARQUET:
+        return reader.parquet()
+    if shape.format == formats.TEXT:
+        return reader.document()
+    rows = reader.csv() if shape.format == formats.CSV else reader.jsonl()
+    return rows if part.rows is None else _selected(rows, part.rows)
+
+
+def shape_of_part(part: Part, source: Source) -> Shape:
+    """How the object of a part is read."""
+    return formats.shape_of(part.key, source.format, by_name=False) or Shape(formats.JSONL, None)
+
+
+def parquet_table(bucket: CorpusBucket, part: Part, source: Source, segment_bytes: int | None = None) -> Table:
+    """Raises InvalidRequestError for an object that is no Parquet."""
+
+    def read_range(start: int, end: int) -> bytes:
+        with closing(
+            bucket.read(part.key, start=start, end=end, etag=part.etag, segment_bytes=segment_bytes)
+        ) as chunks:
+            return b"".join(chunks)
+
+    return Table(RangeReader(part.size, read_range), f"s3://{source.bucket}/{part.key}")
+
+
+def unpacked_share(bucket: CorpusBucket, part: Part, codec: str) -> float:
+    """Bytes of a compressed object that one byte of its content takes, from its beginning."""
+    end = min(part.size, _TAIL_SEGMENT)
+    with closing(bucket.read(part.key, start=0, end=end, etag=part.etag)) as raw:
+        unpacked = 0
+        # It ends early, unless it is small.
+        with suppress(DamagedError):
+            for chunk in Unpacked(raw, codec):
+                unpacked += len(chunk)
+    return end / max(unpacked, 1)
+
+
+def _selected(rows: Iterator[Row], intervals: list[list[int]]) -> Iterator[Row]:
+    wanted = iter(intervals)
+    first, last = next(wanted, (1, 0))
+    for row in rows:
+        while row.number > last:
+            following = next(wanted, None)
+            if following is None:
+                return
+            first, last = following
+        if row.number >= first:
+            yield row
+
+
+class _Reader:
+    """One part of one object."""
+
+    def __init__(
+        self,
+        bucket: CorpusBucket,
+        part: Part,
+        source: Source,
+        shape: Shape,
+        max_line_bytes: int,
+        segment_bytes: int | None,
+    ) -> None:
+        self._bucket = bucket
+        self._part = part
+        self._source = source
+        self._shape = shape
+        self._limit = max_line_bytes
+        self._segment = segment_bytes
+        self._name = f"s3://{source.bucket}/{part.key}"
+
+    def _bytes(self, start: int, end: int, segment_bytes: int | None = None) -> Generator[bytes, None, None]:
+        return self._bucket.read(
+            self._part.key, start=start, end=end, etag=self._part.etag, segment_bytes=segment_bytes or self._segment
+        )
+
+    def jsonl(self) -> Iterator[Row]:
+        if self._shape.codec is None and formats.is_cut_in_ranges(self._shape, self._source):
+            yield from self._range(self._source.encoding)
+            return
+        with closing(self._bytes(0, self._part.size)) as raw:
+            charset, chunks = self._opened(raw)
+            kind = "packed" if self._shape.codec else "row"
+            for number, line in enumerate(physical_lines(chunks, charset, self._limit, offset=charset.mark), 1):
+                length, data = without_end(line, charset)
+                yield self._transcoded(Row(number, line.offset, length, data, kind=kind), charset)
+
+    def _range(self, encoding: str | None) -> Iterator[Row]:
+        """Lines that begin in a range of bytes."""
+        part = self._part
+        charset = charset_of(encoding, b"")
+        with (
+            closing(self._bytes(first_byte(part.start), part.end)) as own,
+            closing(self._bytes(part.end, part.size, _TAIL_SEGMENT)) as beyond,
+        ):
+            head, chunks = peeked(chain(own, beyond)) if part.start == 0 else (b"", chain(own, beyond))
+            if encoding is None and charset_of(None, head).unit > 1:
+                raise InvalidRequestError(
+                    f"{self._name} is {charset_of(None, head).codec} by its byte order mark: set source.encoding to it"
+                )
+            for row in lines_of_range(chunks, part.start, part.end, self._limit):
+                yield row if encoding is None else self._transcoded(row, charset)
+
+    def _transcoded(self, row: Row, charset: Charset) -> Row:
+        if row.data is None or charset.codec == "utf-8":
+            return row
+        try:
+            return row._replace(data=charset.decode(row.data).encode())
+        except RejectedLineError as error:
+            return row._replace(data=None, refusal=error)
+        except UnicodeEncodeError:
+            why = RejectedLineError(UNDECODABLE, "half of a surrogate pair: no Unicode text holds that")
+            return row._replace(data=None, refusal=why)
+
+    def csv(self) -> Iterator[Row]:
+        if formats.is_cut_in_ranges(self._shape, self._source):
+            yield from self._csv_range()
+            return
+        with closing(self._bytes(0, self._part.size)) as raw:
+            charset, chunks = self._opened(raw)
+            kind = "packed" if self._shape.codec else "row"
+            dialect, key = self._source.csv, self._part.key
+            yield from csv_rows(chunks, charset, dialect, key, self._limit, kind=kind, offset=charset.mark)
+
+    def _csv_range(self) -> Iterator[Row]:
+        """Rows without line ends inside: each line is one, whoever reads it."""
+        part, dialect = self._part, self._source.csv
+        charset = charset_of(self._source.encoding, b"")
+        columns = dialect.names
+        if dialect.header and columns is None:
+            with closing(self._bytes(0, part.size, _TAIL_SEGMENT)) as raw:
+                _, chunks = self._opened(raw)
+                columns = header_of(chunks, charset, dialect, part.key, self._limit)
+        number = 0
+        has_header = dialect.header and dialect.names is None and part.start == 0
+        for line in self._range(None):
+            if line.is_blank:
+                continue
+            if has_header:
+                has_header = False
+                continue
+            number += 1
+            if line.data is None:
+                yield line._replace(number=number)
+                continue
+            for row in csv_rows(iter([line.data]), charset, dialect, part.key, self._limit, columns=columns):
+                yield row._replace(number=number, offset=line.offset, length=line.length, kind="line")
+
+    def document(self) -> Iterator[Row]:
+        part = self._part
+        name = PurePosixPath(part.key).name
+        row = Row(1, 0, part.size, kind="document")
+        try:
+            data = self._document_bytes()
+            if data is None:
+                yield row
+                return
+            charset = charset_of(self._source.encoding, data[:HEAD])
+            text = charset.decode(data[charset.mark :])
+        except DamagedError as error:
+            yield row._replace(refusal=RejectedLineError(UNDECODABLE, str(error)))
+            return
+        except RejectedLineError as error:
+            yield row._replace(refusal=error)
+            return
+        if not text.strip():
+            yield row._replace(refusal=RejectedLineError(EMPTY_DOCUMENT, "it holds no text"))
+            return
+        yield row._replace(fields={"id": part.key, "text": text, "key": part.key, "name": name})
+
+    def _document_bytes(self) -> bytes | None:
+        """None if it is longer than a record may be."""
+        if self._shape.codec is None and self._part.size > self._limit:
+            return None
+        with closing(self._bytes(0, self._part.size)) as raw:
+            held = bytearray()
+            for chunk in raw if self._shape.codec is None else Unpacked(raw, self._shape.codec):
+                held += chunk
+                if len(held) > self._limit:
+                    return None
+            return bytes(held)
+
+    def parquet(self) -> Iterator[Row]:
+        part = self._part
+        table = parquet_table(self._bucket, part, self._source, self._segment)
+        chosen: dict[int, list[tuple[int, int]]] = {}
+        for number, first, last in part.rows or ():
+            chosen.setdefault(number, []).append((first, last))
+        for group in table.groups(part.start, part.end):
+            if part.rows is None:
+                yield from table.rows(group)
+            elif group.number in chosen:
+                yield from table.rows(group, chosen[group.number])
+
+    def _opened(self, raw: Iterator[bytes]) -> tuple[Charset, Iterator[bytes]]:
+        """Encoding of an object that is read from its beginning, and its bytes after the byte order mark."""
+        chunks = raw if self._shape.codec is None else self._unpacked(raw, self._shape.codec)
+        head, chunks = peeked(chunks)
+        charset = charset_of(self._source.encoding, head)
+        return charset, without_head(chunks, charset.mark)
+
+    def _unpacked(self, raw: Iterator[bytes], codec: str) -> Iterator[bytes]:
+        try:
+            yield from Unpacked(raw, codec)
+        except DamagedError as error:
+            # How many rows are lost, nobody can tell: no account of this object would be true.
+            raise InvalidRequestError(f"{self._name} cannot be unpacked: {error}: upload it again") from None

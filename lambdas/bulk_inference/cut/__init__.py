@@ -1,0 +1,1 @@
+"""States `Cut Shards` and `Seal Shards`: a corpus becomes shards and item batches."""

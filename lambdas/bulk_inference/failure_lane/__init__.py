@@ -1,0 +1,1 @@
+"""Failed records: reprocess, redrive, resubmit, drop."""

@@ -1,0 +1,536 @@
+"""What an operator does with records that failed: redrive, resubmit, drop. Each is safe to repeat.
+
+* redrive sends messages of the dead-letter queue back to be tried again: all, by SQS's own move, or those of some error
+  classes or of one run, one by one. A message is deleted from there after its copy was sent, so that none is lost; a
+  copy too many is found settled by its record's LATE item, or by its claim.
+* resubmit makes a run of a run's failed records, in the same scope. Its corpus are byte ranges of the first run's
+  corpus, which the failure lines name: nothing is copied, and the records keep their ids. Whatever lands there settles
+  the first run's account (updating.py).
+* drop takes failed records out of the account, with a reason, and their messages out of the dead-letter queue.
+
+None of them finishes a large piece of work at any price: with `finished` false in the answer, the same command goes on.
+"""
+
+import hashlib
+import json
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from bulk_inference.core.errors import InvalidRequestError
+from bulk_inference.core.failure_line import CLASSES
+from bulk_inference.core.index_line import canonical
+from bulk_inference.core.keys import Places
+from bulk_inference.core.ports import Bucket, Clock, DeadLetters, Letter, Pipeline, Runs
+from bulk_inference.core.priorities import PRIORITIES
+from bulk_inference.core.result_line import encode, split
+from bulk_inference.core.run_spec import Csv, RunSpec, Settings
+from bulk_inference.core.runs_table import META, RESUBMISSIONS, late_sk, resubmission_sk, run_pk
+from bulk_inference.corpus import formats
+from bulk_inference.corpus.ranges import Part, select
+from bulk_inference.failure_lane.reprocess import Message
+from bulk_inference.finish.conservation import Late
+from bulk_inference.finish.reporting import iso_time
+from bulk_inference.land.late_outcomes import Choice, FailedRecord, failed_records, mark_stale, settle, watch
+from bulk_inference.land.units import expiry
+from bulk_inference.request.parse import MODES
+from bulk_inference.request.parse import parse as parse_run_request
+from bulk_inference.request.prompt import as_request
+
+MAX_RATE: Final = 500
+"""Messages per second that a move may be told to keep to (StartMessageMoveTask)."""
+
+_RUN: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
+_REASON: Final = (3, 500)
+_RESERVE_SHARE: Final = 0.15
+_EMPTY_LOOKS: Final = 2
+"""A queue that shows nothing so often in a row is taken for empty. Each look asks all of its servers."""
+
+_KEYS: Final[Mapping[str, tuple[str, ...]]] = {
+    "redrive": ("run", "tenant", "error_classes", "priority", "max_messages_per_second"),
+    "resubmit": (
+        "run", "tenant", "error_classes", "record_ids", "as", "mode", "priority", "model", "prompt", "limits",
+    ),
+    "drop": ("run", "tenant", "error_classes", "record_ids", "reason"),
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Command:
+    """A valid request; what was not given is None or empty."""
+
+    action: str
+    run: str | None = None
+    tenant: str = "default"
+    choice: Choice = field(default_factory=Choice)
+    priority: str | None = None
+    rate: int | None = None
+    reason: str = ""
+    new_run: str | None = None
+    mode: str | None = None
+    model: Mapping[str, Any] = field(default_factory=dict)
+    prompt: Mapping[str, Any] = field(default_factory=dict)
+    limits: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def changes(self) -> dict[str, Any]:
+        """What the new run is to do otherwise."""
+        given = {"mode": self.mode, "model": self.model, "prompt": self.prompt, "limits": self.limits}
+        return {key: value for key, value in given.items() if value}
+
+
+def parse(request: Mapping[str, Any]) -> Command:
+    """Raises InvalidRequestError that lists every problem."""
+    action = request.get("action")
+    if action not in _KEYS:
+        raise InvalidRequestError(f"action: must be one of {', '.join(_KEYS)}, not {action!r}")
+    return _Parser(str(action), request).parse()
+
+
+class _Parser:
+    def __init__(self, action: str, request: Mapping[str, Any]) -> None:
+        self._action = action
+        self._request = request
+        self._problems: list[str] = []
+
+    def parse(self) -> Command:
+        known = _KEYS[self._action]
+        for name in self._request:
+            if name not in known and name != "action":
+                self._problem(name, f"unknown key; {self._action} knows: {', '.join(known)}")
+        run, new_run = self._run("run"), self._run("as")
+        if self._action != "redrive" and run is None and "run" not in self._request:
+            self._problem("run", f"missing: the run whose failed records {self._action} is about")
+        if new_run is not None and new_run == run:
+            self._problem("as", "must be another id than the run's own")
+        command = Command(
+            action=self._action,
+            run=run,
+            tenant=self._text("tenant") or "default",
+            choice=Choice(self._classes(), self._list("record_ids")),
+            priority=self._one_of("priority", PRIORITIES),
+            rate=self._rate(),
+            reason=self._reason(),
+            new_run=new_run,
+            mode=self._one_of("mode", MODES),
+            model=self._object("model"),
+            prompt=self._object("prompt"),
+            limits=self._object("limits"),
+        )
+        if (
+            self._action == "redrive"
+            and not _moves_all(command)
+            and {"priority", "max_messages_per_second"} & {*self._request}
+        ):
+            self._problem(
+                "priority, max_messages_per_second",
+                "only without run and error_classes: messages that are picked go back to their run's own priority",
+            )
+        if self._problems:
+            raise InvalidRequestError(f"the request has {len(self._problems)} problem(s): " + "; ".join(self._problems))
+        return command
+
+    def _run(self, name: str) -> str | None:
+        value = self._text(name)
+        if value is not None and not _RUN.fullmatch(value):
+            self._problem(name, "is a run's id: a letter or digit, then up to 63 letters, digits, `_` or `-`")
+        return value
+
+    def _classes(self) -> frozenset[str] | None:
+        classes = self._list("error_classes")
+        for name in sorted((classes or frozenset()) - CLASSES.keys()):
+            self._problem("error_classes", f"{name!r} is no class; there are {', '.join(CLASSES)}")
+        return classes
+
+    def _reason(self) -> str:
+        reason = self._text("reason") or ""
+        low, high = _REASON
+        if self._action == "drop" and not low <= len(reason.strip()) <= high:
+            self._problem("reason", f"must say in {low} to {high} characters why these records are given up")
+        return reason.strip()
+
+    def _rate(self) -> int | None:
+        name = "max_messages_per_second"
+        if name not in self._request:
+            return None
+        value = self._request[name]
+        if not isinstance(value, int) or isinstance(value, bool) or not 1 <= value <= MAX_RATE:
+            self._problem(name, f"must be a whole number from 1 to {MAX_RATE}")
+            return None
+        return value
+
+    def _text(self, name: str) -> str | None:
+        if name not in self._request:
+            return None
+        value = self._request[name]
+        if not isinstance(value, str) or not value.strip():
+            self._problem(name, "must be a string that is not empty")
+            return None
+        return value
+
+    def _one_of(self, name: str, options: Sequence[str]) -> str | None:
+        value = self._text(name)
+        if value is not None and value not in options:
+            self._problem(name, f"must be one of {', '.join(options)}, not {value!r}")
+            return None
+        return value
+
+    def _list(self, name: str) -> frozenset[str] | None:
+        if name not in self._request:
+            return None
+        value = self._request[name]
+        if not isinstance(value, list) or not value or not all(isinstance(one, str) and one for one in value):
+            self._problem(name, "must be a list of strings that are not empty")
+            return None
+        return frozenset(value)
+
+    def _object(self, name: str) -> Mapping[str, Any]:
+        value = self._request.get(name, {})
+        if not isinstance(value, Mapping):
+            self._problem(name, "must be an object, as in a run request")
+            return {}
+        return value
+
+    def _problem(self, name: str, rule: str) -> None:
+        self._problems.append(f"{name}: {rule}")
+
+
+def _moves_all(command: Command) -> bool:
+    return command.run is None and command.choice.error_classes is None
+
+
+@dataclass(frozen=True)
+class RedriveWorld:
+    input: Bucket
+    output: Bucket
+    runs: Runs
+    letters: DeadLetters
+    pipeline: Pipeline
+    clock: Clock
+    spec_of: Callable[[str, str], RunSpec]
+    """By tenant and run; raises InvalidRequestError for a run that was never planned, or is gone."""
+    settings: Callable[[], Settings]
+
+
+def carry_out(command: Command, world: RedriveWorld) -> dict[str, Any]:
+    """`{"action", "finished", …}` with what was done. Raises InvalidRequestError, ThrottledError."""
+    if command.action == "drop":
+        return drop(command, world)
+    if command.action == "resubmit":
+        return resubmit(command, world)
+    return move_all(command, world) if _moves_all(command) else redrive(command, world)
+
+
+# Redrive.
+
+
+def move_all(command: Command, world: RedriveWorld) -> dict[str, Any]:
+    """SQS's own move; it goes on after this answer."""
+    priority = command.priority or "normal"
+    begun = world.letters.move(priority, command.rate)
+    return {"action": "redrive", "finished": True, "move": "begun" if begun else "under way", "priority": priority}
+
+
+def redrive(command: Command, world: RedriveWorld) -> dict[str, Any]:
+    """Sends the messages of some error classes, or of one run, back to their lanes."""
+    priorities: dict[tuple[str, str], str] = {}
+
+    def priority_of(message: Message) -> str:
+        key = (message.tenant, message.run)
+        if key not in priorities:
+            try:
+                priorities[key] = world.spec_of(*key).priority
+            except InvalidRequestError:
+                priorities[key] = "normal"
+        return priorities[key]
+
+    def deal(found: list[tuple[Letter, Message]]) -> None:
+        lanes: dict[str, list[Letter]] = {}
+        for letter, message in found:
+            lanes.setdefault(priority_of(message), []).append(letter)
+        for priority, letters in lanes.items():
+            world.letters.send_back(letters, priority)
+
+    def wanted(message: Message) -> bool:
+        classes = command.choice.error_classes
+        return _is_of(message, command) and (classes is None or message.error_class in classes)
+
+    swept = _sweep(wanted, deal, world)
+    return {"action": "redrive", "finished": swept.finished, "sentBack": swept.dealt, "left": swept.left}
+
+
+def _is_of(message: Message, command: Command) -> bool:
+    return command.run is None or (message.run, message.tenant) == (command.run, command.tenant)
+
+
+@dataclass(frozen=True)
+class _Swept:
+    finished: bool
+    dealt: int
+    left: int
+
+
+def _sweep(
+    wanted: Callable[[Message], bool], deal: Callable[[list[tuple[Letter, Message]]], None], world: RedriveWorld
+) -> _Swept:
+    """Looks at every message of the dead-letter queue once, and shows those that are left to others again.
+
+    Messages that are looked at stay hidden until then, so that the next look brings others. If this dies, they show
+    again by themselves.
+    """
+    total = world.clock.remaining()
+    reserve = _RESERVE_SHARE * total
+    left: list[Letter] = []
+    dealt = empty = 0
+    try:
+        while empty < _EMPTY_LOOKS and world.clock.remaining() > reserve:
+            letters = world.letters.receive(int(total) + 60)
+            empty = 0 if letters else empty + 1
+            chosen: list[tuple[Letter, Message]] = []
+            for letter in letters:
+                message = _read(letter)
+                if message is not None and wanted(message):
+                    chosen.append((letter, message))
+                else:
+                    left.append(letter)
+            deal(chosen)
+            dealt += len(chosen)
+    finally:
+        world.letters.release(left)
+    return _Swept(empty >= _EMPTY_LOOKS, dealt, len(left))
+
+
+def _read(letter: Letter) -> Message | None:
+    try:
+        return Message.from_json(json.loads(letter.body))
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return None
+
+
+# Drop.
+
+
+def drop(command: Command, world: RedriveWorld) -> dict[str, Any]:
+    """Settles failed records of a run as dropped, and deletes the messages of all its settled records."""
+    spec, _ = _run(command, world)
+    now = world.clock.now()
+    expires_at = expiry(spec, now)
+    mark = f"drop@{iso_time(now)}"
+    # Before and after: whenever this dies, the manifest is written anew.
+    mark_stale(spec.run, spec.tenant, mark, world.runs, expires_at)
+    dropped, finished = 0, True
+    reserve = 0.5 * world.clock.remaining()
+    failed = (one for one in failed_records(spec.run, world.runs, world.output) if one in command.choice)
+    for count in settle(failed, Late.DROPPED, world.runs, expires_at, reason=command.reason, droppedAt=iso_time(now)):
+        dropped += count
+        if world.clock.remaining() < reserve:
+            finished = False
+            break
+    mark_stale(spec.run, spec.tenant, f"{mark}#{dropped}", world.runs, expires_at)
+
+    def settled(message: Message) -> bool:
+        return _is_of(message, command) and (
+            world.runs.get(run_pk(message.run), late_sk(message.unit, message.digest)) is not None
+        )
+
+    swept = _sweep(settled, lambda found: world.letters.delete([letter for letter, _ in found]), world)
+    return {
+        "action": "drop",
+        "finished": finished and swept.finished,
+        "run": spec.run,
+        "dropped": dropped,
+        "messagesDeleted": swept.dealt,
+        "reason": command.reason,
+    }
+
+
+# Resubmit.
+
+
+def resubmit(command: Command, world: RedriveWorld) -> dict[str, Any]:
+    """Starts a run over the failed records, or finds the one that was started over them before."""
+    spec, meta = _run(command, world)
+    if meta.get("status", "running") == "running":
+        raise InvalidRequestError(f"run {spec.run} still goes on: resubmit its failures when it has ended")
+    for item in world.runs.query(run_pk(spec.run), RESUBMISSIONS):
+        if command.new_run in (None, item["run"]) and _is_live(item, world):
+            return _resubmitted(spec, item, "goes on")
+    failed = [one for one in failed_records(spec.run, world.runs, world.output) if one in command.choice]
+    usable = [one for one in failed if one.source is not None]
+    if not usable:
+        return {
+            "action": "resubmit",
+            "finished": True,
+            "run": spec.run,
+            "resubmitted": 0,
+            "withoutSource": len(failed),
+        }
+    new_run = command.new_run or _name(spec.run, usable, command)
+    known = world.runs.get(run_pk(spec.run), resubmission_sk(new_run))
+    if known is not None:
+        # The same records with the same changes have had their run.
+        return _resubmitted(spec, known, "ended")
+    request = _request(spec, new_run, command)
+    parse_run_request(new_run, request, world.settings(), world.input.name)
+    if world.runs.get(run_pk(new_run), META) is not None:
+        raise InvalidRequestError(f"as: run {new_run} exists already: choose another id")
+    with world.input.writer(Places(spec.tenant, new_run).ranges) as file:
+        for part in _rows(usable, _objects(spec, usable, world), spec.source.format):
+            file.write(encode(part.to_json()))
+    expires_at = expiry(spec, world.clock.now())
+    item = {
+        "pk": run_pk(spec.run),
+        "sk": resubmission_sk(new_run),
+        "expires_at": expires_at,
+        "run": new_run,
+        "request": json.dumps(request),
+        "records": len(usable),
+        "withoutSource": len(failed) - len(usable),
+    }
+    # Watched first: once the item says that there is such a run, a second command looks no further.
+    watch(spec.run, spec.tenant, new_run, world.runs, expires_at)
+    world.runs.put(item)
+    if not world.pipeline.start(new_run, request):
+        raise InvalidRequestError(f"as: an execution {new_run} exists already: choose another id")
+    return _resubmitted(spec, item, "started")
+
+
+def _run(command: Command, world: RedriveWorld) -> tuple[RunSpec, Mapping[str, Any]]:
+    run = command.run or ""
+    spec = world.spec_of(command.tenant, run)
+    meta = world.runs.get(run_pk(run), META)
+    if meta is None or meta.get("tenant", command.tenant) != command.tenant:
+        raise InvalidRequestError(f"run: tenant {command.tenant} has no run {run}")
+    return spec, meta
+
+
+def _is_live(item: Mapping[str, Any], world: RedriveWorld) -> bool:
+    """Starts it, in case that the worker died just before; an execution that runs is left as it is."""
+    meta = world.runs.get(run_pk(item["run"]), META)
+    if meta is not None:
+        return str(meta.get("status", "running")) == "running"
+    return world.pipeline.start(item["run"], json.loads(item["request"]))
+
+
+def _resubmitted(spec: RunSpec, item: Mapping[str, Any], state: str) -> dict[str, Any]:
+    return {
+        "action": "resubmit",
+        "finished": True,
+        "run": spec.run,
+        "as": item["run"],
+        "state": state,
+        "resubmitted": item["records"],
+        "withoutSource": item["withoutSource"],
+    }
+
+
+def _name(run: str, failed: Sequence[FailedRecord], command: Command) -> str:
+    """The same failures with the same changes make the same run, so that a command given twice starts one."""
+    content = hashlib.sha256(canonical(command.changes))
+    for sk in sorted(one.sk for one in failed):
+        content.update(sk.encode())
+    return f"{run[:53]}-{content.hexdigest()[:10]}"
+
+
+def _request(spec: RunSpec, new_run: str, command: Command) -> dict[str, Any]:
+    source = {
+        "bucket": spec.source.bucket,
+        "format": spec.source.format,
+        "encoding": spec.source.encoding,
+        "csv": _csv(spec.source.csv) if spec.source.format == formats.CSV else None,
+        "id_field": spec.source.id_field,
+        "sequence_field": spec.source.sequence_field,
+        "carry": spec.source.carry or None,
+        "ranges": Places(spec.tenant, new_run).ranges,
+        "failures_of": spec.run,
+        "reduces": spec.source.reduces,
+    }
+    prompt = {**as_request(spec.prompt), **command.prompt}
+    output = {} if spec.output.schema is None else {"schema": spec.output.schema, "ask": spec.output.ask}
+    api = None if command.model else spec.model.api
+    request = {
+        "run": {
+            "tenant": spec.tenant,
+            "scope": spec.scope,
+            "mode": command.mode or "auto",
+            "priority": command.priority or spec.priority,
+        },
+        "source": _given(source),
+        "model": _given({"id": spec.model.id, "api": api, **command.model}),
+        "prompt": _given(prompt),
+        "chunking": {} if spec.chunking is None else spec.chunking.to_json(),
+        "output": output,
+        "limits": dict(command.limits),
+    }
+    return {name: section for name, section in request.items() if section}
+
+
+def _csv(given: Csv) -> dict[str, Any]:
+    section = {
+        "delimiter": given.delimiter,
+        "quote": given.quote,
+        "header": given.header if given.names is None else given.names,
+        "quoted_newlines": given.quoted_newlines,
+    }
+    return _given(section)
+
+
+def _given(section: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in section.items() if value is not None}
+
+
+def _objects(spec: RunSpec, failed: Sequence[FailedRecord], world: RedriveWorld) -> dict[str, Part]:
+    """The corpus objects of the failed records, as the first run found them: a range means nothing in other bytes."""
+    wanted = {one.source["key"] for one in failed if one.source is not None}
+    found: dict[str, Part] = {}
+    for raw, _ in split(world.input.read(Places(spec.tenant, spec.run).cuts)):
+        if raw.strip():
+            for part in json.loads(raw)["parts"]:
+                if part["key"] in wanted:
+                    found.setdefault(part["key"], Part.from_json(part))
+    if missing := sorted(wanted - found.keys()):
+        raise InvalidRequestError(f"run {spec.run} has failures of {missing[0]}, which its plan does not name")
+    return found
+
+
+def _rows(failed: Sequence[FailedRecord], objects: Mapping[str, Part], format_: str) -> Iterator[Part]:
+    """The failed rows: bytes where a range of bytes is enough to read them, else their numbers in the whole object, and
+    documents as they are."""
+    ranges: set[tuple[str, int, int]] = set()
+    numbers: dict[str, set[tuple[int, ...]]] = {}
+    for one in failed:
+        source = one.source or {}
+        if "row" in source:
+            place = (source["rowGroup"], source["row"]) if "rowGroup" in source else (source["row"],)
+            numbers.setdefault(source["key"], set()).add(place)
+        elif source:
+            ranges.add((source["key"], source["offset"], source["length"]))
+    if format_ == formats.TEXT:
+        for key in sorted({key for key, _, _ in ranges}):
+            yield _whole(objects[key])
+        return
+    yield from _ranges(sorted(ranges), objects)
+    for key, places in sorted(numbers.items()):
+        yield from select(_whole(objects[key]), sorted(places))
+
+
+def _whole(part: Part) -> Part:
+    return Part(part.key, 0, part.size, part.size, part.etag)
+
+
+def _ranges(lines: Sequence[tuple[str, int, int]], objects: Mapping[str, Part]) -> Iterator[Part]:
+    """One range a line, neighbours together. A range owns the lines that begin in it: it ends with its own line."""
+    held: Part | None = None
+    for key, offset, length in lines:
+        of = objects[key]
+        part = Part(key, offset, min(offset + length + 1, of.size), of.size, of.etag)
+        # Between neighbours lies nothing, or the second half of a CR LF, or an empty line.
+        if held is not None and held.key == key and 0 <= part.start - held.end <= 1:
+            held = Part(key, held.start, part.end, of.size, of.etag)
+            continue
+        if held is not None:
+            yield held
+        held = part
+    if held is not None:
+        yield held

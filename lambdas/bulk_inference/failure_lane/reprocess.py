@@ -1,0 +1,302 @@
+"""The failure lane: one failed record, inferred on demand once more, claimed and landed.
+
+A record that lands here was counted as failed by its unit. The item LATE#… says that it left that state, so that the
+run's sums still hold.
+
+What becomes of a message:
+
+* it lands, or its record is settled already: it is gone;
+* Bedrock throttles: a fresh copy is put back for later and this one is gone, so that waiting costs none of the
+  message's receives. After MOST_POSTPONEMENTS a throttle is a failure like any other;
+* the record fails in a way that may pass (failures.CLASSES): it comes back after a pause, and after the last receive
+  SQS puts it into the dead-letter queue;
+* the record fails in a way that no other try changes, or the message cannot be read: it is *held*, that is, put into
+  the dead-letter queue at once. If an operator sends it back from there, it is tried once.
+"""
+
+import json
+import random
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any, Final
+
+from bulk_inference.core.errors import InvalidRequestError, ThrottledError, WorkInProgressError
+from bulk_inference.core.failure_line import MESSAGE_VERSION, SCHEMA, Failure, class_of_outcome, retryable
+from bulk_inference.core.index_line import Pointer
+from bulk_inference.core.ports import Clock, Lane, Outcome
+from bulk_inference.core.result_line import Usage, extract
+from bulk_inference.core.runs_table import late_sk, run_pk, unfit_sk
+from bulk_inference.finish.conservation import Late
+from bulk_inference.land.landing import give_back, land, owner_of
+from bulk_inference.land.late_outcomes import digest, mark_stale
+from bulk_inference.land.unit_context import Workshop
+from bulk_inference.land.units import Part
+from bulk_inference.sync.inference import LANDING_RESERVE_SECONDS, LANDING_RESERVE_SHARE
+
+FIRST_PAUSE: Final = 15
+LONGEST_PAUSE: Final = 900
+"""Seconds; SQS delays a message no longer."""
+
+MOST_POSTPONEMENTS: Final = 100
+"""About a day of throttling."""
+
+
+LONGEST_CALL_SECONDS: Final = 300
+"""How long a model may take for one record here; as long as in infer_batch."""
+
+CALL_SHARE: Final = 0.75
+LANDING_SHARE: Final = 0.1
+"""Of the function's time: what a call may take, and what is left to land its answer."""
+
+
+def longest_call(seconds: float) -> int:
+    """Seconds that one call may take in an invocation of so many: it must end, and its answer be landed, before the
+    function does. A call is not tried again by the SDK: its message comes again."""
+    return max(1, min(LONGEST_CALL_SECONDS, int(CALL_SHARE * seconds)))
+
+
+class RecordFailedError(Exception):
+    """The record failed again, in a way that may pass. Text of records is not in it."""
+
+    def __init__(self, message: str, error_class: str, error_code: str) -> None:
+        super().__init__(message)
+        self.error_class = error_class
+        self.error_code = error_code
+
+
+class HopelessRecordError(RecordFailedError):
+    """The record failed in a way that another try does not change."""
+
+
+@dataclass(frozen=True)
+class Message:
+    """Body of a message of the reprocess queues."""
+
+    run: str
+    tenant: str
+    unit: str
+    piece: str
+    record_id: str
+    item: Mapping[str, Any]
+    error_class: str
+    error_code: str
+    body: Mapping[str, Any]
+    """As received."""
+
+    @classmethod
+    def from_json(cls, body: Mapping[str, Any]) -> "Message":
+        """Raises ValueError on a message of another version, KeyError on one that lacks a member."""
+        if body.get("version") != MESSAGE_VERSION:
+            raise ValueError(f"message version {body.get('version')!r} is not {MESSAGE_VERSION}")
+        return cls(
+            run=body["run"],
+            tenant=body["tenant"],
+            unit=body["unit"],
+            piece=body["piece"],
+            record_id=body["recordId"],
+            item=body["item"],
+            error_class=body["errorClass"],
+            error_code=str(body.get("errorCode", "")),
+            body=body,
+        )
+
+    @property
+    def digest(self) -> str:
+        """The same record failed by the same unit: the same message, however often it was sent."""
+        return digest(self.run, self.unit, self.record_id)
+
+    @property
+    def held(self) -> bool:
+        """It has been in the dead-letter queue, and somebody sent it back."""
+        return bool(self.body.get("held"))
+
+    @property
+    def attempt(self) -> int:
+        return int(self.body.get("attempt", 1))
+
+    @property
+    def postponed(self) -> int:
+        return int(self.body.get("postponed", 0))
+
+
+def reprocess(message: Message, shop: Workshop) -> str:
+    """Lands the record: `landed`, `duplicate` (another unit owns it) or `settled` (done before, or dropped).
+
+    Raises RecordFailedError, HopelessRecordError, ThrottledError.
+    """
+    pk, sk = run_pk(message.run), late_sk(message.unit, message.digest)
+    if shop.runs.get(pk, sk) is not None:
+        # Once more, because the worker that settled it may have died before it said so.
+        mark_stale(message.run, message.tenant, message.digest, shop.runs, shop.expires_at)
+        return "settled"
+    if not retryable(message.error_class) and not message.held:
+        raise _failed(message, message.error_class, message.error_code)
+    pointer = Pointer.from_json(message.item)
+    part = f"reprocess-{message.digest}"
+    owner = owner_of(message.run, part)
+    key = shop.places.results(part)
+    if shop.output.find(key) is not None:
+        # A try that died has landed it, and could not say so.
+        return _note(message, shop, b"".join(shop.output.read(key)), key)
+    outcome = shop.infer(shop.body(pointer))
+    if outcome.error_class is not None:
+        # What a dead try has claimed must not shadow the record, whoever lands it in the end.
+        give_back([pointer.record_id], owner, shop.spec, shop.ledger)
+        if outcome.error_class == "throttled":
+            raise ThrottledError(f"record {message.record_id} of run {message.run}: {outcome.error_code}")
+        kind = class_of_outcome(outcome.error_class, outcome.error_message or "")
+        code = outcome.error_code or ""
+        if outcome.output is not None:
+            _keep(message, shop, Failure(pointer, kind, code, outcome.error_message or "", message.attempt), outcome)
+        if kind == message.error_class == SCHEMA:
+            # Two answers in a row were of no use: a third would cost as much and hardly be better.
+            raise HopelessRecordError(f"record {message.record_id} of run {message.run}: {kind} {code}", kind, code)
+        raise _failed(message, kind, code)
+    landed = land(
+        [(pointer, outcome.output)],
+        owner=owner,
+        spec=shop.spec,
+        ledger=shop.ledger,
+        clock=shop.clock,
+        reserve=min(LANDING_RESERVE_SECONDS, LANDING_RESERVE_SHARE * shop.clock.remaining()),
+        stands=shop.stands,
+    )
+    body = b"".join(landed.lines)
+    if body:
+        shop.output.put(key, body, "application/x-ndjson")
+    return _note(message, shop, body, key, landed.usage)
+
+
+def _keep(message: Message, shop: Workshop, failure: Failure, outcome: Outcome) -> None:
+    """An answer that is of no use was paid for, and what it says tells why: its text is kept beside the failures, its
+    tokens among the run's."""
+    text, usage = extract(outcome.output)
+    line = replace(failure, text=text).line(shop.spec.source.bucket)
+    shop.output.put(shop.places.unfit(message.digest), line, "application/x-ndjson")
+    pk, sk = run_pk(message.run), unfit_sk(message.unit, message.digest)
+    known = shop.runs.get(pk, sk) or {}
+    total, answers = Usage.from_json(known) + usage, int(known.get("answers", 0)) + 1
+    item = {"pk": pk, "sk": sk, "expires_at": shop.expires_at, "answers": answers}
+    shop.runs.put({**item, **total.to_json(), "unknownUsage": total.unknown})
+    mark_stale(message.run, message.tenant, f"unfit {message.digest} {answers}", shop.runs, shop.expires_at)
+
+
+def _note(message: Message, shop: Workshop, body: bytes, key: str, usage: Usage | None = None) -> str:
+    """Writes down what became of the record: `body` is its result line, empty where another unit owns it."""
+    if usage is None:
+        _, usage = extract(json.loads(body)["modelOutput"])
+    outcome = Late.LANDED if body else Late.DUPLICATE
+    shop.runs.put(
+        {
+            "pk": run_pk(message.run),
+            "sk": late_sk(message.unit, message.digest),
+            "expires_at": shop.expires_at,
+            "unit": message.unit,
+            "piece": message.piece,
+            "recordId": message.record_id,
+            "errorClass": message.error_class,
+            "outcome": outcome.value,
+            "results": [Part(key, len(body), 1).to_json()] if body else [],
+            **usage.to_json(),
+            "unknownUsage": usage.unknown,
+        }
+    )
+    mark_stale(message.run, message.tenant, message.digest, shop.runs, shop.expires_at)
+    return outcome.value
+
+
+def _failed(message: Message, error_class: str, error_code: str) -> RecordFailedError:
+    kind = RecordFailedError if retryable(error_class) else HopelessRecordError
+    return kind(f"record {message.record_id} of run {message.run}: {error_class} {error_code}", error_class, error_code)
+
+
+@dataclass(frozen=True)
+class Delivery:
+    """One message as a queue gave it out."""
+
+    body: str
+    receipt: str
+    receives: int
+    """How often it has been given out, this time included."""
+
+
+class Shift:
+    """The messages of one invocation, one after the other."""
+
+    def __init__(
+        self,
+        lane: Lane,
+        clock: Clock,
+        shop_of: Callable[[Message], Workshop],
+        once: Callable[[Message, Callable[[], str]], str],
+        jitter: Callable[[], float] = random.random,
+    ) -> None:
+        """`once` does the work unless another invocation is at the same record, or has just done it."""
+        self._lane = lane
+        self._clock = clock
+        self._shop_of = shop_of
+        self._once = once
+        self._jitter = jitter
+        self._reserve = longest_call(clock.remaining()) + LANDING_SHARE * clock.remaining()
+        self._throttled: set[str] = set()
+        """Models: after one throttle the rest of the batch does not ask again."""
+        self._begun = False
+
+    def settle(self, delivery: Delivery) -> str:
+        """`landed`, `duplicate`, `settled`, `postponed` or `held`: the message is done with.
+
+        Raises RecordFailedError or WorkInProgressError for one that is to come back; when, has been said to the queue.
+        """
+        try:
+            message = Message.from_json(json.loads(delivery.body))
+        except (ValueError, KeyError, TypeError, AttributeError):
+            # It says nothing of whether it has been held before.
+            self._lane.hold(delivery.body, LONGEST_PAUSE)
+            return "held"
+        if self._begun and self._clock.remaining() < self._reserve:
+            self._lane.postpone(delivery.body, 0)
+            return "postponed"
+        self._begun = True
+        try:
+            return self._try(message)
+        except ThrottledError:
+            if message.postponed < MOST_POSTPONEMENTS:
+                return self._postpone(message)
+            self._lane.back_off(delivery.receipt, _pause(delivery.receives))
+            raise
+        except HopelessRecordError as error:
+            return self._hold(message, error.error_class, error.error_code)
+        except InvalidRequestError:
+            # Its run, or its shard, cannot be read: nothing that the record could change.
+            return self._hold(message, message.error_class, message.error_code)
+        except (RecordFailedError, WorkInProgressError):
+            self._lane.back_off(delivery.receipt, _pause(delivery.receives))
+            raise
+
+    def _try(self, message: Message) -> str:
+        shop = self._shop_of(message)
+        model = shop.spec.model.invoke_id
+        if model in self._throttled and (retryable(message.error_class) or message.held):
+            raise ThrottledError(f"{model} has just been throttled")
+        try:
+            return self._once(message, lambda: reprocess(message, shop))
+        except ThrottledError:
+            self._throttled.add(model)
+            raise
+
+    def _postpone(self, message: Message) -> str:
+        copy = {**message.body, "postponed": message.postponed + 1}
+        # Spread over the pause's second half: what was throttled together must not come back together.
+        pause = _pause(message.postponed + 1) * (0.5 + 0.5 * self._jitter())
+        self._lane.postpone(json.dumps(copy, separators=(",", ":")), int(pause))
+        return "postponed"
+
+    def _hold(self, message: Message, error_class: str, error_code: str) -> str:
+        copy = {**message.body, "held": True, "errorClass": error_class, "errorCode": error_code}
+        # A move of all dead letters goes on until it finds none: it must not find at once what it has just moved.
+        self._lane.hold(json.dumps(copy, separators=(",", ":")), LONGEST_PAUSE if message.held else 0)
+        return "held"
+
+
+def _pause(times: int) -> int:
+    return int(min(LONGEST_PAUSE, FIRST_PAUSE * 2 ** (times - 1)))

@@ -1,0 +1,1 @@
+"""State `Finish Run`: conservation, manifest, report, completion event."""

@@ -1,0 +1,158 @@
+"""Finishing a run: add up, check against S3, write manifest and report, say so on the completion bus.
+
+A run that left records pending is `incomplete`: its execution fails, so that it can be redriven. A redrive repeats
+nothing but Finish Run, and this sends the run back to inference, where settled units answer at once.
+"""
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+from bulk_inference.assembly.assembly import summary
+from bulk_inference.core.errors import ConservationError, IncompleteRunError, InvalidRequestError
+from bulk_inference.core.keys import Places
+from bulk_inference.core.ports import Bucket, Bus, Clock, Runs
+from bulk_inference.core.run_spec import RunSpec
+from bulk_inference.core.runs_table import ASSEMBLY, CUTS, LATES, LIVE, META, SHARDS, UNFITS, UNITS, live_item, run_pk
+from bulk_inference.finish.conservation import Account, account, cross_check
+from bulk_inference.finish.orphaned_parts import adopt
+from bulk_inference.finish.reporting import iso_time, manifest, report
+
+DETAIL_TYPE: Final = "Bulk Inference Run Finished"
+
+_LANE: Final = "reprocess-"
+"""What the parts of the failure lane are called; each holds one record."""
+
+_SHOWN_PROBLEMS: Final = 5
+
+FAILING: Final = frozenset({"inconsistent", "incomplete"})
+"""Statuses that fail the execution and say more than `failed`."""
+
+
+def add_up(run: str, runs: Runs) -> Account:
+    """The run's account from its items.
+
+    Late outcomes are read first: one that is written meanwhile must not be counted without its unit's failure.
+    """
+    pk = run_pk(run)
+    lates = list(runs.query(pk, LATES))
+    cuts, shards, units = runs.query(pk, CUTS), runs.query(pk, SHARDS), runs.query(pk, UNITS)
+    return account(cuts, shards, units, lates, runs.query(pk, UNFITS))
+
+
+def finish(spec: RunSpec, *, output: Bucket, runs: Runs, bus: Bus, clock: Clock, more: bool = False) -> dict[str, Any]:
+    """Closes the run's account; `{"run", "tenant", "scope", "status", "counts", "manifest": {"bucket", "key"}}`.
+
+    Status: `succeeded`, `empty` (nothing was read), `incomplete` (some records are pending: their units died, within
+    the tolerance) or `inconsistent`. The last two raise IncompleteRunError and ConservationError, after the manifest is
+    written; what follows the end of their execution announces them. A second call over the same items writes the same
+    bytes.
+
+    With `more`, nothing is closed while records are pending: the status is `running`, and inference is to go on.
+    """
+    meta = runs.get(run_pk(spec.run), META)
+    if meta is None:
+        raise InvalidRequestError(f"run {spec.run} has no item in the runs table: it was never planned")
+    summed, problems = check(spec, output, runs)
+    status = status_of(summed, problems)
+    if status == "incomplete" and more:
+        reopen(meta, runs)
+        return detail_of(spec, "running", summed.counts, output.name)
+    same = meta.get("status") == status and meta.get("counts") == summed.counts
+    finished_at = meta["finishedAt"] if same else iso_time(clock.now())
+    assembled = summary(spec, runs.get(run_pk(spec.run), ASSEMBLY), output.name)
+    document = manifest(
+        spec,
+        summed,
+        status=status,
+        problems=problems,
+        finished_at=finished_at,
+        bucket=output.name,
+        assembled=assembled,
+    )
+    publish(document, output)
+    if assembled:
+        # What update_runs compares with: the manifest tells of these documents already.
+        runs.update(run_pk(spec.run), META, {"assembled": assembled})
+    detail = detail_of(spec, status, summed.counts, output.name)
+    if status == "inconsistent":
+        _close(runs, spec, status, summed, finished_at)
+        shown = "; ".join(problems[:_SHOWN_PROBLEMS])
+        others = f"; and {len(problems) - _SHOWN_PROBLEMS} more" if len(problems) > _SHOWN_PROBLEMS else ""
+        raise ConservationError(f"run {spec.run} does not conserve its records: {shown}{others}")
+    if status == "incomplete":
+        _close(runs, spec, status, summed, finished_at)
+        raise IncompleteRunError(
+            f"run {spec.run}: {summed.pending} records are pending, because their units of work died; redrive the "
+            "execution to have them done"
+        )
+    if not same:
+        bus.put(DETAIL_TYPE, detail)
+    _close(runs, spec, status, summed, finished_at)
+    return detail
+
+
+def check(spec: RunSpec, output: Bucket, runs: Runs) -> tuple[Account, list[str]]:
+    """The run's account, and all that is wrong with it: its sums, and its parts against those that lie in S3.
+
+    What lies in result parts that their unit died before noting has landed.
+
+    A record that is being reprocessed lies there before its item says so, for long if the worker died in between. Until
+    its message comes again it counts as failed; then the manifest is updated.
+    """
+    places = Places(spec.tenant, spec.run)
+    # Listed before the items are read: what is written in between is then found by its item.
+    stored = {one.key: one.size for one in output.list(places.results_prefix)}
+    summed = add_up(spec.run, runs)
+    late = places.results(_LANE).removesuffix(".jsonl")
+    under_way = [key for key in stored if key.startswith(late) and key not in summed.parts]
+    if len(under_way) <= summed.failed:
+        for key in under_way:
+            del stored[key]
+    adopt(summed, places, stored, output)
+    for key in summed.parts.keys() - stored.keys():
+        if (found := output.find(key)) is not None:
+            stored[key] = found.size
+    return summed, summed.problems + cross_check(summed.parts, stored)
+
+
+def publish(document: Mapping[str, Any], output: Bucket) -> None:
+    """Manifest and report."""
+    places = Places(document["tenant"], document["run"])
+    output.put_json(places.manifest, document)
+    output.put(places.report, report(document).encode(), "text/html; charset=utf-8")
+
+
+def detail_of(spec: RunSpec, status: str, counts: Mapping[str, int], bucket: str) -> dict[str, Any]:
+    """Detail of the events about a run."""
+    return {
+        "run": spec.run,
+        "tenant": spec.tenant,
+        "scope": spec.scope,
+        "status": status,
+        "counts": dict(counts),
+        "manifest": {"bucket": bucket, "key": Places(spec.tenant, spec.run).manifest},
+    }
+
+
+def status_of(summed: Account, problems: list[str]) -> str:
+    if problems:
+        return "inconsistent"
+    if summed.read == 0:
+        return "empty"
+    return "incomplete" if summed.pending else "succeeded"
+
+
+def reopen(meta: Mapping[str, Any], runs: Runs) -> dict[str, Any]:
+    """The run goes on: its item says so, and reconciliation looks after it again."""
+    runs.put(live_item(meta["run"], meta["executionArn"], int(meta["expires_at"])))
+    return runs.update(run_pk(meta["run"]), META, {"status": "running", "stopped": None, "stoppedAt": None})
+
+
+def _close(runs: Runs, spec: RunSpec, status: str, summed: Account, finished_at: str) -> None:
+    closed: dict[str, Any] = {"status": status, "counts": summed.counts, "finishedAt": finished_at, "stopped": None}
+    if summed.unfit:
+        closed["unfit"] = summed.unfit
+    runs.update(run_pk(spec.run), META, closed)
+    if status not in FAILING:
+        # These fail their execution, and are closed for good by what follows that.
+        runs.delete_if(LIVE, spec.run, "executionArn", spec.execution_arn)

@@ -1,0 +1,246 @@
+"""The messages of one invocation of an intake queue's consumer, and what becomes of each.
+
+* It is followed: the document is pooled, or inferred at once. The message is gone.
+* It cannot be followed, whatever is tried (no JSON, a wrong field, an id that is taken): it is *held*, that is, put
+  into the queue's dead-letter queue with its class and what is wrong as attributes, and its status is `failed`.
+* It cannot be followed now (no such document, no such prompt, a prompt with an error): it comes back after a pause, and
+  is held on its last receive.
+* AWS throttles: a copy is put back for later, so that waiting costs none of the message's receives.
+"""
+
+import random
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final, Protocol
+
+from bulk_inference.core.errors import InvalidRequestError, ThrottledError, WorkInProgressError
+from bulk_inference.core.ports import Clock, Intake
+from bulk_inference.core.run_spec import Settings
+from bulk_inference.core.runs_table import DOCUMENT, document_pk
+from bulk_inference.corpus.reader import CorpusBucket
+from bulk_inference.failure_lane.reprocess import FIRST_PAUSE, LONGEST_PAUSE, MOST_POSTPONEMENTS
+from bulk_inference.intake.document_outcomes import DocumentOutcome, OutcomeWorld, conclude
+from bulk_inference.intake.documents import corpus_line
+from bulk_inference.intake.message import (
+    BAD_MESSAGE,
+    CONFLICT,
+    DONE,
+    FAILED,
+    INFERRING,
+    POOLED,
+    WAITING,
+    Message,
+    RefusedDocumentError,
+    document_item,
+    named,
+    parse,
+)
+from bulk_inference.intake.pooling import Arrival
+from bulk_inference.intake.stored_prompts import StoredPrompt, check, prompt_key, read
+from bulk_inference.intake.urgent_documents import not_busy
+
+UNEXPECTED: Final = "unexpected"
+
+Attributes = Mapping[str, str]
+"""Message attributes, all of them strings."""
+
+ERROR_CLASS, ERROR_MESSAGE, POSTPONED = "errorClass", "errorMessage", "postponed"
+
+
+class IntakeLane(Protocol):
+    """One intake queue and the dead-letter queue behind it."""
+
+    def postpone(self, body: str, attributes: Attributes, seconds: int) -> None:
+        """Sends a message to the end of the queue, to be seen after so many seconds (at most 900)."""
+        ...
+
+    def hold(self, body: str, attributes: Attributes, seconds: int) -> None:
+        """Sends a message to the dead-letter queue, to be seen after so many seconds (at most 900)."""
+        ...
+
+    def back_off(self, receipt: str, seconds: int) -> None:
+        """Lets a message that is not deleted come back after so many seconds."""
+        ...
+
+
+@dataclass(frozen=True)
+class Delivery:
+    """One message as a queue gave it out."""
+
+    message_id: str
+    body: str
+    receipt: str
+    receives: int
+    """How often it has been given out, this time included."""
+    sent_at: int
+    """Epoch seconds."""
+    attributes: Attributes
+
+
+class PromptBucket(CorpusBucket, Protocol):
+    @property
+    def name(self) -> str: ...
+    def get(self, key: str) -> bytes | None: ...
+
+
+@dataclass(frozen=True)
+class ShiftWorld:
+    priority: str
+    lane: IntakeLane
+    input: PromptBucket
+    bucket: Callable[[str], CorpusBucket]
+    """By name."""
+    runs: Intake
+    outcomes: OutcomeWorld
+    settings: Settings
+    clock: Clock
+    max_receives: int
+    jitter: Callable[[], float] = random.random
+
+    @property
+    def own(self) -> str:
+        return self.input.name
+
+    @property
+    def expires_at(self) -> int:
+        return int(self.clock.now()) + self.settings.defaults.claim_ttl_days * 86_400
+
+
+class IntakeShift:
+    def __init__(self, world: ShiftWorld) -> None:
+        self._world = world
+        self._prompts: dict[tuple[str, str, str | None], StoredPrompt] = {}
+
+    def arrival(self, delivery: Delivery) -> Arrival:
+        """The message with its prompt and its document. Raises RefusedDocumentError, ThrottledError."""
+        message = parse(delivery.body)
+        if message.tenant not in self._world.settings.tenants:
+            raise RefusedDocumentError(BAD_MESSAGE, f"tenant: {message.tenant!r} is no tenant of this module")
+        prompt = self._prompt(message)
+        line = corpus_line(message, self._world, self._world.settings)
+        return Arrival(message, prompt, line, delivery.message_id, delivery.sent_at)
+
+    def _prompt(self, message: Message) -> StoredPrompt:
+        """Read once an invocation: what it says now is what counts."""
+        world, key = self._world, (message.tenant, message.prompt, message.scope)
+        if key not in self._prompts:
+            body = world.input.get(prompt_key(message.tenant, message.prompt))
+            prompt = read(message.tenant, message.prompt, body, world.own)
+            request = prompt.run_request(
+                f"{message.tenant}/corpus/document", message.scope or prompt.scope, world.priority
+            )
+            check(prompt, "intake", request, world.settings, world.own)
+            self._prompts[key] = prompt
+        return self._prompts[key]
+
+    def settle(self, delivery: Delivery, outcome: str | Exception) -> str:
+        """What the work came to: its word, or `held` or `postponed`; the message is done with.
+
+        Raises what the work raised for a message that is to come again; when, has been said to the queue.
+        """
+        if isinstance(outcome, str):
+            return outcome
+        if isinstance(outcome, RefusedDocumentError):
+            if not outcome.passing or delivery.receives >= self._world.max_receives:
+                return self._hold(delivery, outcome)
+            self._note(delivery, outcome)
+        elif isinstance(outcome, ThrottledError) and int(delivery.attributes.get(POSTPONED, 0)) < MOST_POSTPONEMENTS:
+            return self._postpone(delivery)
+        elif not isinstance(outcome, (ThrottledError, WorkInProgressError)) and self._is_last(delivery):
+            self._fail(delivery, UNEXPECTED, type(outcome).__name__)
+        self._world.lane.back_off(delivery.receipt, _pause(delivery.receives))
+        raise outcome
+
+    def _is_last(self, delivery: Delivery) -> bool:
+        return delivery.receives >= self._world.max_receives
+
+    def _postpone(self, delivery: Delivery) -> str:
+        times = int(delivery.attributes.get(POSTPONED, 0)) + 1
+        # Spread over the pause's second half: what was throttled together must not come back together.
+        pause = _pause(times) * (0.5 + 0.5 * self._world.jitter())
+        self._world.lane.postpone(delivery.body, {**delivery.attributes, POSTPONED: str(times)}, int(pause))
+        return "postponed"
+
+    def _hold(self, delivery: Delivery, why: RefusedDocumentError) -> str:
+        if why.error_class != CONFLICT:
+            self._fail(delivery, why.error_class, why.message)
+        # A move of all dead letters goes on until it finds none: it must not find at once what it has just moved.
+        seconds = LONGEST_PAUSE if ERROR_CLASS in delivery.attributes else 0
+        attributes = {ERROR_CLASS: why.error_class, ERROR_MESSAGE: why.message[:1000]}
+        self._world.lane.hold(delivery.body, attributes, seconds)
+        return "held"
+
+    def _fail(self, delivery: Delivery, error_class: str, error_message: str) -> None:
+        """The status of a document whose message is among the dead letters. Not of one that is on its way or done."""
+        key = self._touch(delivery, FAILED)
+        if key is not None:
+            conclude(key, None, DocumentOutcome(FAILED, None, None, error_class, error_message), self._world.outcomes)
+
+    def _note(self, delivery: Delivery, why: RefusedDocumentError) -> None:
+        self._touch(delivery, WAITING, errorClass=why.error_class, errorMessage=why.message)
+
+    def _touch(self, delivery: Delivery, state: str, **more: Any) -> str | None:
+        """Makes the document's item, or sets it back to `waiting`; its key, or None if the message has no say in it."""
+        who = named(delivery.body)
+        if who is None:
+            return None
+        tenant, document, scope = who
+        try:
+            message = parse(delivery.body)
+            prompt = self._prompts.get((message.tenant, message.prompt, message.scope))
+            scope = message.scope or (prompt.scope if prompt else scope)
+        except RefusedDocumentError:
+            message = Message(document, "", tenant, scope, False, None, None, None)
+        if scope is None:
+            return None
+        world, key = self._world, document_pk(tenant, scope, document)
+        known = world.runs.get(key, DOCUMENT)
+        if known is not None and known["state"] in (POOLED, DONE):
+            return None
+        if known is not None and known["state"] == INFERRING:
+            # Its unit has begun: a later try goes on with that.
+            if state == FAILED:
+                not_busy(known, world.runs)
+            return key
+        now, expires_at = world.clock.now(), world.expires_at
+        item = document_item(
+            known,
+            message,
+            scope,
+            world.priority,
+            message_id=delivery.message_id,
+            sent_at=delivery.sent_at,
+            now=now,
+            expires_at=expires_at,
+        )
+        item |= {"state": WAITING, "run": (known or {}).get("run"), "told": (known or {}).get("told"), **more}
+        world.runs.put_if(item, "version", None if known is None else known["version"])
+        return key
+
+
+def refused(work: Callable[[], str]) -> str | Exception:
+    """The word of some work, or what it raised, as a value. A run that cannot be read is a refusal."""
+    try:
+        return work()
+    except InvalidRequestError as error:
+        return RefusedDocumentError("refused", str(error), passing=True)
+    except Exception as error:
+        return error
+
+
+def arrivals(
+    shift: IntakeShift, deliveries: Sequence[Delivery]
+) -> tuple[dict[str, Arrival], dict[str, str | Exception]]:
+    """By message id: those that can be followed, and what was raised for the others."""
+    found: dict[str, Arrival] = {}
+    outcomes: dict[str, str | Exception] = {}
+    for one in deliveries:
+        try:
+            found[one.message_id] = shift.arrival(one)
+        except Exception as error:
+            outcomes[one.message_id] = error
+    return found, outcomes
+
+
+def _pause(times: int) -> int:
+    return int(min(LONGEST_PAUSE, FIRST_PAUSE * 2 ** min(times - 1, 10)))

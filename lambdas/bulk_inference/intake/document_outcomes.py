@@ -1,0 +1,113 @@
+"""What became of a document: written to its item, and told on the completion bus where its message wished so.
+
+Several see the same end of a document: the worker that inferred it, who looks at its run afterwards, the schedule. Each
+writes what it saw, and what has landed stays landed. The event goes out before the item says that it has: it comes at
+least once.
+"""
+
+import hashlib
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from bulk_inference.core.keys import Places
+from bulk_inference.core.ports import Bus, Clock, Intake
+from bulk_inference.core.runs_table import DOCUMENT, Item
+from bulk_inference.intake.message import DONE, FAILED
+from bulk_inference.ledger.claims import ClaimStore, standing_claims
+
+DETAIL_TYPE: Final = "Bulk Inference Document Finished"
+
+_TRIES: Final = 5
+
+_JOB_UNIT: Final = re.compile(r"(?P<shard>\d{5})-a(?P<attempt>\d+)")
+
+
+@dataclass(frozen=True)
+class DocumentOutcome:
+    """The end of a document, until something better comes of it."""
+
+    state: str
+    """`done` or `failed`."""
+    run: str | None
+    """Where it landed or failed; None: before any run."""
+    place: Mapping[str, Any] | None
+    """Where its line lies: `{"bucket", "key", "offset"?, "length"?}`, or `{"bucket", "prefix"}`."""
+    error_class: str | None = None
+    error_message: str | None = None
+    """Of ours, never the service's words, which may quote the document."""
+
+
+@dataclass(frozen=True)
+class OutcomeWorld:
+    runs: Intake
+    bus: Bus
+    clock: Clock
+
+
+def conclude(pk: str, of_run: str | None, outcome: DocumentOutcome, world: OutcomeWorld) -> bool:
+    """Writes the outcome of one document; False if its item says so already, or has gone on to another run.
+
+    `of_run`: the run that the document was in when this was seen; None: whichever.
+    """
+    for _ in range(_TRIES):
+        item = world.runs.get(pk, DOCUMENT)
+        if item is None or (of_run is not None and item.get("run") != of_run):
+            return False
+        if item["state"] == DONE and (outcome.state == FAILED or item["told"] in (DONE, "nobody")):
+            return False
+        changed = _with(item, outcome, world.clock.now())
+        if changed == {**item, "version": changed["version"], "at": changed["at"]}:
+            return False
+        if item["notify"] and item["told"] != outcome.state:
+            world.bus.put(DETAIL_TYPE, detail_of(changed))
+        if world.runs.put_if(changed, "version", item["version"]):
+            return True
+    return False
+
+
+def landed_elsewhere(
+    documents: Sequence[str], tenant: str, scope: str, ledger: ClaimStore, bucket: str, now: float
+) -> dict[str, DocumentOutcome]:
+    """Of these ids, those that another unit has claimed: where that one's results lie, as the claim tells it."""
+    # A claim knows a document by its id, or by the alias under which an id travels that Bedrock would not take.
+    names = {name: one for one in documents for name in (one, f"id-{hashlib.sha256(one.encode()).hexdigest()[:40]}")}
+    found: dict[str, DocumentOutcome] = {}
+    for name, claim in standing_claims(ledger, tenant, scope, list(names), now=int(now)).items():
+        unit = claim.owner.partition("/")[2]
+        job = _JOB_UNIT.fullmatch(unit)
+        part = job["shard"] if job and job["attempt"] == "1" else unit
+        prefix = f"{Places(tenant, claim.run).results_prefix}part-{part}"
+        found[names[name]] = DocumentOutcome(DONE, claim.run, {"bucket": bucket, "prefix": prefix})
+    return found
+
+
+def _with(item: Item, outcome: DocumentOutcome, now: float) -> Item:
+    return {
+        **item,
+        "version": item["version"] + 1,
+        "state": outcome.state,
+        "landedIn": outcome.run,
+        "place": None if outcome.place is None else dict(outcome.place),
+        "errorClass": outcome.error_class,
+        "errorMessage": outcome.error_message,
+        "told": outcome.state if item["notify"] else "nobody",
+        "at": int(now),
+    }
+
+
+def detail_of(item: Item) -> dict[str, Any]:
+    """Detail of the event: ids and places."""
+    detail = {
+        "id": item["id"],
+        "tenant": item["tenant"],
+        "scope": item["scope"],
+        "prompt": item["prompt"],
+        "priority": item["priority"],
+        "status": item["state"],
+        "run": item.get("landedIn"),
+        "errorClass": item.get("errorClass"),
+        "result" if item["state"] == DONE else "failure": item.get("place"),
+    }
+    return {name: value for name, value in detail.items() if value is not None}

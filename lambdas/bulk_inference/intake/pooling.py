@@ -1,0 +1,357 @@
+"""Pools: documents of priority normal and low, gathered by count, bytes or age into runs.
+
+Documents of one tenant, priority, scope and prompt (as it is now) go into one *slot*. The slot's pool is open until it
+is full or old enough; then it is closed and becomes the run that it was named after when it was opened.
+
+No document is lost or doubled, whoever dies when:
+
+* a chunk of documents is written to S3, and then *one transaction* says that the slot's open pool holds it and that
+  each of its documents is pooled. A message is deleted only after that, and a message that comes again finds its
+  document pooled. A chunk without its transaction belongs to no pool;
+* a pool is closed by one transaction that takes it out of its slot and puts it among the closed ones. Every change of a
+  slot asks for the version that was read, so that nothing is appended to a pool that has been closed;
+* a closed pool's corpus is made of its chunks in the order of their names, the same on every try, and its run is
+  started under its own name: Step Functions starts a name once.
+"""
+
+import hashlib
+import random
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any, Final
+
+from bulk_inference.core.errors import ThrottledError
+from bulk_inference.core.index_line import canonical
+from bulk_inference.core.keys import Places
+from bulk_inference.core.ports import Bucket, Clock, ConditionalPut, Intake, Pipeline
+from bulk_inference.core.runs_table import CHUNKS, DOCUMENT, POOLS, SLOTS, Item, chunk_sk, document_pk, pool_pk
+from bulk_inference.intake.message import (
+    POOLED,
+    Message,
+    RefusedDocumentError,
+    Verdict,
+    conflict,
+    document_item,
+    judge,
+)
+from bulk_inference.intake.stored_prompts import StoredPrompt
+
+OPEN, CLOSED, STARTED, SETTLED = "open", "closed", "started", "settled"
+"""States of a pool; those of a window of urgent documents are open and settled."""
+
+POOL, WINDOW = "pool", "window"
+
+MOST_DOCUMENTS: Final = 90
+"""Appended together: a transaction takes 100 items."""
+
+LEASE_SECONDS: Final = 1000
+"""Longer than Lambda lets a worker live."""
+
+STARTED_AT_ONCE: Final = 1_000
+"""Documents of a pool that is started by the worker who fills it. A larger one is the schedule's, which has the time:
+documents that trickle in make a chunk each."""
+
+_READERS: Final = 16
+_AHEAD: Final = 64
+"""Chunks read together, at most, and their bytes: the memory that a corpus takes while it is made."""
+_AHEAD_BYTES: Final = 64 * 1024 * 1024
+
+_TRIES: Final = 12
+_PAUSE: Final = 0.05
+_KEPT_DAYS: Final = 100
+"""Longer than Step Functions keeps an execution's name."""
+
+
+@dataclass(frozen=True)
+class PoolLimits:
+    """When a pool of one priority is closed: whichever comes first."""
+
+    documents: int
+    seconds: float
+    bytes: int
+
+
+@dataclass(frozen=True)
+class Arrival:
+    """One message with its document read."""
+
+    message: Message
+    prompt: StoredPrompt
+    line: bytes
+    """The document as a corpus line, with its end."""
+    message_id: str
+    sent_at: int
+    """Epoch seconds."""
+
+    @property
+    def scope(self) -> str:
+        return self.message.scope or self.prompt.scope
+
+
+@dataclass(frozen=True)
+class PoolWorld:
+    input: Bucket
+    runs: Intake
+    pipeline: Pipeline
+    clock: Clock
+    limits: Callable[[str], PoolLimits]
+    """By priority."""
+    claim_ttl_days: int
+    jitter: Callable[[], float] = field(default=random.random)
+
+    @property
+    def expires_at(self) -> int:
+        return int(self.clock.now()) + max(self.claim_ttl_days, _KEPT_DAYS) * 86_400
+
+
+def slot_key(tenant: str, priority: str, scope: str, prompt: StoredPrompt) -> str:
+    """Sort key of the slot: one per prompt as it is now."""
+    content = hashlib.sha256(canonical([tenant, priority, scope, prompt.name, prompt.digest])).hexdigest()
+    return f"{tenant}/{priority}/{content[:24]}"
+
+
+def pool(arrivals: Sequence[Arrival], priority: str, world: PoolWorld) -> list[str | RefusedDocumentError]:
+    """Puts the documents into the open pools of their slots; for each what became of it: `pooled`, `known`, or why it
+    was refused. A pool that is full is closed and its run is started.
+
+    Raises ThrottledError; then nothing is known of any of them, and all may come again.
+    """
+    outcomes: dict[int, str | RefusedDocumentError] = {}
+    slots: dict[str, list[int]] = {}
+    for number, one in enumerate(arrivals):
+        slots.setdefault(slot_key(one.message.tenant, priority, one.scope, one.prompt), []).append(number)
+    for slot, numbers in slots.items():
+        for start in range(0, len(numbers), MOST_DOCUMENTS):
+            chosen = numbers[start : start + MOST_DOCUMENTS]
+            found = _append(slot, [arrivals[n] for n in chosen], priority, world)
+            outcomes.update(zip(chosen, found, strict=True))
+    return [outcomes[number] for number in range(len(arrivals))]
+
+
+def _append(
+    slot: str, arrivals: Sequence[Arrival], priority: str, world: PoolWorld
+) -> list[str | RefusedDocumentError]:
+    first = arrivals[0]
+    for attempt in range(_TRIES):
+        if attempt:
+            world.clock.sleep(_PAUSE * 2 ** min(attempt, 6) * (0.5 + world.jitter()))
+        stored = world.runs.get(SLOTS, slot)
+        if stored is not None and _is_full(stored, priority, world):
+            close(stored, world)
+            continue
+        outcomes, taken = _sort_out(arrivals, priority, world)
+        if not taken:
+            return outcomes
+        lines = b"".join(arrivals[number].line for number, _ in taken)
+        takes = [(item["pk"], item["take"]) for _, item in taken]
+        chunk = hashlib.sha256(canonical(takes) + lines).hexdigest()[:32]
+        now = int(world.clock.now())
+        opened = stored if stored is not None and stored["documents"] else _opened(slot, stored, first, priority, world)
+        places = Places(first.message.tenant, opened["run"])
+        if opened is not stored:
+            # The same bytes whoever writes them: the slot is one prompt's.
+            world.input.put_json(places.pool_request, dict(first.prompt.request))
+        world.input.put(places.pool_chunk(chunk), lines, "application/x-ndjson")
+        filled: Item = {
+            **opened,
+            "version": opened["version"] + 1,
+            "documents": opened["documents"] + len(taken),
+            "bytes": opened["bytes"] + len(lines),
+            "oldestSentAt": min([opened["oldestSentAt"], *(arrivals[number].sent_at for number, _ in taken)]),
+            "expires_at": world.expires_at,
+        }
+        puts = [
+            ConditionalPut(filled, "version", None if stored is None else stored["version"]),
+            ConditionalPut(
+                {
+                    "pk": pool_pk(opened["run"]),
+                    "sk": chunk_sk(chunk),
+                    "expires_at": world.expires_at,
+                    "documents": len(taken),
+                    "bytes": len(lines),
+                },
+                "sk",
+                None,
+            ),
+        ]
+        for _, item in taken:
+            item |= {"state": POOLED, "run": opened["run"], "at": now}
+            puts.append(ConditionalPut(item, "version", item["version"] - 1 or None))
+        if _put_all(puts, world):
+            if _is_full(filled, priority, world) and close(filled, world) and filled["documents"] <= STARTED_AT_ONCE:
+                found = world.runs.get(POOLS, filled["run"])
+                if found is not None:
+                    start(found, world)
+            return outcomes
+    raise ThrottledError(f"the pool of slot {slot} was changed by others {_TRIES} times in a row")
+
+
+def _put_all(puts: Sequence[ConditionalPut], world: PoolWorld) -> bool:
+    try:
+        return world.runs.put_all(puts)
+    except ThrottledError:
+        # Two transactions met. Which of them holds is read again.
+        return False
+
+
+def _sort_out(
+    arrivals: Sequence[Arrival], priority: str, world: PoolWorld
+) -> tuple[list[str | RefusedDocumentError], list[tuple[int, Item]]]:
+    """What becomes of each arrival, and the items of those that go into the pool, by their numbers."""
+    outcomes: list[str | RefusedDocumentError] = []
+    taken: dict[str, tuple[int, Item]] = {}
+    for number, one in enumerate(arrivals):
+        key = document_pk(one.message.tenant, one.scope, one.message.id)
+        known = taken[key][1] | {"state": POOLED} if key in taken else world.runs.get(key, DOCUMENT)
+        verdict = judge(known, one.message, one.message_id)
+        if verdict is Verdict.NEW:
+            now, expires_at = world.clock.now(), world.expires_at
+            item = document_item(
+                known,
+                one.message,
+                one.scope,
+                priority,
+                message_id=one.message_id,
+                sent_at=one.sent_at,
+                now=now,
+                expires_at=expires_at,
+            )
+            taken[key] = (number, item)
+            outcomes.append("pooled")
+        elif verdict is Verdict.CONFLICT and known is not None:
+            outcomes.append(conflict(known))
+        else:
+            outcomes.append("known")
+    return outcomes, list(taken.values())
+
+
+def _opened(slot: str, stored: Item | None, first: Arrival, priority: str, world: PoolWorld) -> Item:
+    """A new pool in the slot, empty still. Its run's name is its own: it holds the moment and the slot's version."""
+    now = world.clock.now()
+    version = 0 if stored is None else int(stored["version"])
+    stamp = datetime.fromtimestamp(now, UTC).strftime("%Y%m%dT%H%M%S")
+    unique = hashlib.sha256(canonical([slot, version, stamp])).hexdigest()[:8]
+    return {
+        "pk": SLOTS,
+        "sk": slot,
+        "version": version,
+        "run": f"in-{priority}-{first.prompt.name[:20]}-{stamp}-{unique}",
+        "documents": 0,
+        "bytes": 0,
+        "openedAt": int(now),
+        "oldestSentAt": first.sent_at,
+        "tenant": first.message.tenant,
+        "scope": first.scope,
+        "priority": priority,
+        "prompt": first.prompt.name,
+        "promptDigest": first.prompt.digest,
+    }
+
+
+def _is_full(slot: Item, priority: str, world: PoolWorld) -> bool:
+    limits = world.limits(priority)
+    return bool(slot["documents"]) and (
+        slot["documents"] >= limits.documents
+        or slot["bytes"] >= limits.bytes
+        or world.clock.now() - slot["openedAt"] >= limits.seconds
+    )
+
+
+def close(slot: Item, world: PoolWorld) -> bool:
+    """Takes the slot's pool, as it was read, out of the slot; False if it has been changed or closed since."""
+    emptied: Item = {**slot, "version": slot["version"] + 1, "documents": 0, "bytes": 0, "run": None}
+    closed: Item = {
+        **{name: slot[name] for name in _OF_POOL},
+        "pk": POOLS,
+        "sk": slot["run"],
+        "kind": POOL,
+        "state": CLOSED,
+        "closedAt": int(world.clock.now()),
+        "leasedUntil": 0,
+        "expires_at": world.expires_at,
+    }
+    return _put_all([ConditionalPut(emptied, "version", slot["version"]), ConditionalPut(closed, "sk", None)], world)
+
+
+_OF_POOL: Final = (
+    "run",
+    "documents",
+    "bytes",
+    "openedAt",
+    "oldestSentAt",
+    "tenant",
+    "scope",
+    "priority",
+    "prompt",
+    "promptDigest",
+)
+
+
+def close_old(world: PoolWorld) -> int:
+    """Closes every open pool that is old or full; how many."""
+    slots = [one for one in world.runs.query(SLOTS) if _is_full(one, one["priority"], world)]
+    return sum(close(one, world) for one in slots)
+
+
+def start(closed: Item, world: PoolWorld) -> bool:
+    """Starts the run of a closed pool; False if somebody else does, or has done so. Safe to repeat at any time.
+
+    The corpus is written once: an object that is written again has another ETag, and a run that reads it would take it
+    for changed. Hence the lease, which outlives every worker.
+    """
+    if closed["kind"] != POOL or closed["state"] != CLOSED or (leased := lease(closed, world)) is None:
+        return False
+    places = Places(closed["tenant"], closed["run"])
+    prompt = StoredPrompt(
+        closed["prompt"], closed["tenant"], world.input.get_json(places.pool_request) or {}, closed["promptDigest"]
+    )
+    if world.input.find(places.pool_corpus) is None:
+        with world.input.writer(places.pool_corpus) as corpus:
+            for data in _documents(closed["run"], places, world):
+                corpus.write(data)
+    request = prompt.run_request(places.pool_corpus, closed["scope"], closed["priority"])
+    # False says that an execution of this name exists and is over: it is this pool's, which nobody else names.
+    world.pipeline.start(closed["run"], request)
+    started = {**leased, "state": STARTED, "startedAt": int(world.clock.now()), "leasedUntil": 0}
+    return world.runs.put_if(started, "leasedUntil", leased["leasedUntil"])
+
+
+def _documents(run: str, places: Places, world: PoolWorld) -> Iterator[bytes]:
+    """The pool's chunks in the order of their names, some read at once: a hundred thousand one by one would take longer
+    than a function lives."""
+
+    def read(chunk: Item) -> bytes:
+        return b"".join(world.input.read(places.pool_chunk(str(chunk["sk"]).removeprefix(CHUNKS))))
+
+    with ThreadPoolExecutor(_READERS, "chunks") as threads:
+        for some in _together(world.runs.query(pool_pk(run), CHUNKS)):
+            yield from threads.map(read, some)
+
+
+def _together(chunks: Iterable[Item]) -> Iterator[list[Item]]:
+    some: list[Item] = []
+    size = 0
+    for chunk in chunks:
+        if some and (len(some) == _AHEAD or size + chunk["bytes"] > _AHEAD_BYTES):
+            yield some
+            some, size = [], 0
+        some.append(chunk)
+        size += chunk["bytes"]
+    if some:
+        yield some
+
+
+def lease(item: Item, world: PoolWorld) -> Item | None:
+    """The pool's item under a lease of the caller's; None if somebody else has one. Given up by writing 0."""
+    now = int(world.clock.now())
+    if item["leasedUntil"] > now:
+        return None
+    leased = {**item, "leasedUntil": now + LEASE_SECONDS}
+    return leased if world.runs.put_if(leased, "leasedUntil", item["leasedUntil"]) else None
+
+
+def limits_of(variables: Any) -> PoolLimits:
+    """Limits of one priority as Terraform wrote them: documents, minutes, megabytes."""
+    return PoolLimits(int(variables["documents"]), float(variables["minutes"]) * 60, int(variables["megabytes"]) << 20)

@@ -1,0 +1,330 @@
+"""Documents of priority high: each is inferred at once, by the worker that got its message.
+
+They land where the records of any run do. The run of such documents is a *window*: all of one tenant, scope and prompt
+that begin within the same hour. Nobody executes it. A document is a cut of its own in it, with one line of corpus; it
+is cut, inferred, claimed and landed by the functions that do it for every run, and goes into the failure lane like any
+record. When the hour is over the window is closed: manifest, report and event are those of a run.
+"""
+
+import hashlib
+import json
+from collections.abc import Callable
+from dataclasses import dataclass, fields, replace
+from datetime import UTC, datetime
+from typing import Any, Final
+
+from bulk_inference.core.errors import ThrottledError, UnitFailedError, WorkInProgressError
+from bulk_inference.core.index_line import canonical
+from bulk_inference.core.keys import Places
+from bulk_inference.core.ports import Bucket, Bus, Clock, Intake
+from bulk_inference.core.result_line import split
+from bulk_inference.core.run_spec import Cuts, Estimate, Limits, Model, RunSettings, RunSpec, Settings
+from bulk_inference.core.runs_table import DOCUMENT, META, POOLS, TALLY, Item, document_pk, pool_pk, run_pk, shard_sk
+from bulk_inference.corpus.ranges import Cut, Part
+from bulk_inference.cut.shard_files import CutWorld, cut_run
+from bulk_inference.intake.document_outcomes import DocumentOutcome, OutcomeWorld, conclude, landed_elsewhere
+from bulk_inference.intake.message import (
+    BAD_PROMPT,
+    DONE,
+    FAILED,
+    INFERRING,
+    RefusedDocumentError,
+    Verdict,
+    conflict,
+    document_item,
+    judge,
+)
+from bulk_inference.intake.pooling import OPEN, WINDOW, Arrival
+from bulk_inference.intake.stored_prompts import StoredPrompt, check
+from bulk_inference.land.unit_context import Workshop
+from bulk_inference.land.units import Unit, expiry
+from bulk_inference.plan.planning import MAX_LINE_BYTES
+from bulk_inference.plan.quotas import resolve
+from bulk_inference.request.parse import RunRequest
+from bulk_inference.sync.infer_batch import Batch, infer_batch
+
+PRIORITY: Final = "high"
+
+WINDOW_SECONDS: Final = 3600
+
+UNITS: Final = "document-"
+"""Beginning of the units of such documents, and so of the owners of their claims (rival_claims.py knows it)."""
+
+BUSY: Final = "BUSY#"
+"""Sort keys of documents that are being inferred, by their unit."""
+
+_MOST: Final = 1 << 40
+_TRIES: Final = 5
+
+
+@dataclass(frozen=True)
+class WindowWorld:
+    input: Bucket
+    output: Bucket
+    runs: Intake
+    bus: Bus
+    clock: Clock
+    settings: Settings
+    cuts: CutWorld
+    shop_of: Callable[[str, str], Workshop]
+    """By tenant and run."""
+    once: Callable[[str, str, Callable[[], dict[str, Any]]], dict[str, Any]]
+    """By run and unit: does the work unless another worker is at it, or has just done it."""
+
+    @property
+    def outcomes(self) -> OutcomeWorld:
+        return OutcomeWorld(self.runs, self.bus, self.clock)
+
+    @property
+    def expires_at(self) -> int:
+        return int(self.clock.now()) + self.settings.defaults.claim_ttl_days * 86_400
+
+
+def infer_now(arrival: Arrival, world: WindowWorld) -> str:
+    """Infers the document and writes its end down: `done` or `failed`; `known` if it came before.
+
+    Raises RefusedDocumentError; ThrottledError or WorkInProgressError when the message is to come again.
+    """
+    if arrival.prompt.chunks:
+        raise RefusedDocumentError(
+            BAD_PROMPT,
+            f"prompt: {arrival.prompt.name} cuts documents into chunks, which only a run puts together again: send the "
+            "document to the queue of priority normal or low",
+        )
+    item = _begin(arrival, world)
+    if item is None:
+        return "known"
+    run, cut = item["run"], unit_of(item)
+    busy = {"pk": pool_pk(run), "sk": f"{BUSY}{cut}", "unit": cut, "sentAt": item["sentAt"]}
+    world.runs.put({**busy, "expires_at": world.expires_at})
+    open_window(run, arrival.prompt, arrival.scope, world)
+    places = Places(item["tenant"], run)
+    counts = cut_run(run, item["tenant"], _cut(cut, places, arrival.line, world), world.cuts)
+    put_shards(run, counts, world.runs, world.expires_at)
+    unit = _infer(cut, item, counts, places, world) if counts["pieces"] else None
+    outcome = _outcome(item, counts, unit, places, world)
+    if conclude(item["pk"], run, outcome, world.outcomes):
+        world.runs.add(pool_pk(run), TALLY, {outcome.state: 1}, {"expires_at": world.expires_at})
+    not_busy(item, world.runs)
+    return outcome.state
+
+
+def not_busy(item: Item, runs: Intake) -> None:
+    """Nobody works on the document any more."""
+    runs.delete_if(pool_pk(item["run"]), f"{BUSY}{unit_of(item)}", "unit", unit_of(item))
+
+
+def unit_of(item: Item) -> str:
+    """Name of the cut and the unit of work that a try at a document is."""
+    return f"{UNITS}{hashlib.sha256(canonical([item['pk'], item['take']])).hexdigest()[:20]}"
+
+
+def _begin(arrival: Arrival, world: WindowWorld) -> Item | None:
+    """The document's item, which says in which window it is; None for a document that came before."""
+    message, scope = arrival.message, arrival.scope
+    key = document_pk(message.tenant, scope, message.id)
+    for _ in range(_TRIES):
+        known = world.runs.get(key, DOCUMENT)
+        verdict = judge(known, message, arrival.message_id)
+        if verdict is Verdict.CONFLICT and known is not None:
+            raise conflict(known)
+        if verdict is Verdict.GOES_ON:
+            return known
+        if verdict is Verdict.KNOWN:
+            return None
+        now = world.clock.now()
+        item = document_item(
+            known,
+            message,
+            scope,
+            PRIORITY,
+            message_id=arrival.message_id,
+            sent_at=arrival.sent_at,
+            now=now,
+            expires_at=world.expires_at,
+        )
+        run = (known or {}).get("run")
+        goes_on = known is not None and known["take"] == item["take"] and str(run).startswith(f"in-{PRIORITY}-")
+        item |= {"state": INFERRING, "run": run if goes_on else window_of(arrival.prompt, scope, now)}
+        if world.runs.put_if(item, "version", None if known is None else known["version"]):
+            return item
+    raise WorkInProgressError(f"document {message.id}: others change its item")
+
+
+def window_of(prompt: StoredPrompt, scope: str, now: float) -> str:
+    """Run of the window that is open now."""
+    hour = datetime.fromtimestamp(now // WINDOW_SECONDS * WINDOW_SECONDS, UTC).strftime("%Y%m%dT%H")
+    unique = hashlib.sha256(canonical([prompt.tenant, scope, prompt.name, prompt.digest])).hexdigest()[:8]
+    return f"in-{PRIORITY}-{prompt.name[:20]}-{hour}-{unique}"
+
+
+def open_window(run: str, prompt: StoredPrompt, scope: str, world: WindowWorld) -> None:
+    """Writes what every function needs to know of the run, once. Raises RefusedDocumentError of class bad_prompt."""
+    if world.runs.get(run_pk(run), META) is not None:
+        return
+    places = Places(prompt.tenant, run)
+    request = prompt.run_request(f"{places.pool}documents/", scope, PRIORITY, prefix=True)
+    parsed = check(prompt, run, request, world.settings, world.input.name)
+    spec = window_spec(parsed, world.settings, world.input.name, world.clock.now())
+    if world.input.find(places.spec) is None:
+        world.input.put_json(places.spec, spec.to_json())
+    now = int(world.clock.now())
+    world.runs.put_new(
+        {
+            "pk": POOLS,
+            "sk": run,
+            "kind": WINDOW,
+            "state": OPEN,
+            "run": run,
+            "tenant": prompt.tenant,
+            "scope": scope,
+            "priority": PRIORITY,
+            "prompt": prompt.name,
+            "promptDigest": prompt.digest,
+            "openedAt": now,
+            "closesAt": now // WINDOW_SECONDS * WINDOW_SECONDS + WINDOW_SECONDS,
+            "oldestSentAt": now,
+            "documents": 0,
+            "leasedUntil": 0,
+            "expires_at": expiry(spec, now),
+        }
+    )
+    world.runs.put_new(
+        {
+            "pk": run_pk(run),
+            "sk": META,
+            "expires_at": expiry(spec, now),
+            "run": run,
+            "tenant": spec.tenant,
+            "scope": spec.scope,
+            "executionArn": spec.execution_arn,
+            "mode": spec.mode,
+            "model": spec.model.id,
+            "status": "running",
+            "createdAt": spec.created_at,
+        }
+    )
+
+
+def window_spec(request: RunRequest, settings: Settings, input_bucket: str, now: float) -> RunSpec:
+    """The resolved run of a window. No quota decides anything in it: documents go one by one."""
+    quotas = resolve(request.model, {})
+    # What a request says of prompt and output, the run is told as it is.
+    told = {one.name: getattr(request, one.name) for one in fields(RunSpec) if hasattr(request, one.name)}
+    told |= {
+        "mode": "sync",
+        "execution_arn": f"window:{request.run}",
+        "source": replace(request.source),
+        "model": Model(
+            id=request.model_id,
+            invoke_id=request.model.invoke_id,
+            family=request.family.key,
+            api=request.api,
+            batch=False,
+            batch_role_arn=settings.tenants[request.tenant].batch_role_arn,
+        ),
+        "quotas": quotas,
+        "limits": Limits(
+            min_records_per_shard=1,
+            max_records_per_shard=_MOST,
+            max_bytes_per_shard=_MOST,
+            max_line_bytes=MAX_LINE_BYTES,
+            cut_bytes=_MOST,
+            canary_records=0,
+            max_attempts=1,
+            job_timeout_hours=24,
+            claim_ttl_days=settings.defaults.claim_ttl_days,
+        ),
+        "settings": RunSettings(
+            cut_concurrency=1,
+            job_concurrency=1,
+            infer_concurrency=1,
+            items_per_batch=1,
+            bytes_per_batch=1,
+            tolerated_failure_percentage=100,
+            job_timeout_seconds=WINDOW_SECONDS,
+            inference_timeout_seconds=WINDOW_SECONDS,
+        ),
+        "cuts": Cuts(Places(request.tenant, request.run).cuts, 0, 0),
+        "estimate": Estimate(notes=["documents of priority high, inferred one by one as they came"]),
+        "created_at": datetime.fromtimestamp(now, UTC).isoformat(timespec="seconds"),
+        "request_digest": request.digest,
+        "output_kms_key_arn": settings.output_kms_key_arn,
+        "input_bucket": input_bucket,
+        "source_buckets": settings.source_buckets,
+    }
+    return RunSpec(**told)
+
+
+def _cut(cut: str, places: Places, line: bytes, world: WindowWorld) -> Cut:
+    """The document as one line of corpus. What the first try wrote stays: written again, it would be another object."""
+    key = places.document(cut)
+    found = world.input.find(key)
+    if found is None:
+        world.input.put(key, line, "application/x-ndjson")
+        found = world.input.find(key)
+    if found is None:
+        raise ThrottledError(f"{key} has been written, and is not there")
+    return Cut(cut, [Part(key, 0, found.size, found.size, found.etag)])
+
+
+def put_shards(run: str, counts: dict[str, Any], runs: Intake, expires_at: int) -> None:
+    """What seal_shards writes of a sync piece."""
+    for piece in counts["pieces"]:
+        runs.put(
+            {
+                "pk": run_pk(run),
+                "sk": shard_sk(piece["piece"]),
+                "expires_at": expires_at,
+                "shard": piece["piece"],
+                "piece": piece["piece"],
+                "mode": "sync",
+                "accepted": piece["records"],
+                "bytes": piece["bytes"],
+                "duplicate": 0,
+            }
+        )
+
+
+def _infer(cut: str, item: Item, counts: dict[str, Any], places: Places, world: WindowWorld) -> Unit:
+    shop = world.shop_of(item["tenant"], item["run"])
+    lines = [
+        json.loads(raw)
+        for piece in counts["pieces"]
+        for raw, _ in split(world.input.read(places.index(piece["piece"])))
+    ]
+    batch = Batch.from_event(
+        {"BatchInput": {"run": item["run"], "tenant": item["tenant"], "unit": cut}, "Items": lines}
+    )
+    unit = shop.unit(cut)
+    if unit is None or not unit.settled:
+        try:
+            progress = world.once(item["run"], cut, lambda: infer_batch(batch, shop))
+        except UnitFailedError as error:
+            raise RefusedDocumentError("refused", str(error), passing=True) from error
+        if progress["rest"]:
+            raise ThrottledError(f"document {item['id']}: Bedrock let it through too late")
+        unit = shop.unit(cut)
+    if unit is None or not unit.settled:
+        raise WorkInProgressError(f"document {item['id']}: its unit {cut} is not settled")
+    return unit
+
+
+def _outcome(
+    item: Item, counts: dict[str, Any], unit: Unit | None, places: Places, world: WindowWorld
+) -> DocumentOutcome:
+    run, bucket = item["run"], world.output.name
+    if unit is not None and unit.counts.landed:
+        part = unit.results[0]
+        return DocumentOutcome(DONE, run, {"bucket": bucket, "key": part.key, "offset": 0, "length": part.bytes})
+    if unit is not None and unit.counts.failed:
+        place = {"bucket": bucket, "key": unit.failures[0].key, "offset": 0, "length": unit.failures[0].bytes}
+        return DocumentOutcome(FAILED, run, place, unit.errors[0].error_class, "the model gave no answer that counts")
+    if counts["rejected"]:
+        key = places.failures(f"cut-{counts['cut']}")
+        line = next(raw for raw, _ in split(world.output.read(key)))
+        told = json.loads(line)
+        place = {"bucket": bucket, "key": key, "offset": 0, "length": len(line) + 1}
+        return DocumentOutcome(FAILED, run, place, told["errorClass"], told["errorMessage"])
+    found = landed_elsewhere([item["id"]], item["tenant"], item["scope"], world.cuts.ledger, bucket, world.clock.now())
+    return found.get(item["id"], DocumentOutcome(DONE, None, None))

@@ -1,0 +1,1 @@
+"""Landing: a unit of work's results and failures, and what becomes of failures later."""

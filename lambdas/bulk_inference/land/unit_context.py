@@ -1,0 +1,133 @@
+"""What a unit of work has at hand: its run, the places of it, and the services it works with."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+from bulk_inference.core.errors import WorkInProgressError
+from bulk_inference.core.failure_line import SCHEMA
+from bulk_inference.core.index_line import Pointer, fetch
+from bulk_inference.core.keys import Places
+from bulk_inference.core.model_families import family_named
+from bulk_inference.core.ports import BatchJobs, Bucket, Clock, Executions, Model, Outcome, Queue, Runs
+from bulk_inference.core.result_line import Valued
+from bulk_inference.core.run_spec import RunSpec, own_scope
+from bulk_inference.core.runs_table import LATES, run_pk, unit_sk
+from bulk_inference.land.units import Unit, expiry
+from bulk_inference.ledger.claims import ClaimStore, Standing, Stands, held, standing_claims
+from bulk_inference.ledger.rival_claims import Rivals
+from bulk_inference.render import cache_points
+from bulk_inference.render.media import IllegalMediaError, locations, may_point, places_of
+from bulk_inference.structured.answers import judge
+from bulk_inference.structured.schemas import Checker, checker
+
+
+@dataclass(frozen=True)
+class Judged:
+    """An answer that was held against the run's schema (ports.Outcome). One that does not fit has its output too."""
+
+    output: Any
+    error_class: str | None = None
+    error_code: str | None = None
+    error_message: str | None = None
+    retryable: bool = False
+    """Not at once: the failure lane tries again."""
+
+
+@dataclass(frozen=True)
+class Workshop:
+    spec: RunSpec
+    input: Bucket
+    output: Bucket
+    runs: Runs
+    ledger: ClaimStore
+    queue: Queue
+    jobs: BatchJobs
+    model: Model
+    clock: Clock
+    executions: Executions
+
+    @cached_property
+    def stands(self) -> Stands:
+        """Judge of other runs' claims. Where the scope is the run's own, there are none."""
+        if self.spec.scope == own_scope(self.spec.run):
+            return held
+        return Rivals(
+            self.spec.tenant,
+            self.spec.run,
+            output=self.output,
+            runs=self.runs,
+            executions=self.executions,
+            now=self.clock.now,
+        )
+
+    def require_decided(self, record_ids: Iterable[str]) -> None:
+        """Raises WorkInProgressError while it cannot be told whether another run's claim on one of them stands: better
+        before they are inferred than after."""
+        if self.stands is held:
+            return
+        claims = standing_claims(self.ledger, self.spec.tenant, self.spec.scope, record_ids, now=int(self.clock.now()))
+        for one in claims.values():
+            if self.stands(one) is Standing.UNDECIDED:
+                raise WorkInProgressError(
+                    f"run {one.run} is over, but a worker of it may still land what it has claimed"
+                )
+
+    @property
+    def places(self) -> Places:
+        return Places(self.spec.tenant, self.spec.run)
+
+    @property
+    def expires_at(self) -> int:
+        return expiry(self.spec, self.clock.now())
+
+    def unit(self, unit: str) -> Unit | None:
+        item = self.runs.get(run_pk(self.spec.run), unit_sk(unit))
+        return None if item is None else Unit.from_json(item)
+
+    def save(self, unit: Unit) -> None:
+        self.runs.put(unit.item(self.spec.run, self.expires_at))
+
+    def late(self, unit: str) -> int:
+        """How many of the unit's failed records have left that state by way of the failure lane."""
+        return sum(1 for _ in self.runs.query(run_pk(self.spec.run), f"{LATES}{unit}#"))
+
+    @cached_property
+    def checker(self) -> Checker | None:
+        schema = self.spec.output.schema
+        return None if schema is None else checker(schema)
+
+    def infer(self, body: Mapping[str, Any]) -> Outcome:
+        """One on-demand inference, with the run's cache points, its answer judged by the run's schema."""
+        model = self.spec.model
+        if (refusal := self._misplaced(body)) is not None:
+            return Judged(None, "invalid_request", "IllegalMedia", refusal)
+        body = cache_points.add(body, self.spec.prompt, model.api, family_named(model.family).body)
+        outcome = self.model.infer(model.invoke_id, model.api, body)
+        return outcome if outcome.error_class is not None else self.judge(outcome.output)
+
+    def _misplaced(self, body: Mapping[str, Any]) -> str | None:
+        """Why the body points where the run's tenant may not: lines that came whole have not been looked at before."""
+        spec = self.spec
+        if not may_point(spec):
+            return None
+        places = places_of(spec.source.bucket, spec.input_bucket, spec.tenant, spec.source_buckets)
+        try:
+            for location in locations(body):
+                places.resolve(str(location.get("uri", "")))
+        except IllegalMediaError as error:
+            return f"s3Location: {error}"
+        return None
+
+    def judge(self, output: Any) -> Judged:
+        """What an answer (a response body) comes to: its output (a Valued where the run has a schema), or a failure."""
+        if self.checker is None:
+            return Judged(output)
+        verdict = judge(output, self.checker)
+        if verdict.code is None:
+            return Judged(Valued(output, verdict.value))
+        return Judged(output, SCHEMA, verdict.code, verdict.message)
+
+    def body(self, pointer: Pointer) -> Mapping[str, Any]:
+        return fetch(pointer, self.places, self.input.get_range, self.output.get_range)

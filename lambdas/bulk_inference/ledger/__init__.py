@@ -1,0 +1,1 @@
+"""Which unit of work a record belongs to."""

@@ -1,0 +1,1 @@
+"""State `Plan Run`: mode, quotas, sizes, canary, and the plan's report."""

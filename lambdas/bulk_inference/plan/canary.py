@@ -1,0 +1,123 @@
+"""The canary: a few records inferred on demand before anything is submitted, with the very body that jobs will get.
+
+A batch job whose every record fails ends as Completed, hours later; what breaks all records breaks these few as well.
+So does a schema that no answer fits: every record would be paid for, and fail twice.
+"""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final, Protocol
+
+from bulk_inference.core.errors import CanaryFailedError, ThrottledError
+from bulk_inference.core.result_line import extract
+from bulk_inference.core.run_spec import Document
+from bulk_inference.structured.answers import Verdict, judge
+from bulk_inference.structured.schemas import Checker
+
+_MESSAGE_CHARACTERS: Final = 600
+
+_UNFIT_ENOUGH: Final = 2
+"""Answers that condemn a schema. A single one may be that one record's, and the failure lane may get a better one."""
+
+
+class Outcome(Protocol):
+    @property
+    def output(self) -> dict[str, Any] | None: ...
+    @property
+    def error_code(self) -> str | None: ...
+    @property
+    def error_message(self) -> str | None: ...
+    @property
+    def retryable(self) -> bool: ...
+
+
+class Model(Protocol):
+    def infer(self, model_id: str, api: str, body: Mapping[str, Any]) -> Outcome: ...
+
+
+@dataclass(frozen=True)
+class CanaryResult(Document):
+    """What the model made of the canary."""
+
+    records: int = 0
+    failed: int = 0
+    input_tokens: int = 0
+    """As the answers say; the canary is paid like any other call."""
+    output_tokens: int = 0
+    answered: int = 0
+    """Answers that say how many tokens they took."""
+    note: str | None = None
+    """What should be known of it; None if all went well."""
+
+
+@dataclass(frozen=True)
+class Tried:
+    """The result, and which of the bodies gave an answer with its tokens."""
+
+    result: CanaryResult
+    counted: Sequence[int] = ()
+
+
+def run_canary(
+    bodies: Sequence[Mapping[str, Any]], model: Model, invoke_id: str, api: str, checker: Checker | None = None
+) -> Tried:
+    """Stops at the first throttle after a success: the point is made. `checker`: of the run's schema, if it has one.
+
+    Raises CanaryFailedError if every record failed and trying again would not help, or if no answer of several fits the
+    schema; ThrottledError if every record failed for a reason that may pass.
+    """
+    outcomes: list[Outcome] = []
+    for body in bodies:
+        outcomes.append(model.infer(invoke_id, api, body))
+        if outcomes[-1].retryable and any(outcome.output is not None for outcome in outcomes):
+            break
+    failed = [outcome for outcome in outcomes if outcome.output is None]
+    if failed and len(failed) == len(outcomes):
+        _all_failed(failed, invoke_id)
+    usages = [extract(outcome.output)[1] for outcome in outcomes]
+    counted = [number for number, usage in enumerate(usages) if usage.input_tokens]
+    answers = [outcome.output for outcome in outcomes if outcome.output is not None]
+    verdicts = [] if checker is None else [judge(answer, checker) for answer in answers]
+    unfit = [verdict for verdict in verdicts if verdict.code is not None]
+    if len(unfit) == len(answers) >= _UNFIT_ENOUGH:
+        raise CanaryFailedError(
+            f"none of the {len(answers)} answers to canary records from {invoke_id} fits output.schema, so that no job "
+            f"was submitted: {_rules(unfit)}"
+        )
+    notes = [f"{len(failed)} of {len(outcomes)} records failed on demand ({_codes(failed)})"] if failed else []
+    if unfit:
+        notes.append(f"{len(unfit)} of {len(answers)} answers do not fit output.schema ({_rules(unfit)})")
+    return Tried(
+        CanaryResult(
+            records=len(outcomes),
+            failed=len(failed),
+            input_tokens=sum(usage.input_tokens for usage in usages),
+            output_tokens=sum(usage.output_tokens for usage in usages),
+            answered=len(counted),
+            note="; ".join(notes) or None,
+        ),
+        counted,
+    )
+
+
+def _all_failed(failed: Sequence[Outcome], invoke_id: str) -> None:
+    codes = _codes(failed)
+    if all(outcome.retryable for outcome in failed):
+        words = (failed[-1].error_message or "")[:_MESSAGE_CHARACTERS]
+        raise ThrottledError(f"canary: {invoke_id} answered none of {len(failed)} records for now ({codes}): {words}")
+    lasting = next(outcome for outcome in failed if not outcome.retryable)
+    raise CanaryFailedError(
+        f"all {len(failed)} canary records failed on demand with {invoke_id} ({codes}), so that no job was submitted. "
+        f"The service says: {(lasting.error_message or '')[:_MESSAGE_CHARACTERS]}"
+    )
+
+
+def _codes(failed: Sequence[Outcome]) -> str:
+    return ", ".join(f"{count} × {code}" for code, count in Counter(outcome.error_code for outcome in failed).items())
+
+
+def _rules(unfit: Sequence[Verdict]) -> str:
+    """What is broken, the commonest first: path and rule, never a word of an answer."""
+    kinds = Counter(f"{verdict.code}: {verdict.message}" for verdict in unfit).most_common()
+    return "; ".join(f"{count} × {kind}" for kind, count in kinds)[:_MESSAGE_CHARACTERS]

@@ -1,0 +1,481 @@
+"""Starting a run: request, quotas, corpus, mode, canary, and the plan that every other function reads."""
+
+import hashlib
+import json
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from typing import Any, Protocol, TypeVar
+
+from bulk_inference.assembly import assembly, exports
+from bulk_inference.core import tenants
+from bulk_inference.core.errors import InvalidRequestError
+from bulk_inference.core.keys import Places
+from bulk_inference.core.model_families import geography_of
+from bulk_inference.core.ports import Bucket, Runs
+from bulk_inference.core.result_line import split
+from bulk_inference.core.run_spec import (
+    Cuts,
+    Defaults,
+    Estimate,
+    Json,
+    Limits,
+    Model,
+    Quotas,
+    RunSpec,
+    Settings,
+    Source,
+)
+from bulk_inference.core.runs_table import META, QUOTA, live_item, quota_pk, run_pk
+from bulk_inference.core.tokens import estimate as estimate_tokens
+from bulk_inference.core.tokens import reserved
+from bulk_inference.corpus import formats
+from bulk_inference.corpus.jsonl_rows import BOM
+from bulk_inference.corpus.ranges import Cut, Part, cut_line, pack_ranges, plan_cuts
+from bulk_inference.corpus.reader import Corpus, CorpusBucket
+from bulk_inference.land.units import expiry
+from bulk_inference.plan import concurrency, planning, quotas, sampling, sizing
+from bulk_inference.plan.canary import CanaryResult, Tried, run_canary
+from bulk_inference.plan.canary import Model as CanaryModel
+from bulk_inference.plan.planning import Sample
+from bulk_inference.plan.report import Concurrencies, Planned, as_text, report
+from bulk_inference.render.media import places_of
+from bulk_inference.render.records import Record, RecordReader
+from bulk_inference.render.rendering import renderer_for
+from bulk_inference.request import parse
+from bulk_inference.request.parse import RunRequest
+from bulk_inference.structured.schemas import checker
+
+_T = TypeVar("_T")
+
+
+class PlanBucket(Bucket, Protocol):
+    def put_if_absent(self, key: str, body: bytes, content_type: str = ...) -> bool: ...
+
+
+@dataclass(frozen=True)
+class StartWorld:
+    input_bucket: PlanBucket
+    output_bucket: Bucket
+    settings_key: str
+    source_bucket: Callable[[str], CorpusBucket]
+    """By name."""
+    runs: Runs
+    quotas: quotas.QuotaSource
+    model: CanaryModel
+    now: float
+    """Epoch seconds."""
+
+
+def start_run(run: str, execution_arn: str, request: dict[str, Json], world: StartWorld) -> dict[str, Any]:
+    """Plans the run once: a second call with an equal request answers the same plan. A dry run leaves its report and
+    nothing else: no plan, no item, so that a run of that name can still be started.
+
+    Raises InvalidRequestError (also for a run id that another request has used), CanaryFailedError, ThrottledError.
+    """
+    settings = _settings(world)
+    parsed = parse.parse(run, request, settings, world.input_bucket.name)
+    places = Places(parsed.tenant, parsed.run)
+    if parsed.dry_run:
+        return _only_report(parsed, execution_arn, places, world, settings)
+    spec = _planned(places, parsed, world)
+    if spec is None:
+        drawn = _draw_up(parsed, execution_arn, places, world, settings)
+        body = json.dumps(drawn.to_json(), ensure_ascii=False, indent=1).encode()
+        written = world.input_bucket.put_if_absent(places.spec, body, "application/json")
+        # Another invocation of the same run was first: its plan holds.
+        spec = drawn if written else _planned(places, parsed, world) or drawn
+    known = world.runs.put_new(_run_item(spec, world.now))
+    if known is None or known["status"] == "running":
+        world.runs.put(live_item(spec.run, spec.execution_arn, expiry(spec, world.now)))
+    _publish(spec, places, world)
+    return _answer(spec, places, world)
+
+
+def _only_report(
+    request: RunRequest, execution_arn: str, places: Places, world: StartWorld, settings: Settings
+) -> dict[str, Any]:
+    if world.input_bucket.find(places.spec) is not None:
+        raise InvalidRequestError(
+            f"run.dry_run: run {request.run!r} has been planned for good already: give the dry run another run.id"
+        )
+    spec = _draw_up(request, execution_arn, places, world, settings)
+    _publish(spec, places, world)
+    return {
+        "run": spec.run,
+        "tenant": spec.tenant,
+        "scope": spec.scope,
+        "mode": spec.mode,
+        "next": "report",
+        "report": spec.report,
+        "places": {"reportBucket": world.output_bucket.name, "reportKey": places.plan_report},
+    }
+
+
+def _publish(spec: RunSpec, places: Places, world: StartWorld) -> None:
+    """The report, for people and tools. The plan of an older bundle has none."""
+    if spec.report:
+        world.output_bucket.put_json(places.plan_report, spec.report)
+        world.output_bucket.put(places.plan_text, as_text(spec.report).encode(), "text/plain; charset=utf-8")
+
+
+def _settings(world: StartWorld) -> Settings:
+    value = world.input_bucket.get_json(world.settings_key)
+    if value is None:
+        raise InvalidRequestError(
+            f"s3://{world.input_bucket.name}/{world.settings_key} does not exist: apply the module, which writes it"
+        )
+    try:
+        return Settings.from_json(value)
+    except ValueError as error:
+        raise InvalidRequestError(f"s3://{world.input_bucket.name}/{world.settings_key}: {error}") from error
+
+
+def _planned(places: Places, request: RunRequest, world: StartWorld) -> RunSpec | None:
+    value = world.input_bucket.get_json(places.spec)
+    if value is None:
+        return None
+    spec = RunSpec.from_json(value)
+    if spec.request_digest != request.digest:
+        raise InvalidRequestError(
+            f"run {request.run!r} exists already with another request (planned {spec.created_at}): start the new "
+            "request under another execution name"
+        )
+    return spec
+
+
+def _draw_up(request: RunRequest, execution_arn: str, places: Places, world: StartWorld, settings: Settings) -> RunSpec:
+    if request.output.parquet:
+        exports.require_layer()
+    limits_of = quotas.resolve(request.model, _found_quotas(request, world))
+    defaults = tenants.defaults_of(settings, request.tenant)
+    found = _look_at_corpus(request, defaults, places, world)
+    max_tokens = request.prompt.inference.get("maxTokens")
+    answers = sizing.assumed_answers(max_tokens, embedding=request.family.embeds)
+    estimate = _with_answers(planning.estimate(found.cuts.bytes, found.sample, max_tokens), answers.tokens)
+    mode, why = planning.choose_mode(
+        request.mode, estimate.records, limits_of, _batch_capable(request), request.model_id
+    )
+    limits, limit_notes = planning.resolve_limits(request.limits, defaults, limits_of, mode)
+    basis = "counted" if found.whole else f"estimated from {found.sample.records} of them"
+    sizing.refuse_larger(limits, estimate.records, estimate.input_tokens + estimate.output_tokens, basis)
+    canary, estimate, tokens_basis = _try(request, found, limits, estimate, answers)
+    sizing.refuse_larger(limits, estimate.records, estimate.input_tokens + estimate.output_tokens, tokens_basis)
+    work = sizing.work(mode, estimate, found.cuts.count, limits, planning.items_per_batch(request.limits, defaults))
+    chosen = _concurrencies(request, settings, limits_of, mode, estimate, work, found.cuts.count)
+    run_settings = planning.resolve_settings(
+        request.limits,
+        defaults,
+        limits,
+        cutters=chosen.cutting.value,
+        jobs=chosen.jobs.value,
+        workers=chosen.inference.value,
+    )
+    fallbacks = quotas.fallback_notes(limits_of, batch=_batch_capable(request))
+    notes = [*fallbacks, *found.notes, *limit_notes, *([] if found.cuts.count else ["the corpus is empty"])]
+    now = datetime.fromtimestamp(world.now, UTC).isoformat(timespec="seconds")
+    model = Model(
+        id=request.model_id,
+        invoke_id=request.model.invoke_id,
+        family=request.family.key,
+        api=request.api,
+        batch=_batch_capable(request),
+        batch_role_arn=settings.tenants[request.tenant].batch_role_arn,
+    )
+    planned = Planned(
+        run=request.run,
+        tenant=request.tenant,
+        scope=request.scope,
+        dry_run=request.dry_run,
+        planned_at=now,
+        mode=mode,
+        why=why,
+        model=model,
+        corpus_bytes=found.cuts.bytes,
+        cuts=found.cuts.count,
+        whole=found.whole,
+        estimate=estimate,
+        tokens_basis=tokens_basis,
+        work=replace(work, waves=-(-work.jobs // chosen.jobs.value)),
+        concurrency=chosen,
+        minutes=_minutes(request, mode, estimate, limits_of, chosen),
+        canary=canary,
+        prices=request.prices,
+        limits=limits,
+        quotas=limits_of,
+        notes=notes,
+    )
+    return RunSpec(
+        run=request.run,
+        tenant=request.tenant,
+        scope=request.scope,
+        execution_arn=execution_arn,
+        mode=mode,
+        priority=request.priority,
+        source=found.source,
+        model=model,
+        prompt=request.prompt,
+        output=request.output,
+        chunking=request.chunking,
+        input_bucket=world.input_bucket.name,
+        source_buckets=settings.source_buckets,
+        quotas=limits_of,
+        limits=limits,
+        settings=run_settings,
+        cuts=found.cuts,
+        estimate=replace(estimate, notes=[why, *notes]),
+        created_at=now,
+        request_digest=request.digest,
+        output_kms_key_arn=settings.output_kms_key_arn,
+        job_vpc=settings.job_vpc,
+        job_tags=settings.job_tags,
+        prices=request.prices,
+        report=report(planned),
+    )
+
+
+@dataclass(frozen=True)
+class _Found:
+    """The corpus as far as it was looked at."""
+
+    source: Source
+    """Its format resolved."""
+    cuts: Cuts
+    sample: Sample
+    records: Sequence[Record]
+    notes: Sequence[str]
+    trial: Callable[[Sequence[dict[str, Any]]], Tried]
+    """Infers some bodies on demand."""
+
+    @property
+    def whole(self) -> bool:
+        """Whether the sample is all of it."""
+        return self.sample.bytes >= self.cuts.bytes
+
+
+def _look_at_corpus(request: RunRequest, defaults: Defaults, places: Places, world: StartWorld) -> _Found:
+    """Plans the cuts (a dry run writes them nowhere) and reads a sample."""
+    bucket = world.source_bucket(request.source.bucket)
+    corpus = Corpus(request.source, bucket)
+    cut_bytes = request.limits.get("cut_bytes") or defaults.cut_bytes
+    if request.source.ranges is not None:
+        planned = pack_ranges(_ranges(request.source.ranges, bucket, world), cut_bytes)
+    else:
+        planned = plan_cuts(corpus, cut_bytes, corpus.handling)
+    spread = _Spread(sampling.places(request.source))
+    if request.dry_run:
+        cuts = _survey(planned, places.cuts, spread, lambda line: None)
+    else:
+        with world.input_bucket.writer(places.cuts) as file:
+            cuts = _survey(planned, places.cuts, spread, file.write)
+    source = replace(request.source, format=corpus.format)
+    media = places_of(request.source.bucket, world.input_bucket.name, request.tenant, _settings(world).source_buckets)
+    renderer = renderer_for(request.prompt, request.family, request.api, output=request.output, places=media)
+    reader = RecordReader(
+        id_field=request.source.id_field,
+        sequence_field=request.source.sequence_field,
+        carry=source.carry,
+        untyped=source.format == formats.CSV,
+        renderer=renderer,
+        max_line_bytes=planning.MAX_LINE_BYTES,
+        chunking=request.chunking,
+        reduces=source.reduces is not None,
+    )
+    sample, records = sampling.sample(bucket, source, spread.probes(source), reader)
+    rows = spread.rows(source)
+    schema = None if request.output.schema is None else checker(request.output.schema)
+    return _Found(
+        source,
+        cuts,
+        sample if rows is None else sampling.counted(sample, cuts.bytes, rows),
+        records,
+        corpus.notes(),
+        lambda bodies: run_canary(bodies, world.model, request.model.invoke_id, request.api, schema),
+    )
+
+
+def _with_answers(estimate: Estimate, tokens_each: float) -> Estimate:
+    return replace(estimate, output_tokens=round(estimate.records * tokens_each))
+
+
+def _try(
+    request: RunRequest, found: _Found, limits: Limits, estimate: Estimate, answers: sizing.Answers
+) -> tuple[CanaryResult, Estimate, str]:
+    """The canary, and the estimate corrected by what its answers say; where the numbers of tokens come from.
+
+    A dry run costs nothing unless its own request says how many records to try.
+    """
+    basis = f"input: estimated from characters; {answers.basis}"
+    wanted = request.limits.get("canary_records", 0) if request.dry_run else limits.canary_records
+    count = min(wanted, len(found.records))
+    # Spread over the sample, so that one odd beginning does not speak for all.
+    lines = [found.records[len(found.records) * n // count].line for n in range(count)]
+    tried = found.trial([json.loads(line)["modelInput"] for line in lines])
+    canary = tried.result
+    if not wanted and limits.canary_records:
+        canary = replace(canary, note="not run: a dry run tries records only if its request sets canary_records")
+    if not tried.counted:
+        return canary, estimate, basis
+    guessed = sum(estimate_tokens(lines[number].decode()) for number in tried.counted)
+    corrected = replace(estimate, input_tokens=round(estimate.input_tokens * canary.input_tokens / max(guessed, 1)))
+    corrected = _with_answers(corrected, canary.output_tokens / len(tried.counted))
+    return canary, corrected, f"estimated from the answers to {canary.answered} canary records"
+
+
+def _concurrencies(
+    request: RunRequest,
+    settings: Settings,
+    limits_of: Quotas,
+    mode: str,
+    estimate: Estimate,
+    work: sizing.Work,
+    cuts: int,
+) -> Concurrencies:
+    defaults, terraform = tenants.defaults_of(settings, request.tenant), settings.concurrency
+    ceilings = settings.tenants[request.tenant]
+    each = estimate.input_tokens // estimate.records if estimate.records else 0
+    held = reserved(each, request.prompt.inference.get("maxTokens"), request.family.burndown)
+    jobs = concurrency.wish(request.limits.get("job_concurrency"), defaults.job_concurrency)
+    workers = concurrency.wish(request.limits.get("infer_concurrency"), defaults.infer_concurrency)
+    batches = work.sync_batches if mode == "sync" else None
+    return Concurrencies(
+        cutting=concurrency.cutters(cuts, terraform),
+        jobs=concurrency.job_slots(jobs, limits_of.max_jobs_in_flight, ceilings.job_concurrency, work.jobs),
+        inference=concurrency.workers(
+            workers, limits_of.tokens_per_minute, held, ceilings.infer_concurrency, batches, terraform
+        ),
+        reprocessing=concurrency.reprocessors(request.priority, terraform),
+    )
+
+
+def _minutes(
+    request: RunRequest, mode: str, estimate: Estimate, limits_of: Quotas, chosen: Concurrencies
+) -> sizing.Minutes | None:
+    """None in mode batch: AWS promises no time."""
+    if mode == "batch" or not estimate.records:
+        return None
+    settled = (estimate.input_tokens + request.family.burndown * estimate.output_tokens) / estimate.records
+    rate = limits_of.tokens_per_minute
+    return sizing.sync_minutes(estimate.records, settled, rate.value if rate else None, chosen.inference.value)
+
+
+def _batch_capable(request: RunRequest) -> bool:
+    return request.family.batch if request.model.batch is None else request.model.batch
+
+
+def _found_quotas(request: RunRequest, world: StartWorld) -> dict[str, float]:
+    """From the cache of the runs table if it is fresh and asked the same, else from Service Quotas."""
+    wanted = quotas.wanted(request.family, request.model, geography_of(request.model.invoke_id))
+    if not _batch_capable(request):
+        wanted = {name: one for name, one in wanted.items() if name == quotas.TOKENS_PER_MINUTE}
+    asked = hashlib.sha256(repr(sorted(wanted.items())).encode()).hexdigest()
+    key = quota_pk(request.model_id)
+    cached = world.runs.get(key, QUOTA)
+    if cached and cached["asked"] == asked and world.now - cached["readAt"] < quotas.CACHE_SECONDS:
+        return dict(cached["found"])
+    found = quotas.look_up(wanted, world.quotas) if wanted else {}
+    world.runs.put(
+        {
+            "pk": key,
+            "sk": QUOTA,
+            "asked": asked,
+            "found": found,
+            "readAt": int(world.now),
+            "expires_at": int(world.now) + quotas.CACHE_SECONDS,
+        }
+    )
+    return found
+
+
+def _ranges(key: str, bucket: CorpusBucket, world: StartWorld) -> Iterator[Part]:
+    """The ranges that redrive_failures has written. A record's offset leaves a byte order mark out, but a line begins
+    with it."""
+    for raw, _ in split(world.input_bucket.read(key)):
+        part = Part.from_json(json.loads(raw))
+        if part.start == len(BOM) and b"".join(bucket.read(part.key, end=len(BOM), etag=part.etag)) == BOM:
+            part = replace(part, start=0)
+        yield part
+
+
+def _survey(planned: Iterable[Cut], key: str, spread: "_Spread", write: Callable[[bytes], None]) -> Cuts:
+    count = size = 0
+    for cut in planned:
+        spread.add(cut)
+        count += 1
+        size += cut.bytes
+        write(cut_line(cut))
+    return Cuts(key, count, size)
+
+
+class _Spread:
+    """Keeps a few of many cuts, spread evenly over all, whatever their number turns out to be."""
+
+    def __init__(self, wanted: int) -> None:
+        self._wanted = wanted
+        self._kept: list[Cut] = []
+        self._stride = 1
+        self._seen = 0
+        self._parts = self._selected = 0
+
+    def add(self, cut: Cut) -> None:
+        if self._seen % self._stride == 0:
+            self._kept.append(cut)
+            if len(self._kept) > 2 * self._wanted:
+                self._kept = self._kept[::2]
+                self._stride *= 2
+        self._seen += 1
+        self._parts += len(cut.parts)
+        self._selected += sum(last - first + 1 for part in cut.parts for *_, first, last in part.rows or ())
+
+    def rows(self, source: Source) -> int | None:
+        """How many rows the corpus has, where that is known before they are read."""
+        return self._parts if source.format == formats.TEXT else self._selected or None
+
+    def probes(self, source: Source) -> list[Part]:
+        """Parts to begin reading at, the corpus' first one among them."""
+        cuts = _evenly(self._kept, self._wanted)
+        each = -(-self._wanted // len(cuts)) if cuts else 0
+        parts = [part for cut in cuts for part in _evenly(cut.parts, each)]
+        if len(parts) == 1:
+            parts = sampling.within(parts[0], source, self._wanted)
+        return parts[: self._wanted]
+
+
+def _evenly(things: Sequence[_T], wanted: int) -> list[_T]:
+    count = min(wanted, len(things))
+    return [things[len(things) * n // count] for n in range(count)]
+
+
+def _run_item(spec: RunSpec, now: float) -> dict[str, Any]:
+    return {
+        "pk": run_pk(spec.run),
+        "sk": META,
+        "expires_at": expiry(spec, now),
+        "run": spec.run,
+        "tenant": spec.tenant,
+        "scope": spec.scope,
+        "executionArn": spec.execution_arn,
+        "mode": spec.mode,
+        "model": spec.model.id,
+        "status": "running",
+        "createdAt": spec.created_at,
+    }
+
+
+def _answer(spec: RunSpec, places: Places, world: StartWorld) -> dict[str, Any]:
+    return {
+        "run": spec.run,
+        "tenant": spec.tenant,
+        "scope": spec.scope,
+        "mode": spec.mode,
+        "next": "cut" if spec.cuts.count else "finish",
+        "cuts": spec.cuts.to_json(),
+        "settings": spec.settings.to_json(),
+        "report": spec.report,
+        "assembly": assembly.wanted(spec),
+        "places": {
+            "inputBucket": world.input_bucket.name,
+            "outputBucket": world.output_bucket.name,
+            "mapRunsPrefix": places.map_runs_prefix,
+        },
+    }

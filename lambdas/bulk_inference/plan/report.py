@@ -1,0 +1,186 @@
+"""What plan_run tells of a run before it starts: `plan/report.json`, the same in a few lines, and its place in the
+manifest beside the numbers that came true."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from bulk_inference.core.run_spec import Document, Estimate, Limits, Model, Prices, Quotas
+from bulk_inference.plan.canary import CanaryResult
+from bulk_inference.plan.concurrency import Decision
+from bulk_inference.plan.sizing import Minutes, Work, money
+
+REPORT_VERSION: Final = 1
+
+
+@dataclass(frozen=True)
+class Concurrencies(Document):
+    cutting: Decision
+    jobs: Decision
+    inference: Decision
+    reprocessing: Decision | None
+    """Of failed records, beside the run."""
+
+
+@dataclass(frozen=True)
+class Planned:
+    """What the report is made of."""
+
+    run: str
+    tenant: str
+    scope: str
+    dry_run: bool
+    planned_at: str
+    mode: str
+    why: str
+    model: Model
+    corpus_bytes: int
+    cuts: int
+    whole: bool
+    """Whether all of the corpus was sampled, so that its records are no estimate."""
+    estimate: Estimate
+    tokens_basis: str
+    work: Work
+    concurrency: Concurrencies
+    minutes: Minutes | None
+    canary: CanaryResult
+    prices: Prices | None
+    limits: Limits
+    quotas: Quotas
+    notes: Sequence[str]
+
+
+def report(planned: Planned) -> dict[str, Any]:
+    """JSON; `money` is there only with prices."""
+    one, estimate = planned, planned.estimate
+    document: dict[str, Any] = {
+        "version": REPORT_VERSION,
+        "run": one.run,
+        "tenant": one.tenant,
+        "scope": one.scope,
+        "dryRun": one.dry_run,
+        "plannedAt": one.planned_at,
+        "model": {"id": one.model.id, "invokeId": one.model.invoke_id, "api": one.model.api},
+        "mode": {"value": one.mode, "why": one.why},
+        "corpus": {
+            "bytes": one.corpus_bytes,
+            "cuts": one.cuts,
+            "records": estimate.records,
+            "sampledRecords": estimate.sampled_records,
+            "exact": one.whole,
+        },
+        "work": one.work.to_json(),
+        "concurrency": one.concurrency.to_json(),
+        "tokens": {
+            "input": estimate.input_tokens,
+            "output": estimate.output_tokens,
+            "total": estimate.input_tokens + estimate.output_tokens,
+            "outputAtMost": estimate.max_output_tokens or None,
+            "basis": one.tokens_basis,
+        },
+        "minutes": None if one.minutes is None else one.minutes.to_json(),
+        "canary": one.canary.to_json(),
+        "limits": one.limits.to_json(),
+        "quotas": one.quotas.to_json(),
+        "notes": list(one.notes),
+    }
+    if one.prices is not None:
+        document["money"] = _estimated_money(one, one.prices)
+    return document
+
+
+def _estimated_money(planned: Planned, prices: Prices) -> dict[str, Any]:
+    estimate, work = planned.estimate, planned.work
+    share = work.sync_records / estimate.records if planned.mode == "batch" and estimate.records else 1
+    if planned.mode == "batch" and not estimate.records:
+        share = 0
+
+    def both(output: float) -> float:
+        on_demand = money(prices, estimate.input_tokens * share, output * share, batch=False)
+        return on_demand + money(prices, estimate.input_tokens * (1 - share), output * (1 - share), batch=True)
+
+    found: dict[str, Any] = {
+        "currency": prices.currency,
+        "estimate": round(both(estimate.output_tokens), 6),
+        "atMost": round(both(estimate.max_output_tokens), 6) if estimate.max_output_tokens else None,
+        "canary": money(prices, planned.canary.input_tokens, planned.canary.output_tokens, batch=False),
+        "prices": prices.to_json(),
+    }
+    return found
+
+
+_ELSEWHERE: Final = ("version", "run", "tenant", "scope", "dryRun", "model", "quotas")
+
+
+def beside(document: Mapping[str, Any]) -> dict[str, Any]:
+    """The report as the manifest holds it: without what stands there already. Empty for a plan of an older bundle."""
+    return {name: value for name, value in document.items() if name not in _ELSEWHERE}
+
+
+def account_in_money(
+    prices: Prices | None,
+    report_of_plan: Mapping[str, Any],
+    tokens: tuple[int, int],
+    tokens_in_batch: tuple[int, int],
+) -> dict[str, Any] | None:
+    """What the run's tokens (input, output) cost at the user's prices, the canary's included; None without prices."""
+    if prices is None:
+        return None
+    in_batch = money(prices, *tokens_in_batch, batch=True)
+    on_demand = money(prices, tokens[0] - tokens_in_batch[0], tokens[1] - tokens_in_batch[1], batch=False)
+    planned = report_of_plan.get("money") or {}
+    canary = planned.get("canary", 0)
+    return {
+        "currency": prices.currency,
+        "batch": in_batch,
+        "onDemand": on_demand,
+        "canary": canary,
+        "total": round(in_batch + on_demand + canary, 6),
+        "estimate": planned.get("estimate"),
+    }
+
+
+def as_text(document: Mapping[str, Any]) -> str:
+    """The report in a few lines."""
+    corpus, work, tokens = document["corpus"], document["work"], document["tokens"]
+    about = "" if corpus["exact"] else "about "
+    rows = [
+        ("model", f"{document['model']['id']} by {document['model']['api']}"),
+        ("mode", f"{document['mode']['value']}: {document['mode']['why']}"),
+        ("corpus", f"{corpus['bytes']:,} bytes in {corpus['cuts']:,} cuts, {about}{corpus['records']:,} records"),
+        ("work", _work(document["mode"]["value"], work, document["limits"])),
+        *(
+            (f"at once: {name}", f"{one['value']} ({one['limit']}: {one['why']})")
+            for name, one in document["concurrency"].items()
+            if one is not None
+        ),
+        ("tokens", f"about {tokens['input']:,} in, {tokens['output']:,} out{_at_most(tokens['outputAtMost'])}"),
+        ("", tokens["basis"]),
+    ]
+    if document["minutes"] is not None:
+        rows.append(("minutes", f"{document['minutes']['value']:,} ({document['minutes']['basis']})"))
+    if (cost := document.get("money")) is not None:
+        rows.append(("money", f"about {cost['estimate']:,} {cost['currency']}{_at_most(cost['atMost'])}"))
+    rows.append(("canary", document["canary"]["note"] or _canary(document["canary"])))
+    rows += [("note", note) for note in document["notes"]]
+    what = "Dry run of" if document["dryRun"] else "Plan of"
+    width = max(len(name) for name, _ in rows)
+    lines = [f"{what} run {document['run']} of tenant {document['tenant']}, {document['plannedAt']}", ""]
+    return "\n".join(lines + [f"{name:<{width}}  {words}".rstrip() for name, words in rows]) + "\n"
+
+
+def _work(mode: str, work: Mapping[str, int], limits: Mapping[str, Any]) -> str:
+    if mode == "sync":
+        return f"about {work['shards']:,} shards, {work['syncBatches']:,} item batches on demand"
+    words = f"about {work['jobs']:,} jobs in {work['waves']:,} waves of at most {limits['jobTimeoutHours']} hours each"
+    return words + (f", {work['syncRecords']:,} records on demand" if work["syncRecords"] else "")
+
+
+def _canary(canary: Mapping[str, Any]) -> str:
+    if not canary["records"]:
+        return "none"
+    return f"{canary['records']} records answered, {canary['inputTokens']} tokens in, {canary['outputTokens']} out"
+
+
+def _at_most(number: float | None) -> str:
+    return "" if number is None else f", at most {number:,}"

@@ -1,0 +1,1 @@
+"""A row becomes a record: templates, request bodies, chunks, media."""

@@ -1,0 +1,397 @@
+"""The record contract: one corpus row becomes a shard line `{"recordId", "modelInput"}`, or is rejected by name.
+
+A JSON line that holds `modelInput` is in record form already and passes byte for byte; everything else is rendered by
+the run's template. JSON is read as RFC 8259 has it, strictly: NaN and Infinity, a key twice in one object and half a
+surrogate pair are refused, because the readers downstream would not agree on what they mean.
+"""
+
+import json
+import re
+from collections.abc import Callable, Mapping, Sequence
+from hashlib import sha256
+from math import isfinite
+from typing import Any, Final, NamedTuple
+
+from bulk_inference.core.run_spec import Chunking
+from bulk_inference.corpus.rows import TOO_LARGE as TOO_LARGE
+from bulk_inference.corpus.rows import UNDECODABLE, Row
+from bulk_inference.corpus.rows import RejectedLineError as RejectedLineError
+from bulk_inference.corpus.rows import too_large as too_large
+from bulk_inference.render import cache_points
+from bulk_inference.render.chunking import CHUNK_ID, MAX_CHUNKS, TooManyChunksError, chunk_id, chunk_key, chunks
+from bulk_inference.render.media import IllegalMediaError, MediaPlaces, locations
+from bulk_inference.render.rendering import EmptyPromptError, MissingFieldError, Renderer
+
+NOT_JSON: Final = "not_json"
+NOT_OBJECT: Final = "not_object"
+DUPLICATE_KEY: Final = "duplicate_key"
+LONE_SURROGATE: Final = "lone_surrogate"
+MISSING_FIELD: Final = "missing_field"
+EMPTY_PROMPT: Final = "empty_prompt"
+ILLEGAL_MODEL_INPUT: Final = "illegal_model_input"
+ILLEGAL_RECORD_ID: Final = "illegal_record_id"
+ILLEGAL_SEQUENCE: Final = "illegal_sequence"
+ILLEGAL_CARRY: Final = "illegal_carry"
+ILLEGAL_MEDIA: Final = "illegal_media"
+ILLEGAL_DOCUMENT: Final = "illegal_document"
+TOO_MANY_CHUNKS: Final = "too_many_chunks"
+DUPLICATE: Final = "duplicate"
+"""Error classes of rows that do not become records; those of single formats stand in rows.py."""
+
+MAX_RECORD_ID_BYTES: Final = 1024
+"""UTF-8 bytes: leaves room for the scope in the ledger's partition key (2,048 bytes)."""
+
+MAX_SEQUENCE: Final = 256
+
+MAX_CARRY_BYTES: Final = 2048
+"""UTF-8 bytes of the carried fields of one record, as JSON. They ride in its pointer, of which a state input of 256 KiB
+and a queue message must hold several."""
+
+_SAFE_ID: Final = re.compile(r"[A-Za-z0-9_-]{1,64}")
+_OURS: Final = re.compile(rf"(?:id|line)-[0-9a-f]{{40}}|{CHUNK_ID.pattern}")
+"""Form of the ids made here. A caller's id of this form is aliased like an unsafe one, so that none can collide."""
+
+_WHOLE: Final = re.compile(r"-?[0-9]{1,18}")
+
+_SURROGATE_ESCAPE: Final = re.compile(rb"\\u[dD][89a-fA-F]")
+
+
+class DocumentPart(NamedTuple):
+    """Which part of a document a record is."""
+
+    id: str
+    """The caller's id of the document, else a hash of its row."""
+    chunk: int
+    """Counts from 1."""
+    chunks: int
+
+
+class Record(NamedTuple):
+    record_id: str
+    """What Bedrock, the ledger and the index know the record by: `[A-Za-z0-9_-]{1,64}`."""
+    line: bytes
+    """The shard line, without its end."""
+    original_id: str | None = None
+    """The caller's id where it travels under an alias."""
+    sequence: Any = None
+    carry: str | None = None
+    """Fields that go through to the result, as a JSON object."""
+    document: DocumentPart | None = None
+    """Where the run chunks its rows, or reduces what another run made of chunks."""
+
+
+class RecordReader:
+    """Rows of one run to records. Raises RejectedLineError for each row that is none."""
+
+    def __init__(
+        self,
+        *,
+        id_field: str | None,
+        sequence_field: str | None,
+        renderer: Renderer | None,
+        max_line_bytes: int,
+        carry: Sequence[str] = (),
+        untyped: bool = False,
+        strip_cache_points: bool = False,
+        media: MediaPlaces | None = None,
+        chunking: Chunking | None = None,
+        reduces: bool = False,
+    ) -> None:
+        """`untyped`: fields are texts all (CSV), so that a sequence of digits counts as a number.
+        `strip_cache_points`: from lines in record form, for jobs. `media`: where such lines may point to. `reduces`:
+        rows are those that assembly.py writes, each the parts of a document for one prompt."""
+        self._id_field = id_field
+        self._sequence_field = sequence_field
+        self._renderer = renderer
+        self._max_line_bytes = max_line_bytes
+        self._carry = carry
+        self._untyped = untyped
+        self._strip_cache_points = strip_cache_points
+        self._media = media
+        self._chunking = chunking
+        self._reduces = reduces
+
+    def read_row(self, row: Row) -> Sequence[Record]:
+        """What one row becomes. Rows that are blank are none of this function's."""
+        if row.refusal is not None:
+            raise row.refusal
+        if row.data is not None:
+            return self._read_document(row.data) if self._chunking or self._reduces else (self.read(row.data),)
+        if row.fields is None:
+            raise too_large(row.length, self._max_line_bytes, "the line" if row.kind == "line" else "it")
+        if self._chunking is not None:
+            content = b"" if self._given_id(row.fields) is not None else _encoded(row.fields, for_hash=True)
+            return self._chunked(row.fields, content, self._chunking)
+        return (self.read_fields(row.fields),)
+
+    def read(self, line: bytes) -> Record:
+        """`line` is not blank and holds no line end."""
+        fields = parse_object(line)
+        sequence, carry = self._sequence(fields), self._carried(fields)
+        if "modelInput" in fields:
+            return self._pass_through(line.strip(b" \t\r"), fields, sequence, carry)
+        original = self._given_id(fields)
+        record_id, alias_of = _record_id(original, line.strip(b" \t\r") if original is None else b"")
+        return Record(record_id, self._render(record_id, fields), alias_of, sequence, carry)
+
+    def read_fields(self, fields: Mapping[str, Any]) -> Record:
+        """A row of a format that has fields, not lines. Without an id, its recordId is a hash of all its fields."""
+        sequence, carry = self._sequence(fields), self._carried(fields)
+        original = self._given_id(fields)
+        content = b"" if original is not None else _encoded(fields, for_hash=True)
+        record_id, alias_of = _record_id(original, content)
+        return Record(record_id, self._render(record_id, fields), alias_of, sequence, carry)
+
+    def _read_document(self, line: bytes) -> Sequence[Record]:
+        fields = parse_object(line)
+        if self._chunking is None:
+            return (self._parts_of_document(fields),)
+        return self._chunked(fields, line.strip(b" \t\r"), self._chunking)
+
+    def _chunked(self, fields: Mapping[str, Any], content: bytes, how: Chunking) -> list[Record]:
+        """One record per chunk of the row's text. A row goes whole or not at all: if one chunk cannot be rendered, the
+        row is rejected. Chunks of nothing but white space are left out."""
+        if "modelInput" in fields:
+            raise RejectedLineError(
+                ILLEGAL_DOCUMENT, "modelInput: the run chunks its rows, and a row in record form cannot be chunked"
+            )
+        text = fields.get(how.field)
+        if text is None:
+            raise RejectedLineError(MISSING_FIELD, f"field {how.field!r}: missing, and chunking.field names it")
+        if not isinstance(text, str):
+            raise RejectedLineError(ILLEGAL_DOCUMENT, f"field {how.field!r}: what is chunked must be text")
+        sequence, carry = self._sequence(fields), self._carried(fields)
+        document = self._given_id(fields) or _record_id(None, content)[0]
+        key = chunk_key(document, text, how)
+        try:
+            pieces = [
+                piece for one in chunks(text, how) if (piece := text[one.start : one.end]) and not piece.isspace()
+            ]
+        except TooManyChunksError:
+            raise RejectedLineError(
+                TOO_MANY_CHUNKS, f"field {how.field!r}: makes more than {MAX_CHUNKS} chunks; raise chunking.size"
+            ) from None
+        if not pieces:
+            raise RejectedLineError(EMPTY_PROMPT, f"field {how.field!r}: is blank")
+        records = []
+        for number, piece in enumerate(pieces, 1):
+            own = {**fields, "chunk": piece, "chunk_number": number, "chunk_count": len(pieces)}
+            record_id = chunk_id(key, number)
+            part = DocumentPart(document, number, len(pieces))
+            records.append(Record(record_id, self._render(record_id, own), None, sequence, carry, part))
+        return records
+
+    def _parts_of_document(self, fields: Mapping[str, Any]) -> Record:
+        """A row of assembly.py: `{"key", "documentId", "chunk", "chunks", "round", "parts", "sequence"?, "carry"?}`."""
+        part = DocumentPart(fields["documentId"], fields["chunk"], fields["chunks"])
+        record_id = chunk_id(fields["key"], part.chunk)
+        carry = fields.get("carry")
+        own = {
+            **(carry or {}),
+            "parts": fields["parts"],
+            "part_number": part.chunk,
+            "part_count": part.chunks,
+            "document_id": part.id,
+            "round": fields["round"],
+        }
+        body = self._render(record_id, own)
+        carried = None if carry is None else _encoded(carry).decode()
+        return Record(record_id, body, None, fields.get("sequence"), carried, part)
+
+    def _sequence(self, fields: Mapping[str, Any]) -> Any:
+        value = fields.get(self._sequence_field) if self._sequence_field is not None else None
+        if value is None:
+            return None
+        if self._untyped and isinstance(value, str):
+            if not value:
+                return None
+            if _WHOLE.fullmatch(value):
+                return int(value)
+        if not _is_sequence(value):
+            raise RejectedLineError(
+                ILLEGAL_SEQUENCE,
+                f"field {self._sequence_field!r}: must be a number or a string of up to {MAX_SEQUENCE} characters",
+            )
+        return value
+
+    def _carried(self, fields: Mapping[str, Any]) -> str | None:
+        if not self._carry:
+            return None
+        carried = {name: fields[name] for name in self._carry if name in fields}
+        text = _encoded(carried)
+        if len(text) > MAX_CARRY_BYTES:
+            raise RejectedLineError(
+                ILLEGAL_CARRY,
+                f"source.carry: the fields have {len(text)} bytes, more than the {MAX_CARRY_BYTES} of a pointer",
+            )
+        return text.decode() if carried else None
+
+    def _pass_through(self, line: bytes, fields: Mapping[str, Any], sequence: Any, carry: str | None) -> Record:
+        model_input = fields["modelInput"]
+        if not isinstance(model_input, dict):
+            raise RejectedLineError(ILLEGAL_MODEL_INPUT, "modelInput: must be an object (the model's request body)")
+        if not model_input:
+            raise RejectedLineError(ILLEGAL_MODEL_INPUT, "modelInput: is empty")
+        given = fields.get("recordId")
+        original = _id_text("recordId", given) if given is not None else None
+        record_id, alias_of = _record_id(original, line)
+        if self._media is not None and b'"s3Location"' in line:
+            self._check_places(model_input, self._media)
+        cached = self._strip_cache_points and cache_points.may_hold(line)
+        model_input = cache_points.strip(model_input) if cached else model_input
+        if record_id == given and len(fields) == 2 and model_input is fields["modelInput"]:
+            return Record(record_id, line, None, sequence, carry)
+        # Written anew: Bedrock promises nothing about further keys, and the id may be another than the given one.
+        body = json.dumps(model_input, ensure_ascii=False, separators=(",", ":"))
+        return Record(record_id, self._shard_line(record_id, body), alias_of, sequence, carry)
+
+    def _check_places(self, model_input: Mapping[str, Any], media: MediaPlaces) -> None:
+        """The functions' roles reach more than a tenant may name."""
+        for location in locations(model_input):
+            try:
+                media.resolve(str(location.get("uri", "")))
+            except IllegalMediaError as error:
+                raise RejectedLineError(ILLEGAL_MEDIA, f"s3Location: {error}") from None
+
+    def _render(self, record_id: str, fields: Mapping[str, Any]) -> bytes:
+        """The shard line."""
+        if self._renderer is None:
+            raise RejectedLineError(
+                MISSING_FIELD, "modelInput: missing, and the run has no prompt.template to render the line with"
+            )
+        try:
+            body = self._renderer.render(fields)
+        except MissingFieldError as error:
+            raise RejectedLineError(MISSING_FIELD, f"field {error.field!r}: missing, and the prompt names it") from None
+        except EmptyPromptError:
+            raise RejectedLineError(EMPTY_PROMPT, "the rendered prompt is blank, which no model takes") from None
+        except IllegalMediaError as error:
+            raise RejectedLineError(ILLEGAL_MEDIA, str(error)) from None
+        return self._shard_line(record_id, body)
+
+    def _given_id(self, fields: Mapping[str, Any]) -> str | None:
+        if self._id_field is not None:
+            value = fields.get(self._id_field)
+            if value is None:
+                raise RejectedLineError(
+                    MISSING_FIELD, f"field {self._id_field!r}: missing, and source.id_field names it"
+                )
+            return _id_text(self._id_field, value)
+        for name in ("recordId", "id"):
+            if fields.get(name) is not None:
+                return _id_text(name, fields[name])
+        return None
+
+    def _shard_line(self, record_id: str, body: str) -> bytes:
+        line = f'{{"recordId":"{record_id}","modelInput":{body}}}'.encode()
+        if len(line) > self._max_line_bytes:
+            raise too_large(len(line), self._max_line_bytes, "the rendered record")
+        return line
+
+
+def parse_object(line: bytes) -> dict[str, Any]:
+    """One JSON object, strictly. Raises RejectedLineError: not_json, not_object, duplicate_key, lone_surrogate."""
+    try:
+        text = line.decode().strip(" \t\r")
+        value, end = _DECODE(text)
+    except UnicodeDecodeError as error:
+        raise RejectedLineError(UNDECODABLE, f"not UTF-8: byte {error.start} of the line") from None
+    except json.JSONDecodeError as error:
+        raise RejectedLineError(NOT_JSON, f"no JSON: {error.msg} at character {error.pos + 1}") from None
+    except RecursionError:
+        raise RejectedLineError(NOT_JSON, "no JSON that can be read: nested too deeply") from None
+    except ValueError:
+        # Python refuses to turn thousands of digits into an integer.
+        raise RejectedLineError(NOT_JSON, "no JSON that can be read: a number has too many digits") from None
+    if end != len(text):
+        raise RejectedLineError(NOT_JSON, f"no JSON: text after the value, from character {end + 1} on")
+    if not isinstance(value, dict):
+        raise RejectedLineError(NOT_OBJECT, f"the line is a JSON {_KINDS[type(value)]}, not an object")
+    if b"\\u" in line and _SURROGATE_ESCAPE.search(line) and _has_lone_surrogate(value):
+        raise RejectedLineError(LONE_SURROGATE, "a \\u escape is half of a surrogate pair: no Unicode text holds that")
+    return value
+
+
+def _is_sequence(value: Any) -> bool:
+    if isinstance(value, str):
+        return len(value) <= MAX_SEQUENCE
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and isfinite(value)
+
+
+def _encoded(fields: Mapping[str, Any], *, for_hash: bool = False) -> bytes:
+    """JSON, UTF-8. Raises RejectedLineError for what JSON or UTF-8 cannot hold; a hash may hold NaN."""
+    try:
+        text = json.dumps(fields, ensure_ascii=False, separators=(",", ":"), sort_keys=for_hash, allow_nan=for_hash)
+        return text.encode()
+    except UnicodeEncodeError:
+        raise RejectedLineError(LONE_SURROGATE, "half of a surrogate pair: no Unicode text holds that") from None
+    except ValueError:
+        raise RejectedLineError(
+            ILLEGAL_CARRY, "source.carry: NaN and infinities are no JSON, so that no result can carry them"
+        ) from None
+
+
+def _record_id(original: str | None, content: bytes) -> tuple[str, str | None]:
+    """The id to use, and the caller's where it is another one."""
+    if original is None:
+        return "line-" + sha256(content).hexdigest()[:40], None
+    if _SAFE_ID.fullmatch(original) and not _OURS.fullmatch(original):
+        return original, None
+    return "id-" + sha256(original.encode()).hexdigest()[:40], original
+
+
+def _id_text(field: str, value: Any) -> str:
+    if isinstance(value, int) and not isinstance(value, bool):
+        return str(value)
+    if not isinstance(value, str):
+        raise RejectedLineError(
+            ILLEGAL_RECORD_ID, f"field {field!r}: a recordId is a string or a whole number, not {_KINDS[type(value)]}"
+        )
+    if not value or len(value.encode()) > MAX_RECORD_ID_BYTES:
+        raise RejectedLineError(
+            ILLEGAL_RECORD_ID,
+            f"field {field!r}: a recordId has 1 to {MAX_RECORD_ID_BYTES} bytes, this has {len(value.encode())}",
+        )
+    return value
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    fields = dict(pairs)
+    if len(fields) != len(pairs):
+        raise RejectedLineError(DUPLICATE_KEY, "an object holds the same key twice: which one counts is not defined")
+    return fields
+
+
+def _no_constant(name: str) -> Any:
+    raise RejectedLineError(NOT_JSON, f"no JSON: {name} is not a JSON number")
+
+
+def _finite(text: str) -> float:
+    number = float(text)
+    if number in (float("inf"), float("-inf")):
+        raise RejectedLineError(NOT_JSON, "a number is too large for a 64-bit float")
+    return number
+
+
+def _has_lone_surrogate(value: Mapping[str, Any]) -> bool:
+    try:
+        json.dumps(value, ensure_ascii=False).encode()
+    except UnicodeEncodeError:
+        return True
+    return False
+
+
+_DECODE: Final[Callable[[str], tuple[Any, int]]] = json.JSONDecoder(
+    object_pairs_hook=_unique, parse_constant=_no_constant, parse_float=_finite
+).raw_decode
+"""The value at the start of a text, and where it ends."""
+
+_KINDS: Final[Mapping[type, str]] = {
+    str: "string",
+    int: "number",
+    float: "number",
+    bool: "boolean",
+    list: "array",
+    dict: "object",
+    type(None): "null",
+}

@@ -1,0 +1,1 @@
+"""The run request, one module per section, checked as a whole."""

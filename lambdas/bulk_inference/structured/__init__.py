@@ -1,0 +1,1 @@
+"""JSON Schemas, and whether an answer fits one."""

@@ -1,0 +1,155 @@
+"""What a model's answer says where the run declares a schema: the value in it, or why it is none.
+
+Models put JSON into code fences and between sentences. It is taken from there if there is no doubt: exactly one JSON
+value of a type that the schema allows. A value is never completed, mended or chosen among several.
+"""
+
+import json
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, Final, NoReturn
+
+from bulk_inference.core.result_line import stop_reason, text_of
+from bulk_inference.structured.schemas import Checker
+
+NO_TEXT: Final = "NoText"
+NOT_JSON: Final = "NotJson"
+AMBIGUOUS: Final = "AmbiguousJson"
+MISMATCH: Final = "SchemaMismatch"
+TRUNCATED: Final = "Truncated"
+STOPPED: Final = "Stopped"
+"""errorCode of a failure of class `schema`."""
+
+_LENGTH: Final = frozenset({"max_tokens", "length", "model_context_window_exceeded"})
+_NATURAL: Final = frozenset({"end_turn", "stop_sequence", "stop", "tool_use", "complete", "finish", "finished", ""})
+
+_WHITE: Final = " \t\r\n"
+_FENCE: Final = re.compile(r"^[ \t]*```[^\n`]*\n(.*?)^[ \t]*```[ \t]*$", re.S | re.M)
+_BEGINS_JSON: Final = re.compile(r"\{[ \t\r\n]*(?:[\"}]|\Z)|\[[ \t\r\n]*(?:[\"{\[]|\Z)")
+"""A bracket that can hardly be prose."""
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """`value`, or `code` and `message` of the failure. The message names path and rule, and quotes nothing but keys."""
+
+    value: Any = None
+    code: str | None = None
+    message: str = ""
+
+
+def judge(output: Any, checker: Checker) -> Verdict:
+    """The value of a model's answer (its response body)."""
+    text = text_of(output)
+    verdict = _judge(text, checker)
+    if verdict.code is None:
+        return verdict
+    reason = stop_reason(output)
+    if reason in _LENGTH:
+        return Verdict(
+            code=TRUNCATED, message=f"the answer ended at its token limit ({reason}): raise prompt.inference.maxTokens"
+        )
+    if reason not in _NATURAL:
+        return Verdict(code=STOPPED, message=f"the answer was ended: stop reason {reason}")
+    return verdict
+
+
+def only_value(text: str | None) -> Any:
+    """The JSON value of an answer for which no schema was declared. Raises ValueError if it holds none, or several."""
+    found = _values(text or "", None)
+    if found is None or len(found) != 1:
+        raise ValueError("not one JSON value")
+    return found[0]
+
+
+def _judge(text: str | None, checker: Checker) -> Verdict:
+    if text is None or not text.strip(_WHITE):
+        return Verdict(code=NO_TEXT, message="the answer holds no text")
+    found = _values(text, checker.types)
+    if found is None:
+        return Verdict(code=NOT_JSON, message="the answer holds JSON that is broken off or malformed")
+    if not found:
+        return Verdict(code=NOT_JSON, message=f"the answer holds no JSON {_shown(checker.types)}")
+    if len(found) > 1:
+        return Verdict(code=AMBIGUOUS, message=f"the answer holds {len(found)} JSON values: which one counts is open")
+    broken = checker.broken(found[0])
+    if broken is not None:
+        return Verdict(code=MISMATCH, message=f"{broken.path}: breaks the schema's rule {broken.rule}")
+    return Verdict(found[0])
+
+
+def _values(text: str, types: frozenset[str] | None) -> list[Any] | None:
+    """Every candidate; None if one seems to be there that is malformed."""
+    whole = _whole(text)
+    if whole is not _NOTHING:
+        return [whole]
+    fenced = [_whole(match.group(1)) for match in _FENCE.finditer(text)]
+    if len(fenced) == 1 and fenced[0] is not _NOTHING and not _brackets(_FENCE.sub("", text)):
+        return fenced
+    found = _scan(text)
+    if found is None:
+        return None
+    return [value for value in found if types is None or ("object" if isinstance(value, dict) else "array") in types]
+
+
+def _scan(text: str) -> list[Any] | None:
+    """Objects and arrays of a text, outermost ones only."""
+    found, position = [], 0
+    for start in _openings(text):
+        if start < position:
+            continue
+        try:
+            value, position = _DECODER.raw_decode(text, start)
+        except (ValueError, RecursionError):
+            if _BEGINS_JSON.match(text, start):
+                return None
+            continue
+        found.append(value)
+    return found
+
+
+def _openings(text: str) -> Iterator[int]:
+    return (match.start() for match in re.finditer(r"[{\[]", text))
+
+
+def _brackets(text: str) -> bool:
+    return "{" in text or "[" in text
+
+
+_NOTHING: Final = object()
+
+
+def _whole(text: str) -> Any:
+    stripped = text.strip(_WHITE).removeprefix("\ufeff")
+    try:
+        value, end = _DECODER.raw_decode(stripped)
+    except (ValueError, RecursionError):
+        return _NOTHING
+    return value if end == len(stripped) else _NOTHING
+
+
+def _shown(types: frozenset[str] | None) -> str:
+    return " or ".join(sorted(types)) if types else "object or array"
+
+
+def _refuse(constant: str) -> NoReturn:
+    raise ValueError(f"{constant} is not JSON")
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    fields = dict(pairs)
+    if len(fields) != len(pairs):
+        raise ValueError("a key twice in one object")
+    return fields
+
+
+def _finite(text: str) -> float:
+    number = float(text)
+    if number in (float("inf"), float("-inf")):
+        raise ValueError("too large for a 64-bit float")
+    return number
+
+
+_DECODER: Final = json.JSONDecoder(object_pairs_hook=_unique, parse_constant=_refuse, parse_float=_finite)
+"""Strict: readers downstream must all see the same value."""

@@ -1,0 +1,1 @@
+"""Sync mode: infer an item batch on demand."""

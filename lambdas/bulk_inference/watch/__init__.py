@@ -1,0 +1,1 @@
+"""What goes on beside a run: stopping it, and finding what events missed."""

@@ -1,0 +1,251 @@
+"""After a pipeline execution that failed, was aborted or timed out: nothing of the run goes on unseen, and what is said
+of the run tells why it ended.
+
+The manifest, the run's item and the event carry `stopped`: the threshold that was passed, the five commonest errors
+of records with a sample of each, and the errors of children, for where no record is to blame (a missing permission).
+"""
+
+import json
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from bulk_inference.core import errors
+from bulk_inference.core.errors import BulkInferenceError
+from bulk_inference.core.jobs import Job
+from bulk_inference.core.ports import BatchJobs, Bucket, Bus, Clock, Execution, Executions, MapRun, Runs
+from bulk_inference.core.run_spec import RunSpec
+from bulk_inference.core.runs_table import JOBS, LIVE, META, run_pk
+from bulk_inference.finish.conservation import Account
+from bulk_inference.finish.finishing import DETAIL_TYPE, FAILING, check, detail_of, publish, reopen
+from bulk_inference.finish.reporting import iso_time, manifest
+from bulk_inference.land.late_outcomes import mark_stale
+from bulk_inference.land.units import expiry
+
+STATUSES: Final = {"FAILED": "failed", "ABORTED": "aborted", "TIMED_OUT": "timed_out"}
+"""Status of the execution, and of the run that it was."""
+
+_NESTED: Final = ("shard_and_submit", "fan_out")
+"""State machines that the pipeline starts, by the end of their names."""
+
+_COMMONEST: Final = 5
+_CHILDREN: Final = 10
+_CAUSE_LENGTH: Final = 500
+_SPEAKING: Final = ("AccessDenied", "States.", "Lambda.", "Sandbox.", "Runtime.")
+"""Beginnings of error names whose messages come from AWS and speak of no record."""
+
+
+@dataclass(frozen=True)
+class Stopping:
+    """The end of one pipeline execution. The run's id is the execution's name."""
+
+    run: str
+    execution_arn: str
+    status: str
+    redrives: int = 0
+    """How often the execution had been redriven when it ended so."""
+
+    @classmethod
+    def from_event(cls, event: Mapping[str, Any]) -> "Stopping | None":
+        """From a "Step Functions Execution Status Change" event; None if that is no end of this kind.
+
+        https://docs.aws.amazon.com/step-functions/latest/dg/eventbridge-integration.html
+        """
+        detail = event["detail"]
+        status = STATUSES.get(detail["status"])
+        if status is None:
+            return None
+        return cls(detail["name"], detail["executionArn"], status, int(detail.get("redriveCount") or 0))
+
+
+@dataclass(frozen=True)
+class StopWorld:
+    name: str
+    """Of the pipeline: state machines are named after it."""
+    output: Bucket
+    runs: Runs
+    jobs: BatchJobs
+    executions: Executions
+    bus: Bus
+    clock: Clock
+    spec_of: Callable[[str, str], RunSpec]
+    """By tenant and run."""
+
+
+@dataclass(frozen=True)
+class Stopped:
+    meta: dict[str, Any] | None
+    """The run's item as it is now; None for a run that was never planned, or is another execution's."""
+    jobs: int = 0
+    """Jobs that were told to stop."""
+    executions: int = 0
+    """Nested executions that were told to stop."""
+
+
+def stop(stopping: Stopping, world: StopWorld) -> Stopped:
+    """Stops what the run has running, closes its account as it stands, and says so. Safe to repeat: what was closed is
+    not said again, but a job that was created meanwhile is stopped.
+
+    A run that was found inconsistent or incomplete keeps that status: it says more than `failed`.
+
+    Raises ThrottledError.
+    """
+    runs, pk = world.runs, run_pk(stopping.run)
+    meta = runs.get(pk, META)
+    if meta is None or meta.get("executionArn") != stopping.execution_arn:
+        return Stopped(None)
+    execution = world.executions.describe(stopping.execution_arn)
+    if execution is not None and execution.redrives > stopping.redrives:
+        # Events come late and more than once: the execution has been redriven since, and its jobs are wanted. Its
+        # status is no argument, because DescribeExecution may lag behind the event.
+        return Stopped(None)
+    halted = _stop_nested(stopping, world)
+    # After the executions, so that none of them creates another one.
+    stopped = _stop_jobs(stopping.run, world)
+    if meta.get("stoppedAt") is not None and meta.get("stoppedRedrive") == stopping.redrives:
+        runs.delete_if(LIVE, stopping.run, "executionArn", stopping.execution_arn)
+        return Stopped(meta, stopped, halted)
+    status = str(meta["status"]) if meta.get("status") in FAILING else stopping.status
+    now = world.clock.now()
+    spec = world.spec_of(meta["tenant"], stopping.run)
+    summed, problems = check(spec, world.output, runs)
+    if status != "inconsistent":
+        # Of a run that broke off in the middle, the sums of cuts and shards need not hold: nothing is made of that.
+        problems = []
+    why = explain(stopping, summed, world)
+    finished_at = iso_time(now)
+    document = manifest(
+        spec, summed, status=status, problems=problems, finished_at=finished_at, bucket=world.output.name, stopped=why
+    )
+    publish(document, world.output)
+    world.bus.put(DETAIL_TYPE, {**detail_of(spec, status, summed.counts, world.output.name), "stopped": why})
+    values: dict[str, Any] = {
+        "status": status,
+        "counts": summed.counts,
+        "finishedAt": finished_at,
+        "stopped": why,
+        "stoppedAt": int(now),
+        "stoppedRedrive": stopping.redrives,
+    }
+    # Workers that were at work may have landed more since the sums were made. A mark waits for the status.
+    mark_stale(stopping.run, meta["tenant"], f"end {stopping.redrives}", runs, expiry(spec, now))
+    meta = runs.update(pk, META, values)
+    runs.delete_if(LIVE, stopping.run, "executionArn", stopping.execution_arn)
+    execution = world.executions.describe(stopping.execution_arn)
+    if execution is not None and execution.redrives > stopping.redrives:
+        # Redriven while it was closed: the event of that has found nothing to change.
+        meta = reopen(meta, runs)
+    return Stopped(meta, stopped, halted)
+
+
+def go_on(event: Mapping[str, Any], runs: Runs) -> bool:
+    """Follows the event of an execution that runs: one that was redriven makes a closed run a running one again."""
+    detail = event["detail"]
+    if detail["status"] != "RUNNING":
+        return False
+    meta = runs.get(run_pk(detail["name"]), META)
+    if meta is None or meta.get("executionArn") != detail["executionArn"] or meta.get("stoppedAt") is None:
+        return False
+    if int(detail.get("redriveCount") or 0) <= int(meta.get("stoppedRedrive") or 0):
+        # Events are unordered: this one is older than the end that is noted.
+        return False
+    reopen(meta, runs)
+    return True
+
+
+def _stop_nested(stopping: Stopping, world: StopWorld) -> int:
+    """AWS stops nested executions by best effort; the pipeline names them by run and redrive."""
+    cause = f"run {stopping.run} has {stopping.status.replace('_', ' ')}"
+    return sum(world.executions.stop(arn, cause) for arn in _nested(stopping, world))
+
+
+def _nested(stopping: Stopping, world: StopWorld) -> list[str]:
+    # arn:…:execution:<pipeline>:<run>
+    account = stopping.execution_arn.rsplit(":", 2)[0]
+    return [f"{account}:{world.name}-{machine}:{stopping.run}-{stopping.redrives}" for machine in _NESTED]
+
+
+def _stop_jobs(run: str, world: StopWorld) -> int:
+    stopped = 0
+    for item in list(world.runs.query(run_pk(run), JOBS)):
+        job = _job(item, world.jobs)
+        if job is not None and not job.terminal and job.status != "Stopping":
+            stopped += world.jobs.stop(job.arn)
+    return stopped
+
+
+def _job(item: Mapping[str, Any], jobs: BatchJobs) -> Job | None:
+    arn = item.get("jobArn")
+    return jobs.get(arn) if arn else jobs.find(item["jobName"])
+
+
+# Why a run ended.
+
+
+def explain(stopping: Stopping, summed: Account, world: StopWorld) -> dict[str, Any]:
+    """`{"error", "cause", "thresholds": […], "errors": […], "children": […]}`, without a word of any record."""
+    ended = world.executions.describe(stopping.execution_arn)
+    if ended is None:
+        ended = Execution(stopping.execution_arn, "GONE", error="ExecutionDoesNotExist")
+    nested = [one for arn in _nested(stopping, world) if (one := world.executions.describe(arn)) is not None]
+    map_runs = [one for arn in (ended.arn, *(each.arn for each in nested)) for one in world.executions.map_runs(arn)]
+    # What the pipeline says of a nested execution that failed is that it failed.
+    first = next((one for one in nested if one.status in ("FAILED", "TIMED_OUT") and one.error), ended)
+    children = _children(map_runs)
+    return {
+        "error": first.error,
+        "cause": _told(first.error, first.cause),
+        "thresholds": _thresholds(ended, map_runs, children),
+        "errors": [kind.to_json() for kind in summed.errors[:_COMMONEST]],
+        "children": children,
+    }
+
+
+def _thresholds(
+    ended: Execution, map_runs: Iterable[MapRun], children: Sequence[Mapping[str, Any]]
+) -> list[dict[str, Any]]:
+    """Which limits were passed, each with what it allows and what was found."""
+    passed: list[dict[str, Any]] = [
+        {
+            "threshold": "toleratedFailurePercentage",
+            "stage": one.label,
+            "tolerated": one.tolerated_percentage,
+            "failed": one.failed,
+            "items": one.total,
+        }
+        for one in map_runs
+        if one.status == "FAILED" and one.failed * 100 > one.tolerated_percentage * one.total
+    ]
+    for threshold, error in (("unitErrorRatio", "UnitFailedError"), ("jobFailed", "ShardFailedError")):
+        units = sum(child["sampled"] for child in children if child["error"] == error)
+        if units:
+            passed.append({"threshold": threshold, "sampledChildren": units})
+    if ended.error == "ConservationError":
+        passed.append({"threshold": "conservation"})
+    if ended.status == "TIMED_OUT":
+        passed.append({"threshold": "timeout"})
+    return passed
+
+
+def _children(map_runs: Iterable[MapRun]) -> list[dict[str, Any]]:
+    """Errors of children that failed, the commonest of the sample first."""
+    found: dict[tuple[str, str], dict[str, Any]] = {}
+    for one in map_runs:
+        for error, cause in one.failures:
+            kind = found.setdefault(
+                (one.label, error), {"stage": one.label, "error": error, "cause": _told(error, cause), "sampled": 0}
+            )
+            kind["sampled"] += 1
+    return sorted(found.values(), key=lambda kind: -kind["sampled"])[:_CHILDREN]
+
+
+def _told(error: str, cause: str) -> str:
+    """The message of an error, if it is one of ours or of AWS: any other may quote what it stumbled over."""
+    ours = isinstance(getattr(errors, error, None), type) and issubclass(getattr(errors, error), BulkInferenceError)
+    if not ours and not error.startswith(_SPEAKING):
+        return ""
+    try:
+        message = json.loads(cause)["errorMessage"]
+    except (TypeError, ValueError, KeyError):
+        message = cause
+    return str(message)[:_CAUSE_LENGTH]

@@ -1,0 +1,62 @@
+"""Result parts of units that died before they noted them."""
+
+import pytest
+
+from bulk_inference.core.keys import Places
+from bulk_inference.core.runs_table import cut_sk, run_pk, shard_sk
+from bulk_inference.finish.finishing import check
+from bulk_inference.finish.orphaned_parts import unit_of
+from bulk_inference.sync import infer_batch
+from tests.unit.sync import test_infer_batch
+from tests.unit.sync.test_infer_batch import event, step
+from tests.worlds.inference_world import RUN, Killed
+
+
+@pytest.mark.parametrize(
+    ("part", "unit"),
+    [
+        ("00007", "00007-a1"),
+        ("00007-s2", "00007-a1"),
+        ("00007-a3", "00007-a3"),
+        ("00007-a3-s12", "00007-a3"),
+        ("sync-0b1c-000", "sync-0b1c"),
+        ("sync-0b1c-001-f2", "sync-0b1c"),
+        ("sync-00001-000-00012-000", "sync-00001-000-00012"),
+        ("sync-00007-a1-002-f3", "sync-00007-a1"),
+        ("stray", None),
+    ],
+)
+def test_a_part_tells_its_unit(part: str, unit: str | None) -> None:
+    assert unit_of(part) == unit
+
+
+def test_an_item_batch_that_died_after_a_part_has_landed_what_is_in_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(infer_batch, "CHUNK", 5)
+    monkeypatch.setattr(infer_batch, "infer_all", test_infer_batch.sequential)
+    made = test_infer_batch.stage()
+    pk = run_pk(RUN)
+    counts = {"read": 12, "accepted": 12, "rejected": 0, "duplicate": 0}
+    made.runs.put({"pk": pk, "sk": cut_sk("00001"), "cut": "00001", **counts})
+    made.runs.put(
+        {
+            "pk": pk,
+            "sk": shard_sk(test_infer_batch.PIECE),
+            "mode": "sync",
+            "piece": test_infer_batch.PIECE,
+            "accepted": 12,
+        }
+    )
+    parts = 0
+
+    def second_part(effect: str) -> None:
+        nonlocal parts
+        parts += effect.startswith(f"put out-bucket {Places('default', RUN).results_prefix}")
+        if parts == 2:
+            raise Killed(effect)
+
+    made.world.strike = second_part  # type: ignore[method-assign]
+    with pytest.raises(Killed):
+        step(made, event(made))
+    summed, problems = check(made.spec, made.output, made.runs)
+    assert problems == []
+    assert (summed.landed, summed.pending, summed.shards[0].landed) == (10, 2, 10)

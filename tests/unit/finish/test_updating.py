@@ -1,0 +1,342 @@
+"""Manifests follow late outcomes: together, once, and never backwards."""
+
+import json
+import threading
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from bulk_inference.core.errors import InvalidRequestError
+from bulk_inference.core.run_spec import RunSpec
+from bulk_inference.core.runs_table import META, STALE, UPDATE, run_pk
+from bulk_inference.failure_lane.reprocess import Message, reprocess
+from bulk_inference.finish.updating import DETAIL_TYPE, Updated, UpdateWorld, update_runs
+from bulk_inference.land.late_outcomes import mark_stale, watch
+from bulk_inference.land.units import Unit
+from bulk_inference.ledger.claims import Claim, claim_key
+from tests.unit.batch.test_collect_results import IDS
+from tests.unit.failure_lane.test_redrive import Site
+from tests.worlds.inference_world import NOW, RUN, Killed
+
+AGAIN = "run-2"
+
+
+def world(site: Site, origin: str | None = None) -> UpdateWorld:
+    stage = site.stage
+
+    def spec_of(tenant: str, run: str) -> RunSpec:
+        source = replace(stage.spec.source, failures_of=origin) if run == AGAIN else stage.spec.source
+        return replace(stage.spec, run=run, source=source)
+
+    return UpdateWorld(
+        stage.output, stage.runs, stage.ledger, stage.bus, stage.time.clock, spec_of, stage.executions, Assemblies()
+    )
+
+
+class Assemblies:
+    """Of runs that ask for no documents, none is started."""
+
+    def start(self, name: str, request: Mapping[str, Any]) -> bool:
+        raise AssertionError(name)
+
+
+def land(site: Site, *numbers: int) -> None:
+    for number in numbers:
+        reprocess(Message.from_json(site.stage.queue.messages[number]), site.stage.shop)
+
+
+def manifest(site: Site) -> dict[str, Any]:
+    value: dict[str, Any] = json.loads(site.stage.output.objects[site.stage.places.manifest])
+    return value
+
+
+def told(site: Site) -> list[dict[str, Any]]:
+    return [detail for kind, detail in site.stage.bus.events if kind == DETAIL_TYPE]
+
+
+def stale(site: Site) -> list[str]:
+    return [item["sk"] for item in site.stage.runs.query(STALE)]
+
+
+def test_any_number_of_late_landings_is_one_manifest_and_one_event() -> None:
+    site = Site(failing=4)
+    land(site, 0, 1, 2)
+    before = site.stage.world.effects.count(f"put out-bucket {site.stage.places.manifest}")
+    assert update_runs(world(site)) == Updated(stale=1, updated=1)
+    assert site.stage.world.effects.count(f"put out-bucket {site.stage.places.manifest}") == before + 1
+    counts = manifest(site)["counts"]
+    assert (counts["landed"], counts["failed"]) == (len(IDS) - 1, 1)
+    assert manifest(site)["updatedAt"]
+    (detail,) = told(site)
+    assert (detail["run"], detail["status"], detail["counts"]) == (RUN, "succeeded", counts)
+    assert site.stage.runs.get(run_pk(RUN), META)["counts"] == counts  # type: ignore[index]
+    assert b"<td>11</td>" in site.stage.output.objects[site.stage.places.report]
+    assert stale(site) == []
+    assert update_runs(world(site)) == Updated()
+    assert len(told(site)) == 1
+
+
+def test_a_run_that_goes_on_waits_for_its_end() -> None:
+    site = Site()
+    site.stage.runs.update(run_pk(RUN), META, {"status": "running"})
+    land(site, 0)
+    assert update_runs(world(site)) == Updated(stale=1, waiting=1)
+    assert stale(site) == [RUN]
+    assert told(site) == []
+
+
+def test_what_finish_run_has_counted_already_is_no_news() -> None:
+    site = Site()
+    land(site, 0)
+    site.counts()
+    assert update_runs(world(site)) == Updated(stale=1)
+    assert (told(site), stale(site)) == ([], [])
+
+
+def test_tokens_of_answers_that_did_not_fit_reach_the_manifest_once() -> None:
+    site = Site()
+    before = manifest(site)["tokens"]
+    unfit = {"pk": run_pk(RUN), "sk": "UNFIT#00001-a1#x", "answers": 1, "inputTokens": 7, "outputTokens": 5}
+    site.stage.runs.put({**unfit, "unknownUsage": 0})
+    mark_stale(RUN, "default", "unfit x 1", site.stage.runs, int(NOW) + 1)
+    assert update_runs(world(site)) == Updated(stale=1, updated=1)
+    assert manifest(site)["tokens"] == {**before, "input": before["input"] + 7, "output": before["output"] + 5}
+    mark_stale(RUN, "default", "again", site.stage.runs, int(NOW) + 1)
+    assert update_runs(world(site)) == Updated(stale=1)
+    site.counts()
+    mark_stale(RUN, "default", "after another finish", site.stage.runs, int(NOW) + 1)
+    assert update_runs(world(site)) == Updated(stale=1)
+
+
+def test_a_run_whose_files_are_gone_keeps_no_other_waiting() -> None:
+    site = Site()
+    land(site, 0)
+    site.stage.runs.put({"pk": run_pk("a-gone"), "sk": META, "status": "succeeded"})
+    for run in ("a-gone", "z-gone"):
+        mark_stale(run, "default", "x", site.stage.runs, int(NOW) + 1)
+    watch(RUN, "default", "a-gone", site.stage.runs, int(NOW) + 1)
+    watch("a-gone", "default", "a-gone", site.stage.runs, int(NOW) + 1)
+    there = world(site)
+
+    def spec_of(tenant: str, run: str) -> RunSpec:
+        if run != RUN:
+            raise InvalidRequestError(f"{run} was never planned")
+        return there.spec_of(tenant, run)
+
+    with pytest.raises(ExceptionGroup) as told:
+        update_runs(replace(there, spec_of=spec_of))
+    assert [error.__notes__ for error in told.value.exceptions] == [["run a-gone"], ["run a-gone"]]
+    assert manifest(site)["counts"]["landed"] == len(IDS) - 2
+    assert stale(site) == ["a-gone", "a-gone#a-gone", "z-gone"]
+
+
+def test_a_run_that_was_aborted_stays_aborted() -> None:
+    site = Site()
+    site.stage.runs.update(run_pk(RUN), META, {"status": "aborted"})
+    land(site, 0)
+    update_runs(world(site))
+    assert manifest(site)["status"] == told(site)[0]["status"] == "aborted"
+
+
+def test_a_late_outcome_that_breaks_the_sums_is_said() -> None:
+    site = Site()
+    land(site, 0)
+    part = next(key for key in site.stage.output.objects if "part-reprocess-" in key)
+    del site.stage.output.objects[part]
+    update_runs(world(site))
+    assert manifest(site)["status"] == "inconsistent"
+    assert "part-reprocess-" in manifest(site)["problems"][0]
+
+
+def test_a_landing_between_sums_and_mark_is_not_forgotten() -> None:
+    site = Site()
+    land(site, 0)
+    real = site.stage.bus.put
+
+    def put(kind: str, detail: Any) -> None:
+        if not told(site):
+            land(site, 1)
+        real(kind, detail)
+
+    site.stage.bus.put = put  # type: ignore[method-assign]
+    update_runs(world(site))
+    assert stale(site) == [RUN]
+    update_runs(world(site))
+    assert [detail["counts"]["failed"] for detail in told(site)] == [2, 1]
+    assert stale(site) == []
+
+
+def test_of_two_updates_that_meet_the_later_sums_win() -> None:
+    """The slow one writes its old manifest over the new one, sees that it was overtaken, and leaves it to be redone."""
+    site = Site()
+    land(site, 0)
+    real = site.stage.output.put_json
+    met: list[int] = []
+
+    def put_json(key: str, value: Any) -> None:
+        if not met:
+            met.append(1)
+            land(site, 1)
+            update_runs(world(site))
+        real(key, value)
+
+    site.stage.output.put_json = put_json  # type: ignore[method-assign]
+    update_runs(world(site))
+    assert manifest(site)["counts"]["failed"] == 2
+    assert stale(site) == [RUN]
+    update_runs(world(site))
+    assert manifest(site)["counts"]["failed"] == 1
+    assert site.stage.runs.get(run_pk(RUN), META)["counts"]["failed"] == 1  # type: ignore[index]
+    assert stale(site) == []
+
+
+def test_of_two_updates_that_overlap_neither_leaves_its_old_manifest() -> None:
+    """The first writes its old manifest after the second's new one, and is done before the second is."""
+    site = Site()
+    land(site, 0)
+    stage = site.stage
+    put_json, update = stage.output.put_json, stage.runs.update
+    second_has_written, first_is_done = threading.Event(), threading.Event()
+    first = threading.Thread(target=lambda: update_runs(world(site)))
+
+    def slow_put_json(key: str, value: Any) -> None:
+        if threading.current_thread() is first:
+            second.start()
+            assert second_has_written.wait(10)
+        put_json(key, value)
+
+    def slow_update(pk: str, sk: str, values: Any, **more: Any) -> Any:
+        if threading.current_thread() is second and sk == META:
+            second_has_written.set()
+            assert first_is_done.wait(10)
+        return update(pk, sk, values, **more)
+
+    def overtake() -> None:
+        land(site, 1)
+        update_runs(world(site))
+
+    second = threading.Thread(target=overtake)
+    stage.output.put_json = slow_put_json  # type: ignore[method-assign]
+    stage.runs.update = slow_update  # type: ignore[method-assign]
+    first.start()
+    first.join(20)
+    first_is_done.set()
+    second.join(20)
+    assert manifest(site)["counts"]["failed"] == 2, "the race did not happen"
+    assert stale(site) == [RUN]
+    update_runs(world(site))
+    assert manifest(site)["counts"]["failed"] == 1
+    assert stale(site) == []
+
+
+def test_an_update_that_dies_anywhere_is_made_good_by_the_next() -> None:
+    calm = Site()
+    land(calm, 0, 1)
+    calm.stage.world.effects.clear()
+    update_runs(world(calm))
+    effects = len(calm.stage.world.effects)
+    assert effects >= 6
+    for number in range(1, effects + 1):
+        site = Site()
+        land(site, 0, 1)
+        site.stage.world.effects.clear()
+        site.stage.world.kill_at = number
+        with pytest.raises(Killed):
+            update_runs(world(site))
+        site.stage.world.kill_at = None
+        update_runs(world(site))
+        assert manifest(site)["counts"] == manifest(calm)["counts"]
+        assert site.stage.runs.get(run_pk(RUN), META)["counts"] == manifest(calm)["counts"]  # type: ignore[index]
+        assert 1 <= len(told(site)) <= 2
+        assert stale(site) == []
+
+
+# Records that another run landed.
+
+
+def resubmitted(site: Site, *ids: str, settled: bool = True, status: str = "succeeded") -> str:
+    """The resubmission's end: it has claimed these records, by a unit that is settled or not."""
+    name = site.go("resubmit", run=RUN, **{"as": AGAIN})["as"]
+    for one in ids:
+        key = claim_key("default", site.stage.spec.scope, one)
+        site.stage.ledger.claims[key] = Claim(key, f"{AGAIN}/00001-a1", AGAIN, int(NOW) + 10**6)
+    site.stage.runs.put(Unit("00001-a1", "job", {}, settled=settled).item(AGAIN, 0))
+    site.stage.runs.put({"pk": run_pk(AGAIN), "sk": META, "run": AGAIN, "tenant": "default", "status": status})
+    return str(name)
+
+
+def test_what_a_resubmission_landed_leaves_the_first_runs_failures() -> None:
+    site = Site()
+    resubmitted(site, IDS[0], IDS[1])
+    assert update_runs(world(site)) == Updated(stale=1, updated=1, settled=2)
+    counts = manifest(site)["counts"]
+    assert (counts["landed"], counts["failed"], counts["resubmitted"]) == (len(IDS) - 3, 1, 2)
+    items = list(site.stage.runs.query(run_pk(RUN), "LATE#"))
+    assert {(item["outcome"], item["landedIn"]) for item in items} == {("resubmitted", AGAIN)}
+    assert stale(site) == []
+    # Its message, redriven, finds the record settled.
+    assert reprocess(Message.from_json(site.stage.queue.messages[0]), site.stage.shop) == "settled"
+
+
+@pytest.mark.parametrize("change", [{"settled": False}, {"status": "running"}])
+def test_a_claim_alone_settles_nothing(change: dict[str, Any]) -> None:
+    """The worker may have died between claim and part, and a run that goes on has not said its last."""
+    site = Site()
+    resubmitted(site, IDS[0], **change)
+    assert update_runs(world(site)).settled == 0
+    assert site.failed() == IDS[:3]
+
+
+def test_a_claim_of_the_run_itself_settles_nothing() -> None:
+    site = Site()
+    resubmitted(site)
+    key = claim_key("default", site.stage.spec.scope, IDS[0])
+    site.stage.ledger.claims[key] = Claim(key, f"{RUN}/00001-a1", RUN, int(NOW) + 10**6)
+    assert update_runs(world(site)).settled == 0
+
+
+def test_a_late_landing_in_a_resubmission_settles_the_first_run_too() -> None:
+    site = Site()
+    resubmitted(site, IDS[0])
+    update_runs(world(site, RUN))
+    item = {"pk": STALE, "sk": AGAIN, "run": AGAIN, "tenant": "default", "mark": "m", "expires_at": 1}
+    site.stage.runs.put(item)
+    key = claim_key("default", site.stage.spec.scope, IDS[1])
+    site.stage.ledger.claims[key] = Claim(key, f"{AGAIN}/reprocess-x", AGAIN, int(NOW) + 10**6)
+    update_runs(world(site, RUN))
+    assert stale(site) == [f"{RUN}#{AGAIN}"]
+    assert update_runs(world(site, RUN)).settled == 1
+    assert manifest(site)["counts"]["resubmitted"] == 2
+
+
+def test_settling_elsewhere_that_dies_anywhere_is_made_good() -> None:
+    calm = Site()
+    resubmitted(calm, *IDS[:3])
+    calm.stage.world.effects.clear()
+    update_runs(world(calm))
+    effects = len(calm.stage.world.effects)
+    for number in range(1, effects + 1):
+        site = Site()
+        resubmitted(site, *IDS[:3])
+        site.stage.world.effects.clear()
+        site.stage.world.kill_at = number
+        with pytest.raises(Killed):
+            update_runs(world(site))
+        site.stage.world.kill_at = None
+        update_runs(world(site))
+        assert manifest(site)["counts"]["resubmitted"] == 3
+        assert stale(site) == []
+        assert (run_pk(RUN), UPDATE) in site.stage.runs.items
+
+
+def test_an_aborted_run_stays_aborted_and_counts_what_has_landed_since() -> None:
+    """Its sums need not hold: nothing is made of that."""
+    site = Site(failing=2)
+    site.stage.runs.update(run_pk(RUN), META, {"status": "aborted"})
+    site.stage.runs.items.pop((run_pk(RUN), "CUT#00001"))
+    land(site, 0)
+    assert update_runs(world(site)).updated == 1
+    found = manifest(site)
+    assert (found["status"], found["problems"], found["counts"]["landed"]) == ("aborted", [], len(IDS) - 1)

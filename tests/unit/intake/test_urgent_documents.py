@@ -1,0 +1,185 @@
+"""Documents that are inferred at once: they land like any record, once, whoever dies; what fails is tried again."""
+
+import json
+from typing import Any
+
+import pytest
+
+from bulk_inference.core.keys import Places
+from bulk_inference.core.runs_table import META, POOLS, run_pk
+from bulk_inference.failure_lane.reprocess import Message as Failed
+from bulk_inference.failure_lane.reprocess import reprocess
+from bulk_inference.intake.intake_status import answer
+from bulk_inference.intake.pool_outcomes import follow
+from tests.worlds.inference_world import Killed
+from tests.worlds.intake_world import Intake, message, refusal
+
+
+def status(intake: Intake, document: str = "a") -> dict[str, Any]:
+    return answer({"id": document, "prompt": "sum"}, intake.status)
+
+
+def line_at(intake: Intake, place: dict[str, Any]) -> dict[str, Any]:
+    body = intake.bucket(place["bucket"]).objects[place["key"]]
+    found: dict[str, Any] = json.loads(body[place["offset"] : place["offset"] + place["length"]])
+    return found
+
+
+def test_an_urgent_document_lands_at_once_like_any_record() -> None:
+    intake = Intake()
+    intake.queues["high"].send(message("a", notify=True))
+    assert intake.work("high") == {"m1": "done"}
+    told = status(intake)
+    assert told["status"] == "done"
+    line = line_at(intake, told["result"])
+    assert (line["recordId"], line["text"]) == ("a", "said Say text of a")
+    assert intake.ledger.owners["a"].startswith(f"{told['run']}/document-")
+    ((kind, detail),) = intake.bus.events
+    assert (kind, detail["id"], detail["status"], detail["result"]) == (
+        "Bulk Inference Document Finished",
+        "a",
+        "done",
+        told["result"],
+    )
+    assert "text of a" not in json.dumps([detail, list(intake.runs.items.values())], default=str)
+
+
+@pytest.mark.parametrize("kind", ["landed", "rejected", "refused"])
+def test_a_worker_that_dies_anywhere_leaves_one_result_and_one_end(kind: str) -> None:
+    def made() -> Intake:
+        intake = Intake()
+        intake.queues["high"].send(message("a", notify=True, **({"record": {"x": 1}} if kind == "rejected" else {})))
+        if kind == "refused":
+            intake.model.answers["Say text of a"] = refusal()
+        return intake
+
+    calm = made()
+    (end,) = calm.work("high").values()
+    effects = list(calm.world.effects)
+    assert len(effects) > 8
+    for number in range(1, len(effects) + 1):
+        intake = made()
+        intake.world.kill_at = number
+        with pytest.raises(Killed):
+            intake.work("high")
+        intake.world.kill_at = None
+        again = set(intake.work("high").values())
+        assert again <= {end, "known"}, effects[number - 1]
+        assert intake.output.objects == calm.output.objects, effects[number - 1]
+        assert intake.ledger.claims == calm.ledger.claims
+        assert status(intake)["status"] == status(calm)["status"]
+        assert {detail["status"] for _, detail in intake.bus.events} == {status(calm)["status"]}
+
+
+def test_the_same_message_twice_is_one_result_and_another_document_under_its_id_is_refused() -> None:
+    intake = Intake()
+    for _ in range(2):
+        intake.queues["high"].send(message("a"))
+    assert sorted(intake.work("high").values()) == ["done", "known"]
+    intake.queues["normal"].send(message("a"))
+    assert intake.work("normal") == {"m1": "known"}
+    intake.queues["high"].send(message("a", record={"text": "something else"}))
+    assert intake.work("high") == {"m3": "held"}
+    ((_, attributes),) = intake.queues["high"].dead
+    assert attributes["errorClass"] == "conflict"
+    assert status(intake)["status"] == "done"
+    assert len(intake.model.calls) == 1
+
+
+def test_a_rejected_document_says_class_and_place() -> None:
+    intake = Intake()
+    intake.queues["high"].send(message("a", record={"body": "no text"}))
+    assert intake.work("high") == {"m1": "failed"}
+    told = status(intake)
+    assert (told["status"], told["errorClass"]) == ("failed", "missing_field")
+    assert line_at(intake, told["failure"])["errorClass"] == "missing_field"
+
+
+def test_a_document_that_the_model_fails_on_goes_into_the_failure_lane_and_its_status_follows() -> None:
+    intake = Intake()
+    intake.model.answers["Say text of a"] = refusal("model_error")
+    intake.queues["high"].send(message("a", notify=True))
+    assert intake.work("high") == {"m1": "failed"}
+    told = status(intake)
+    assert (told["status"], told["errorClass"]) == ("failed", "model")
+    assert "own words" not in json.dumps(told)
+    (letter,) = intake.failures.messages
+    intake.model.answers.clear()
+    assert reprocess(Failed.from_json(letter), intake.shop("default", told["run"])) == "landed"
+    assert follow(intake.following).concluded == 1
+    told = status(intake)
+    assert told["status"] == "done"
+    assert line_at(intake, told["result"])["recordId"] == "a"
+    assert [detail["status"] for _, detail in intake.bus.events] == ["failed", "done"]
+
+
+def test_a_failed_document_that_is_sent_again_is_tried_again() -> None:
+    intake = Intake()
+    intake.model.answers["Say text of a"] = refusal()
+    intake.queues["high"].send(message("a"))
+    assert intake.work("high") == {"m1": "failed"}
+    intake.model.answers.clear()
+    intake.queues["high"].send(message("a"))
+    assert intake.work("high") == {"m2": "done"}
+    assert status(intake)["status"] == "done"
+
+
+def test_a_throttled_document_waits_without_using_up_its_tries() -> None:
+    intake = Intake(max_receives=2)
+    intake.model.answers["Say text of a"] = refusal("throttled")
+    intake.queues["high"].send(message("a"))
+    for number in range(1, 6):
+        intake.time.remaining = 900
+        assert intake.work("high") == {f"m{number}": "postponed"}
+    assert status(intake)["status"] == "in_flight"
+    intake.model.answers.clear()
+    intake.time.remaining = 900
+    assert intake.work("high") == {"m6": "done"}
+    assert intake.queues["high"].dead == []
+
+
+def test_a_window_is_closed_after_its_hour_and_conserves() -> None:
+    intake = Intake()
+    intake.model.answers["Say text of b"] = refusal()
+    for one in ("a", "b", "c"):
+        intake.queues["high"].send(message(one))
+    intake.queues["high"].send(message("d", record={"x": 1}))
+    intake.work("high")
+    run = status(intake)["run"]
+    follow(intake.following)
+    assert intake.runs.items[(run_pk(run), META)]["status"] == "running"
+    intake.time.now += 3800
+    follow(intake.following)
+    manifest = json.loads(intake.output.objects[Places("default", run).manifest])
+    assert manifest["status"] == "succeeded"
+    assert manifest["problems"] == []
+    counts = manifest["counts"]
+    assert (counts["read"], counts["landed"], counts["failed"], counts["rejected"]) == (4, 2, 1, 1)
+    assert intake.runs.items[(POOLS, run)]["state"] == "settled"
+    assert [kind for kind, _ in intake.bus.events] == ["Bulk Inference Run Finished"]
+
+
+def test_a_window_waits_for_a_document_whose_worker_died() -> None:
+    intake = Intake()
+    intake.queues["high"].send(message("a"))
+    intake.world.kill_at = 9
+    with pytest.raises(Killed):
+        intake.work("high")
+    intake.world.kill_at = None
+    run = status(intake)["run"]
+    intake.time.now += 3800
+    follow(intake.following)
+    assert intake.runs.items[(run_pk(run), META)]["status"] == "running"
+    assert set(intake.work("high").values()) == {"done"}
+    intake.time.now += 1100
+    follow(intake.following)
+    manifest = json.loads(intake.output.objects[Places("default", run).manifest])
+    assert (manifest["status"], manifest["counts"]["landed"]) == ("succeeded", 1)
+
+
+def test_a_prompt_that_chunks_is_for_runs() -> None:
+    intake = Intake(max_receives=1)
+    intake.store(chunking={"field": "text", "size": 1000})
+    intake.queues["high"].send(message("a"))
+    assert intake.work("high") == {"m1": "held"}
+    assert status(intake)["errorClass"] == "bad_prompt"

@@ -1,0 +1,136 @@
+"""Claims of other runs of a scope: which of them stand, and which a later run may take over."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+
+from bulk_inference.batch.collect_results import ShardTask, collect
+from bulk_inference.core.keys import Places
+from bulk_inference.core.runs_table import META, run_pk, unit_sk
+from bulk_inference.ledger.claims import Claim, Standing, claim_key
+from bulk_inference.ledger.rival_claims import LONGEST_INVOCATION_SECONDS, Rivals
+from bulk_inference.render.records import RecordReader
+from tests.unit.batch.test_collect_results import IDS, event, landed, shuffled
+from tests.unit.batch.test_collect_results import stage as shard
+from tests.worlds.inference_world import NOW, RUN, Stage
+
+DEAD, ARN = "run-0", "arn:run-0"
+LONG_AGO = NOW - LONGEST_INVOCATION_SECONDS
+PLACES = Places("default", DEAD)
+
+
+def stage(ended: float | None = LONG_AGO) -> Stage:
+    made = Stage()
+    made.runs.put({"pk": run_pk(DEAD), "sk": META, "executionArn": ARN})
+    if ended is not None:
+        made.executions.end(ARN, at=ended)
+    return made
+
+
+def judge(made: Stage, record_id: str = "a", unit: str = "sync-x", run: str = DEAD) -> Standing:
+    rivals = Rivals(
+        "default", RUN, output=made.output, runs=made.runs, executions=made.executions, now=lambda: made.time.now
+    )
+    return rivals(Claim(claim_key("default", "s", record_id), f"{run}/{unit}", run, int(NOW) + 10))
+
+
+def part(made: Stage, name: str, *record_ids: str) -> None:
+    body = b"".join(b'{"recordId":"%s","modelOutput":{}}\n' % one.encode() for one in record_ids)
+    made.output.put(PLACES.results(name), body)
+
+
+def test_a_claim_of_a_dead_run_that_did_not_land_the_record_is_free() -> None:
+    assert judge(stage()) is Standing.FREE
+
+
+def test_a_claim_of_a_run_that_goes_on_stands() -> None:
+    assert judge(stage(ended=None)) is Standing.HELD
+
+
+def test_a_claim_is_undecided_while_a_worker_may_be_alive() -> None:
+    """A function that was started before its execution ended may write until its own time is up."""
+    assert judge(stage(ended=LONG_AGO + 1)) is Standing.UNDECIDED
+
+
+def test_a_run_counts_as_over_from_when_the_last_of_it_was_stopped() -> None:
+    made = stage()
+    made.runs.update(run_pk(DEAD), META, {"stoppedAt": int(NOW) - 1})
+    assert judge(made) is Standing.UNDECIDED
+
+
+@pytest.mark.parametrize(
+    ("unit", "name", "expected"),
+    [
+        ("sync-x", "sync-x-000", Standing.HELD),
+        ("sync-x", "sync-x-004-f2", Standing.HELD),
+        ("sync-x", "sync-xy-000", Standing.FREE),
+        ("00001-a1", "00001", Standing.HELD),
+        ("00001-a1", "00001-s2", Standing.HELD),
+        ("00001-a1", "00001-a2", Standing.FREE),
+        ("00001-a2", "00001-a2-s3", Standing.HELD),
+        ("00001-a2", "00001", Standing.FREE),
+    ],
+)
+def test_what_lies_in_a_part_of_the_unit_has_landed_whether_noted_or_not(
+    unit: str, name: str, expected: Standing
+) -> None:
+    """The worker may have died after it wrote the part and before it noted so: taking over would land it twice."""
+    made = stage()
+    part(made, name, "b", "a")
+    assert judge(made, unit=unit) is expected
+    assert judge(made, "c", unit=unit) is Standing.FREE
+
+
+def test_an_id_that_travels_under_an_alias_is_found_by_the_callers_id() -> None:
+    made = stage()
+    reader = RecordReader(id_field=None, sequence_field=None, renderer=None, max_line_bytes=10_000)
+    record = reader.read('{"recordId": "Zürich 7", "modelInput": {"messages": []}}'.encode())
+    assert record.record_id != record.original_id == "Zürich 7"
+    part(made, "sync-x-000", "Zürich 7")
+    assert judge(made, record.record_id) is Standing.HELD
+
+
+def test_a_settled_unit_keeps_its_claims_without_a_look_at_its_parts() -> None:
+    made = stage()
+    made.runs.put({"pk": run_pk(DEAD), "sk": unit_sk("sync-x"), "settled": True})
+    assert judge(made) is Standing.HELD
+
+
+def test_the_failure_lanes_claims_stand() -> None:
+    """Its workers go on after the run's execution, so that its end says nothing of them."""
+    assert judge(stage(), unit="reprocess-abc") is Standing.HELD
+
+
+def test_claims_of_the_own_run_stand() -> None:
+    assert judge(stage(), run=RUN) is Standing.HELD
+
+
+def test_a_run_that_is_no_longer_known_is_over() -> None:
+    made = Stage()
+    assert judge(made) is Standing.FREE
+    made = stage(ended=None)
+    made.executions.known[ARN] = None
+    assert judge(made) is Standing.FREE
+
+
+@pytest.mark.parametrize(
+    ("settled", "in_part", "expected"),
+    [(False, [], 12), (False, ["r05"], 11), (True, [], 11)],
+)
+def test_a_later_run_lands_what_a_dead_one_claimed_and_did_not_land(
+    settled: bool, in_part: Sequence[str], expected: int
+) -> None:
+    made: Stage = shard(shuffled())
+    made.runs.put({"pk": run_pk(DEAD), "sk": META, "executionArn": ARN})
+    made.executions.end(ARN, at=LONG_AGO)
+    item: dict[str, Any] = {"pk": run_pk(DEAD), "sk": unit_sk("sync-x"), "settled": settled}
+    made.runs.put(item)
+    key = claim_key("default", made.spec.scope, "r05")
+    made.ledger.claims[key] = Claim(key, f"{DEAD}/sync-x", DEAD, int(NOW) + 10)
+    if in_part:
+        part(made, "sync-x-000", *in_part)
+    counts = collect(ShardTask.from_event(event()), made.shop)["counts"]
+    assert (counts["landed"], counts["duplicate"]) == (expected, 12 - expected)
+    assert len(landed(made)) == expected
+    assert ("r05" in landed(made)) == (expected == len(IDS))

@@ -1,0 +1,209 @@
+"""plan_run: one plan for one run, refusals that say what to do, an empty corpus that is no error."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from bulk_inference.aws.bedrock_runtime import Outcome
+from bulk_inference.core.errors import CanaryFailedError, InvalidRequestError
+from bulk_inference.core.run_spec import RunSpec
+from bulk_inference.plan import sampling
+from tests.worlds.ingest_world import HAIKU, NOW, SETTINGS, World, ingest_world
+
+LINES = [{"id": f"r{n}", "text": f"text {n}"} for n in range(200)]
+
+
+@pytest.fixture
+def world(monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
+    with ingest_world(monkeypatch) as made:
+        yield made
+
+
+def spec(world: World, run: str = "run-1") -> RunSpec:
+    return RunSpec.from_json(world.input.get_json(f"default/runs/{run}/plan/run.json") or {})
+
+
+def test_a_plan(world: World) -> None:
+    world.corpus(*LINES)
+    plan = world.plan(limits={"cut_bytes": 65536, "job_concurrency": 4})
+    size = plan["cuts"]["bytes"]
+    assert plan.pop("report") == world.output.get_json("default/runs/run-1/plan/report.json")
+    assert plan == {
+        "run": "run-1",
+        "tenant": "default",
+        "scope": "run:run-1",
+        "mode": "batch",
+        "next": "cut",
+        "assembly": False,
+        "cuts": {"key": "default/runs/run-1/plan/cuts.jsonl", "count": 1, "bytes": size},
+        "settings": {
+            "cutConcurrency": 1,
+            "jobConcurrency": 4,
+            "inferConcurrency": 10,
+            "itemsPerBatch": 100,
+            "bytesPerBatch": 100_000,
+            "toleratedFailurePercentage": 10,
+            "jobTimeoutSeconds": 25 * 3600,
+            "inferenceTimeoutSeconds": 1_209_600,
+        },
+        "places": {
+            "inputBucket": "input",
+            "outputBucket": "output",
+            "mapRunsPrefix": "default/runs/run-1/map-runs",
+        },
+    }
+    written = spec(world)
+    assert (written.quotas.max_jobs_in_flight.value, written.quotas.max_jobs_in_flight.source) == (33, "service-quotas")
+    assert (written.quotas.min_records_per_job.value, written.quotas.min_records_per_job.source) == (10, "override")
+    assert written.estimate.records == 200
+    assert any("published default" in note for note in written.estimate.notes)
+    assert written.created_at == "2027-01-15T08:00:00+00:00"
+    item = world.runs.get("RUN#run-1", "META")
+    assert item is not None
+    assert item["expires_at"] == NOW + 90 * 86_400
+
+
+def test_starting_again_changes_nothing(world: World) -> None:
+    world.corpus(*LINES)
+    first = world.plan()
+    before = world.objects("input")
+    world.corpus({"id": "other"})
+    calls = len(world.model.bodies)
+    assert world.plan() == first
+    assert world.objects("input") == before
+    assert len(world.model.bodies) == calls
+
+
+def test_another_request_under_the_same_name_is_refused(world: World) -> None:
+    world.corpus(*LINES)
+    world.plan()
+    with pytest.raises(InvalidRequestError, match="run 'run-1' exists already with another request"):
+        world.plan(run={"mode": "sync"})
+
+
+def test_two_invocations_at_once_agree_on_the_first_plan(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    world.corpus(*LINES)
+    put = world.input.put_if_absent
+
+    def beaten(key: str, body: bytes, content_type: str = "") -> bool:
+        put(key, body.replace(b'"mode": "batch"', b'"mode": "sync"'), content_type)
+        return put(key, body, content_type)
+
+    monkeypatch.setattr(world.input, "put_if_absent", beaten)
+    assert world.plan()["mode"] == "sync"
+
+
+def test_the_canary_gets_the_body_that_jobs_will_get(world: World) -> None:
+    world.corpus(*LINES)
+    world.plan()
+    texts = [body["messages"][0]["content"][0]["text"] for body in world.model.bodies]
+    assert texts == ["Say text 0", "Say text 66", "Say text 133"]
+
+
+def test_a_failed_canary_leaves_no_plan(world: World) -> None:
+    world.corpus(*LINES)
+    world.model.outcome = Outcome(error_class="invalid_request", error_code="V", error_message="no such parameter")
+    with pytest.raises(CanaryFailedError, match="no such parameter"):
+        world.plan()
+    assert world.input.get("default/runs/run-1/plan/run.json") is None
+
+
+def test_quotas_are_read_once_a_day(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    world.corpus(*LINES)
+    world.plan("a")
+    calls = world.quotas.calls
+    world.plan("b")
+    assert (world.quotas.calls, spec(world, "b").quotas) == (calls, spec(world, "a").quotas)
+    item = world.runs.get(f"QUOTA#{HAIKU}", "QUOTA")
+    assert item is not None
+    # DynamoDB deletes expired items days later: the age in the item decides.
+    world.runs.put({**item, "readAt": NOW - 90_000})
+    world.plan("c")
+    assert world.quotas.calls > calls
+
+
+def test_other_labels_are_not_answered_from_the_cache(world: World) -> None:
+    world.corpus(*LINES)
+    world.plan("a")
+    calls = world.quotas.calls
+    world.settings({**SETTINGS, "models": {HAIKU: {"invokeId": HAIKU, "quotaLabel": "Other"}}})
+    world.plan("b")
+    assert world.quotas.calls > calls
+
+
+@pytest.mark.parametrize("lines", [[], [b"", b"  \r"]])
+def test_an_empty_corpus(world: World, lines: list[bytes]) -> None:
+    world.corpus(*lines)
+    plan = world.plan()
+    assert (plan["next"], world.model.bodies) == ("cut" if lines else "finish", [])
+    assert ("the corpus is empty" in spec(world).estimate.notes) is not bool(lines)
+
+
+def test_a_prefix_without_objects_is_an_empty_corpus(world: World) -> None:
+    assert world.plan(source={"prefix": "default/corpus/2027/"})["next"] == "finish"
+
+
+def test_a_prefix_takes_jsonl_and_says_what_it_leaves_out(world: World) -> None:
+    world.corpus(*LINES[:100], key="default/corpus/d/1.jsonl")
+    world.corpus(*LINES[100:], key="default/corpus/d/2.jsonl")
+    world.corpus(b"x", key="default/corpus/d/readme.txt")
+    world.corpus(b"", key="default/corpus/d/")
+    plan = world.plan(source={"prefix": "default/corpus/d/"})
+    assert [part.key[-7:] for cut in world.cuts(plan) for part in cut.parts] == ["1.jsonl", "2.jsonl"]
+    assert "1 objects are not jsonl by their name" in " ".join(spec(world).estimate.notes)
+
+
+@pytest.mark.parametrize(
+    ("source", "words"),
+    [
+        ({"key": "default/corpus/none.jsonl"}, r"source\.key: s3://input/default/corpus/none\.jsonl does not exist"),
+        ({"bucket": "nowhere", "key": "a.jsonl"}, "bucket nowhere does not exist"),
+        ({"key": "default/corpus/a.jsonl.bz2"}, r"a\.jsonl\.bz2 is packed in a way that is not read"),
+        ({"key": "default/corpus/texts/readme.txt"}, r"readme\.txt: its name does not tell its format"),
+        ({"glob": "default/corpus/*/*.p?rquet.gz"}, "none of 1 objects"),
+        ({"prefix": "default/corpus/texts/"}, r"source\.prefix: none of 1 objects"),
+    ],
+)
+def test_a_corpus_that_cannot_be_read(world: World, source: dict[str, Any], words: str) -> None:
+    world.corpus(b"x", key="default/corpus/texts/readme.txt")
+    world.corpus(b"x", key="default/corpus/a.jsonl.bz2")
+    world.corpus(b"x", key="default/corpus/p/a.parquet.gz")
+    with pytest.raises(InvalidRequestError, match=words):
+        world.plan(source=source)
+
+
+def test_a_corpus_without_any_record_is_the_requests_fault(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    world.corpus(*LINES)
+    with pytest.raises(InvalidRequestError, match=r"none of 200 lines of the corpus .* missing_field: field 'body'"):
+        world.plan(prompt={"template": "Say {{body}}"})
+    monkeypatch.setattr(sampling, "HOPELESS_LINES", 201)
+    assert world.plan(prompt={"template": "Say {{body}}"})["next"] == "cut"
+
+
+def test_a_corpus_in_another_bucket(world: World) -> None:
+    world.corpus(*LINES, key="x.jsonl", bucket="lake")
+    plan = world.plan(source={"bucket": "lake", "key": "x.jsonl"})
+    assert world.cut_all(plan)[0]["accepted"] == 200
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"), [(None, "apply the module"), ({"name": "x", "models": []}, "models: expected dict")]
+)
+def test_settings_that_cannot_be_used(world: World, settings: Any, words: str) -> None:
+    if settings is None:
+        world.s3.delete_object(Bucket="input", Key="config/settings.json")
+    else:
+        world.settings(settings)
+    with pytest.raises(InvalidRequestError, match=words):
+        world.plan()
+
+
+def test_a_canary_is_held_against_the_runs_schema(world: World) -> None:
+    """The model answers as nobody asked: no job is submitted, and no plan written."""
+    world.corpus(*LINES)
+    schema = {"type": "object", "properties": {"a": {"type": "integer"}}, "required": ["a"]}
+    with pytest.raises(CanaryFailedError, match=r"none of the 3 answers .* fits output\.schema"):
+        world.plan(output={"schema": schema})
+    assert world.input.get("default/runs/run-1/plan/run.json") is None
+    world.plan(output={"schema": schema}, limits={"canary_records": 0})

@@ -1,0 +1,328 @@
+"""The world of documents that arrive one by one: the fakes of inference_world, with transactions and queues.
+
+`Intake` is everything together: queues whose messages come again until they are deleted, workers that may die.
+"""
+
+import copy
+import json
+from collections.abc import Callable, Generator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from bulk_inference.core.keys import Places
+from bulk_inference.core.ports import ConditionalPut
+from bulk_inference.core.run_spec import Settings
+from bulk_inference.core.runs_table import META, run_pk
+from bulk_inference.cut.shard_files import CutWorld, load_spec
+from bulk_inference.intake.consumer import Attributes, Delivery, IntakeShift, ShiftWorld, arrivals, refused
+from bulk_inference.intake.document_outcomes import OutcomeWorld
+from bulk_inference.intake.intake_status import Depth, StatusWorld
+from bulk_inference.intake.pool_outcomes import FollowWorld
+from bulk_inference.intake.pooling import PoolLimits, PoolWorld, pool
+from bulk_inference.intake.stored_prompts import prompt_key, read
+from bulk_inference.intake.urgent_documents import WindowWorld, infer_now
+from bulk_inference.land.unit_context import Workshop
+from tests.worlds.inference_world import (
+    NOW,
+    FakeBucket,
+    FakeBus,
+    FakeExecutions,
+    FakeJobs,
+    FakeLedger,
+    FakeModel,
+    FakeOutcome,
+    FakeQueue,
+    FakeRuns,
+    FakeTime,
+    World,
+    converse,
+)
+
+HAIKU = "us.anthropic.claude-haiku-4-5-20251001-v1:0"
+SETTINGS = Settings.from_json(
+    {
+        "name": "tickets",
+        "models": {HAIKU: {"invokeId": HAIKU}},
+        "tenants": {"default": {"batchRoleArn": "arn:aws:iam::123456789012:role/batch"}},
+        "sourceBuckets": {"lake": {"prefix": "mail/"}},
+    }
+)
+PROMPT: dict[str, Any] = {"model": {"id": HAIKU}, "prompt": {"template": "Say {{text}}"}}
+
+
+def message(document: str, /, **more: Any) -> str:
+    """Body of a message; an inline record unless `more` says otherwise."""
+    body = {"version": 1, "id": document, "prompt": "sum", "record": {"text": f"text of {document}"}} | more
+    return json.dumps({name: value for name, value in body.items() if value is not None})
+
+
+@dataclass
+class BusyWorld(World):
+    """Others work, too: after the effect of number `meddle_at`, `meddle` is done before the worker goes on."""
+
+    meddle_at: int | None = None
+    meddle: Callable[[], Any] = lambda: None
+
+    def strike(self, effect: str) -> None:
+        super().strike(effect)
+        if self.meddle_at is not None and len(self.effects) >= self.meddle_at:
+            self.meddle_at = None
+            self.meddle()
+
+
+class IntakeBucket(FakeBucket):
+    def read(self, key: str, *, start: int = 0, end: int | None = None, etag: str | None = None, **_: Any) -> Any:
+        def chunks() -> Generator[bytes, None, None]:
+            body = self.objects[key][start:end]
+            yield from (body[at : at + 777] for at in range(0, len(body), 777))
+
+        return chunks()
+
+    def get(self, key: str) -> bytes | None:
+        return self.objects.get(key)
+
+
+class IntakeRuns(FakeRuns):
+    def put_all(self, puts: Sequence[ConditionalPut]) -> bool:
+        assert 0 < len(puts) <= 100
+        assert len({(one.item["pk"], one.item["sk"]) for one in puts}) == len(puts)
+        for one in puts:
+            found = self.items.get((one.item["pk"], one.item["sk"]))
+            if (found is None) != (one.expected is None):
+                return False
+            if found is not None and found.get(one.attribute) != one.expected:
+                return False
+        for one in puts:
+            self.items[(one.item["pk"], one.item["sk"])] = copy.deepcopy(one.item)
+        self.world.strike("transaction")
+        return True
+
+    def add(self, pk: str, sk: str, numbers: Mapping[str, int], values: Mapping[str, Any]) -> None:
+        item = self.items.setdefault((pk, sk), {"pk": pk, "sk": sk})
+        item |= {name: item.get(name, 0) + number for name, number in numbers.items()} | dict(values)
+        self.world.strike(f"add {sk}")
+
+
+@dataclass
+class FakePipeline:
+    world: World
+    started: dict[str, Any] = field(default_factory=dict)
+    """Every request under its name; Step Functions starts a name once."""
+
+    def start(self, run: str, request: Mapping[str, Any]) -> bool:
+        known = self.started.setdefault(run, json.loads(json.dumps(request)))
+        assert known == request, f"another request under the name {run}"
+        self.world.strike("start execution")
+        return True
+
+
+@dataclass
+class FakeIntakeQueue:
+    """One queue: messages by id, each with how often it was given out; and its dead letters."""
+
+    world: World
+    messages: dict[str, tuple[str, Attributes, int]] = field(default_factory=dict)
+    dead: list[tuple[str, Attributes]] = field(default_factory=list)
+    delays: list[int] = field(default_factory=list)
+    number: int = 0
+
+    def send(self, body: str, attributes: Attributes | None = None) -> str:
+        self.number += 1
+        self.messages[f"m{self.number}"] = (body, dict(attributes or {}), 0)
+        return f"m{self.number}"
+
+    def receive(self, message_id: str, now: float) -> Delivery:
+        body, attributes, receives = self.messages[message_id]
+        self.messages[message_id] = (body, attributes, receives + 1)
+        return Delivery(message_id, body, message_id, receives + 1, int(now), attributes)
+
+    def delete(self, message_id: str) -> None:
+        self.messages.pop(message_id, None)
+
+    def postpone(self, body: str, attributes: Attributes, seconds: int) -> None:
+        assert 0 <= seconds <= 900
+        self.send(body, attributes)
+        self.world.strike("postpone")
+
+    def hold(self, body: str, attributes: Attributes, seconds: int) -> None:
+        assert 0 <= seconds <= 900
+        self.dead.append((body, dict(attributes)))
+        self.delays.append(seconds)
+        self.world.strike("hold")
+
+    def back_off(self, receipt: str, seconds: int) -> None:
+        self.world.strike("back off")
+
+    def redrive(self) -> None:
+        letters, self.dead = self.dead, []
+        for body, attributes in letters:
+            self.send(body, attributes)
+
+    @property
+    def depth(self) -> Depth:
+        return Depth(len(self.messages), 0, 0, len(self.dead))
+
+
+class Intake:
+    def __init__(self, *, documents: int = 3, minutes: float = 10, megabytes: int = 1, max_receives: int = 3) -> None:
+        self.world = BusyWorld()
+        self.input, self.output = IntakeBucket("input", self.world), IntakeBucket("output", self.world)
+        self.lake = IntakeBucket("lake", self.world)
+        self.runs, self.ledger, self.bus = IntakeRuns(self.world), FakeLedger(self.world), FakeBus(self.world)
+        self.pipeline, self.executions = FakePipeline(self.world), FakeExecutions(self.world)
+        self.model, self.time = FakeModel(), FakeTime()
+        self.failures = FakeQueue(self.world)
+        self.queues = {one: FakeIntakeQueue(self.world) for one in ("high", "normal", "low")}
+        self.limits = PoolLimits(documents, minutes * 60, megabytes << 20)
+        self.max_receives = max_receives
+        self.store()
+
+    def store(self, name: str = "sum", **changes: Any) -> None:
+        """A stored prompt."""
+        self.input.objects[prompt_key("default", name)] = json.dumps(PROMPT | changes).encode()
+
+    # Worlds of the logic.
+
+    @property
+    def outcomes(self) -> OutcomeWorld:
+        return OutcomeWorld(self.runs, self.bus, self.time.clock)
+
+    @property
+    def pools(self) -> PoolWorld:
+        return PoolWorld(
+            self.input, self.runs, self.pipeline, self.time.clock, lambda priority: self.limits, 90, lambda: 0.0
+        )
+
+    @property
+    def windows(self) -> WindowWorld:
+        cuts = CutWorld(
+            input_bucket=self.input,
+            output_bucket=self.output,
+            source_bucket=self.bucket,
+            runs=self.runs,
+            ledger=self.ledger,
+            executions=self.executions,
+            now=self.time.now,
+        )
+        return WindowWorld(
+            self.input,
+            self.output,
+            self.runs,
+            self.bus,
+            self.time.clock,
+            SETTINGS,
+            cuts,
+            self.shop,
+            lambda run, unit, work: work(),
+        )
+
+    @property
+    def following(self) -> FollowWorld:
+        return FollowWorld(
+            self.pools,
+            self.output,
+            self.ledger,
+            self.executions,
+            self.bus,
+            lambda run: f"arn:{run}",
+            lambda tenant, run: load_spec(self.input, Places(tenant, run)),
+        )
+
+    @property
+    def status(self) -> StatusWorld:
+        def scope_of(tenant: str, prompt: str) -> str:
+            return read(tenant, prompt, self.input.get(prompt_key(tenant, prompt)), "input").scope
+
+        return StatusWorld(self.runs, self.time.clock, lambda one: self.queues[one].depth, scope_of)
+
+    def bucket(self, name: str) -> IntakeBucket:
+        return {"input": self.input, "output": self.output, "lake": self.lake}[name]
+
+    def shop(self, tenant: str, run: str) -> Workshop:
+        return Workshop(
+            load_spec(self.input, Places(tenant, run)),
+            self.input,
+            self.output,
+            self.runs,
+            self.ledger,
+            self.failures,
+            FakeJobs(self.world),
+            SayingModel(self.model),
+            self.time.clock,
+            self.executions,
+        )
+
+    # What happens in it.
+
+    def work(self, priority: str, *ids: str) -> dict[str, str]:
+        """One invocation of the queue's consumer over these messages (all, if none is named): what became of each."""
+        queue = self.queues[priority]
+        deliveries = [queue.receive(one, self.time.now) for one in ids or list(queue.messages)]
+        shift = IntakeShift(
+            ShiftWorld(
+                priority,
+                queue,
+                self.input,
+                self.bucket,
+                self.runs,
+                self.outcomes,
+                SETTINGS,
+                self.time.clock,
+                self.max_receives,
+                lambda: 0.0,
+            )
+        )
+        found, outcomes = arrivals(shift, deliveries)
+        if priority == "high":
+            for key, arrival in found.items():
+                outcomes[key] = refused(lambda arrival=arrival: infer_now(arrival, self.windows))  # type: ignore[misc]
+        else:
+            outcomes.update(zip(found, pool(list(found.values()), priority, self.pools), strict=True))
+        told = {}
+        for one in deliveries:
+            try:
+                told[one.message_id] = shift.settle(one, outcomes[one.message_id])
+            except Exception as error:
+                told[one.message_id] = type(error).__name__
+                continue
+            # After the answer of the invocation, by the poller.
+            queue.delete(one.message_id)
+        return told
+
+    def members(self, run: str) -> list[str]:
+        """Ids in the corpus of a started pool."""
+        body = self.input.objects[Places("default", run).pool_corpus]
+        return [json.loads(line)["recordId"] for line in body.splitlines()]
+
+    def finish(
+        self, run: str, failed: Sequence[str] = (), *, lost: Sequence[str] = (), status: str = "succeeded"
+    ) -> None:
+        """The run of a pool ends: all of its documents land but those."""
+        places = Places("default", run)
+        landed = [one for one in self.members(run) if one not in {*failed, *lost}]
+        lines = [json.dumps({"recordId": one, "modelOutput": {}}) + "\n" for one in landed]
+        self.output.objects[places.results("sync-1-000")] = "".join(lines).encode()
+        lines = [
+            json.dumps({"recordId": one, "errorClass": "model", "errorMessage": "the model's words"}) for one in failed
+        ]
+        if failed:
+            self.output.objects[places.failures("sync-1-000")] = "\n".join([*lines, ""]).encode()
+        counts = {"landed": len(landed), "failed": len(failed)}
+        self.runs.put({"pk": run_pk(run), "sk": META, "status": status, "counts": counts})
+
+
+class SayingModel:
+    """Asks the fake by the user's text."""
+
+    def __init__(self, model: FakeModel) -> None:
+        self._model = model
+
+    def infer(self, model_id: str, api: str, body: Mapping[str, Any]) -> FakeOutcome:
+        return self._model.infer(model_id, api, {"prompt": body["messages"][0]["content"][0]["text"]})
+
+
+def refusal(kind: str = "invalid_request") -> FakeOutcome:
+    return FakeOutcome(error_class=kind, error_code="Exception", error_message="the model's own words")
+
+
+__all__ = ["NOW", "Intake", "converse", "message", "refusal"]
