@@ -35,6 +35,7 @@ lint: .venv/.ready terraform $(if $(NPM),node_modules/.ready) ## check code, sta
 	$(VENV)/ruff check
 	$(VENV)/ruff format --check
 	$(VENV)/mypy
+	PYTHONPATH=lambdas:. $(VENV)/lint-imports --no-cache
 	$(BIN) -m tests.lint
 
 security: .build/checkov/.ready ## check the HCL with checkov, which has a venv of its own (.checkov.yaml holds what is skipped, and why)

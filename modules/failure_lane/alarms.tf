@@ -106,7 +106,7 @@ resource "aws_cloudwatch_metric_alarm" "reconciliation_throttled" {
   alarm_name          = "${var.name}-reconciliation-throttled"
   alarm_description   = "${var.name}-reconcile_jobs is throttled at every look: jobs whose event was lost are not found"
   namespace           = local.environment.POWERTOOLS_METRICS_NAMESPACE
-  metric_name         = "LooksThrottled"
+  metric_name         = "ReconciliationThrottled"
   dimensions          = { service = "${var.name}-reconcile_jobs" }
   statistic           = "Sum"
   period              = 600

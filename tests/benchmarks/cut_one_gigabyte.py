@@ -33,8 +33,9 @@ from bulk_inference.core.run_spec import (
     Source,
     own_scope,
 )
-from bulk_inference.corpus.ranges import Cut, Part
-from bulk_inference.cut.shard_files import CutWorld, SealWorld, cut_run, seal_run
+from bulk_inference.corpus.ranges import Cut, CutRange
+from bulk_inference.cut.cut_run import CutServices, cut_run
+from bulk_inference.cut.seal_run import SealServices, seal_run
 
 RUN, TENANT = "benchmark", "default"
 
@@ -159,15 +160,15 @@ def main() -> None:
         input_bucket, output_bucket = Bucket("in", client), Bucket("out", client)
         spec = spec_of(arguments.form, size)
         input_bucket.put(Places(TENANT, RUN).spec, json.dumps(spec.to_json()).encode())
-        cut = Cut("00001", [Part("corpus.jsonl", 0, size, size, "etag")])
+        cut = Cut("00001", [CutRange("corpus.jsonl", 0, size, size, "etag")])
         ledger: Any = None
         started, processor = time.perf_counter(), time.process_time()
-        world = CutWorld(input_bucket, output_bucket, lambda name: Bucket(name, client), runs, ledger, ledger, 0)
+        world = CutServices(input_bucket, output_bucket, lambda name: Bucket(name, client), runs, ledger, ledger, 0)
         counts = cut_run(RUN, TENANT, cut, world)
         cut_seconds, processor_seconds = time.perf_counter() - started, time.process_time() - processor
         after_cut = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         started = time.perf_counter()
-        sealed = seal_run(RUN, TENANT, SealWorld(input_bucket, runs, 0))
+        sealed = seal_run(RUN, TENANT, SealServices(input_bucket, runs, 0))
         seal_seconds = time.perf_counter() - started
         after_seal = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         print(

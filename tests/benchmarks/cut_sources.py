@@ -25,8 +25,8 @@ from typing import Any
 from bulk_inference.aws.s3 import Bucket
 from bulk_inference.core.keys import Places
 from bulk_inference.core.run_spec import Source
-from bulk_inference.corpus.ranges import Cut, Part
-from bulk_inference.cut.shard_files import CutWorld, cut_run
+from bulk_inference.corpus.ranges import Cut, CutRange
+from bulk_inference.cut.cut_run import CutServices, cut_run
 from tests.benchmarks.cut_one_gigabyte import RUN, TENANT, FolderS3, Items, spec_of
 
 _CHANCE = random.Random(7)
@@ -95,9 +95,9 @@ def cut(root: str, form: str) -> dict[str, Any]:
     spec = replace(spec_of("object", size), source=source)
     input_bucket, output_bucket = Bucket("in", client), Bucket("out", client)
     input_bucket.put(Places(TENANT, RUN).spec, json.dumps(spec.to_json()).encode())
-    world = CutWorld(input_bucket, output_bucket, lambda name: Bucket(name, client), runs, ledger, executions, 0)
+    world = CutServices(input_bucket, output_bucket, lambda name: Bucket(name, client), runs, ledger, executions, 0)
     started, processor = time.perf_counter(), time.process_time()
-    counts = cut_run(RUN, TENANT, Cut("00001", [Part(name, 0, size, size, "etag")]), world)
+    counts = cut_run(RUN, TENANT, Cut("00001", [CutRange(name, 0, size, size, "etag")]), world)
     seconds, processor = time.perf_counter() - started, time.process_time() - processor
     return {
         "format": form,

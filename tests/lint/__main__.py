@@ -32,7 +32,7 @@ def check_machines() -> Iterator[Finding]:
     found, findings = machines.read(ROOT / "asl")
     yield from findings
     package = ROOT / "lambdas" / "bulk_inference"
-    ours = tasks.error_classes(package / "errors.py")
+    ours = tasks.error_classes(package / "core" / "errors.py")
     for machine in found:
         yield from graph.check(machine)
         yield from tasks.check(machine, ours)

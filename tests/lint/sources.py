@@ -1,58 +1,42 @@
-"""Boundaries inside the sources: what may be imported where, and no literal partition in HCL."""
+"""Boundaries inside the sources: clock and environment are arguments of logic; no literal partition in HCL.
+
+What may be imported where is import-linter's (pyproject.toml).
+"""
 
 import ast
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 
 from tests.lint.findings import Finding
-
-IMPORTS: Mapping[str, tuple[str, ...]] = {
-    "boto3": ("aws",),
-    "botocore": ("aws",),
-    "aws_lambda_powertools": ("handlers", "aws"),
-    "aws_xray_sdk": ("handlers",),
-}
-"""Library → the packages of bulk_inference that may import it."""
 
 CLOCKS = {"time.time", "time.monotonic", "time.perf_counter", "time.time_ns", "time.sleep", "datetime.now",
           "datetime.utcnow", "datetime.datetime.now", "date.today", "datetime.date.today"}  # fmt: skip
 """Calls that pure logic takes as an argument instead."""
 
+ENVIRONMENT = "core/environment.py"
+
 PARTITION = re.compile(r"arn:aws(-[a-z]+)*:")
 
 
 def check_python(root: Path) -> Iterator[Finding]:
-    """Logic imports no AWS library, reads no environment and no clock: those stand in `aws/` and `handlers/`."""
+    """Logic reads no environment and no clock: those stand in `aws/`, `handlers/` and core/environment.py."""
     package = root / "lambdas" / "bulk_inference"
     for path in sorted(package.rglob("*.py")):
-        folder = path.relative_to(package).parts[0]
-        yield from check_module(path.relative_to(root).as_posix(), folder, path.read_text(encoding="utf-8"))
+        module = path.relative_to(package).as_posix()
+        yield from check_module(path.relative_to(root).as_posix(), module, path.read_text(encoding="utf-8"))
 
 
-def check_module(file: str, folder: str, text: str) -> Iterator[Finding]:
-    """`folder` is the module's first part below the package: `aws`, `handlers`, or its own name if it is logic."""
-    tree = ast.parse(text)
-    for node in ast.walk(tree):
+def check_module(file: str, module: str, text: str) -> Iterator[Finding]:
+    """`module` is the module's path below the package: `cut/cutting.py`."""
+    if module.startswith(("aws/", "handlers/")):
+        return
+    for node in ast.walk(ast.parse(text)):
         line = f"line {getattr(node, 'lineno', 0)}"
-        for library in _imported(node):
-            if folder not in IMPORTS.get(library, (folder,)):
-                allowed = " and ".join(f"{name}/" for name in IMPORTS[library])
-                yield Finding(file, line, "import-boundary", f"{library} is imported in {allowed} only")
-        if folder in ("aws", "handlers"):
-            continue
         if isinstance(node, ast.Call) and ast.unparse(node.func) in CLOCKS:
             yield Finding(file, line, "clock-boundary", f"calls {ast.unparse(node.func)}: take it as an argument")
-        if isinstance(node, ast.Attribute) and ast.unparse(node) == "os.environ" and folder != "environment.py":
-            yield Finding(file, line, "environment-boundary", "the environment is read in environment.py only")
-
-
-def _imported(node: ast.AST) -> list[str]:
-    if isinstance(node, ast.Import):
-        return [alias.name.split(".")[0] for alias in node.names]
-    if isinstance(node, ast.ImportFrom) and node.level == 0 and node.module:
-        return [node.module.split(".")[0]]
-    return []
+        if isinstance(node, ast.Attribute) and ast.unparse(node) == "os.environ" and module != ENVIRONMENT:
+            yield Finding(file, line, "environment-boundary", f"the environment is read in {ENVIRONMENT} only")
 
 
 def check_hcl(root: Path) -> Iterator[Finding]:

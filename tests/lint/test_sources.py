@@ -1,6 +1,9 @@
-"""Module boundaries, partitions and Terraform's own checks turn red when they are broken."""
+"""Boundaries, partitions and Terraform's own checks turn red when they are broken."""
 
+import os
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -11,32 +14,28 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.mark.parametrize(
-    ("folder", "text", "rule"),
+    ("module", "text", "rule"),
     [
-        ("cutting.py", "import boto3", "import-boundary"),
-        ("cutting.py", "from botocore.exceptions import ClientError", "import-boundary"),
-        ("handlers", "def handler(event, context):\n    import boto3", "import-boundary"),
-        ("cutting.py", "from aws_lambda_powertools import Logger", "import-boundary"),
-        ("cutting.py", "import time\nnow = time.time()", "clock-boundary"),
-        ("cutting.py", "from datetime import UTC, datetime\nnow = datetime.now(UTC)", "clock-boundary"),
-        ("cutting.py", "import os\nbucket = os.environ['INPUT_BUCKET']", "environment-boundary"),
+        ("cut/cutting.py", "import time\nnow = time.time()", "clock-boundary"),
+        ("cut/cutting.py", "from datetime import UTC, datetime\nnow = datetime.now(UTC)", "clock-boundary"),
+        ("cut/cutting.py", "import os\nbucket = os.environ['INPUT_BUCKET']", "environment-boundary"),
     ],
 )
-def test_logic_that_reaches_outside_is_found(folder: str, text: str, rule: str) -> None:
-    assert [finding.rule for finding in sources.check_module("file", folder, text)] == [rule]
+def test_logic_that_takes_its_own_time_or_environment_is_found(module: str, text: str, rule: str) -> None:
+    assert [finding.rule for finding in sources.check_module("file", module, text)] == [rule]
 
 
 @pytest.mark.parametrize(
-    ("folder", "text"),
+    ("module", "text"),
     [
-        ("aws", "import boto3\nimport time\nnow = time.time()"),
-        ("handlers", "from aws_lambda_powertools import Logger"),
-        ("environment.py", "import os\nbucket = os.environ['INPUT_BUCKET']"),
-        ("cutting.py", "import time\ndef pace(clock=time.monotonic): ..."),
+        ("aws/s3.py", "import boto3\nimport time\nnow = time.time()"),
+        ("handlers/stop_run.py", "from aws_lambda_powertools import Logger"),
+        ("core/environment.py", "import os\nbucket = os.environ['INPUT_BUCKET']"),
+        ("cut/cutting.py", "import time\ndef pace(clock=time.monotonic): ..."),
     ],
 )
-def test_what_belongs_there_passes(folder: str, text: str) -> None:
-    assert list(sources.check_module("file", folder, text)) == []
+def test_what_belongs_there_passes(module: str, text: str) -> None:
+    assert list(sources.check_module("file", module, text)) == []
 
 
 @pytest.mark.parametrize(
@@ -76,3 +75,44 @@ def test_terraform_validate_names_file_and_line(repository: Path) -> None:
     (module / "outputs.tf").write_text('output "name" {\n  value = local.nothing\n}\n')
     (finding,) = tools.terraform_validate(repository, module, repository / "data")
     assert (finding.file, finding.where, finding.rule) == ("modules/one/outputs.tf", "line 2", "terraform-validate")
+
+
+PACKAGES = {
+    "bundle/__init__.py": "",
+    "bundle/core/__init__.py": "",
+    "bundle/corpus/__init__.py": "",
+    "bundle/corpus/rows.py": "from bundle.core import errors",
+    "bundle/core/errors.py": "",
+    "bundle/cut/__init__.py": "",
+    "bundle/cut/cutting.py": "from bundle.corpus import rows",
+}
+
+
+@pytest.mark.parametrize(
+    ("module", "text", "broken"),
+    [
+        ("bundle/cut/cutting.py", "from bundle.corpus import rows", None),
+        ("bundle/corpus/rows.py", "from bundle.cut import cutting", "`corpus` may not import `cut`"),
+        ("bundle/fresh/__init__.py", "from bundle.corpus import rows", "`fresh` may not import `corpus`"),
+    ],
+)
+def test_a_package_imports_only_what_its_row_names(tmp_path: Path, module: str, text: str, broken: str | None) -> None:
+    for name, content in {**PACKAGES, module: text}.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(content)
+    (tmp_path / "pyproject.toml").write_text(
+        '[tool.importlinter]\nroot_package = "bundle"\n'
+        'contract_types = ["packages: tests.lint.package_contract.PackagesContract"]\n'
+        '[[tool.importlinter.contracts]]\nname = "rows"\ntype = "packages"\nroot = "bundle"\nshared = "core"\n'
+        'allowed = ["corpus:", "cut: corpus"]\n'
+    )
+    done = subprocess.run(
+        [str(Path(sys.executable).parent / "lint-imports"), "--no-cache"],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": f"{tmp_path}:{ROOT}"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode == 0) is (broken is None), done.stdout + done.stderr
+    assert broken is None or broken in done.stdout

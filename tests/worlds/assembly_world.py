@@ -5,13 +5,13 @@ from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 from bulk_inference.assembly import assembly, exports
-from bulk_inference.assembly.assembly import AssemblyWorld
+from bulk_inference.assembly.assembly import AssemblyServices
 from bulk_inference.assembly.part_groups import Group
 from bulk_inference.core.index_line import Pointer
 from bulk_inference.core.keys import Places
 from bulk_inference.core.result_line import result_line, split
 from bulk_inference.core.runs_table import ASSEMBLY, JOINS, run_pk
-from bulk_inference.cut.shard_files import load_spec
+from bulk_inference.core.stored_run import load_spec
 from tests.worlds.ingest_world import NOW, World
 
 ROW = "default/corpus/a.jsonl"
@@ -35,9 +35,9 @@ class Run:
         self.executions = 0
 
     @property
-    def assembly(self) -> AssemblyWorld:
+    def assembly(self) -> AssemblyServices:
         spec = load_spec(self.world.input, self.places)
-        return AssemblyWorld(spec, self.world.input, self.world.output, self.world.runs, NOW)
+        return AssemblyServices(spec, self.world.input, self.world.output, self.world.runs, NOW)
 
     def sent(self) -> list[tuple[Pointer, Mapping[str, Any]]]:
         """Every record: its pointer and its body."""

@@ -15,7 +15,7 @@ from bulk_inference.core.errors import InvalidRequestError
 from bulk_inference.core.model_families import family_named
 from bulk_inference.core.run_spec import Prompt, Source
 from bulk_inference.corpus import formats
-from bulk_inference.corpus.ranges import Part, plan_cuts
+from bulk_inference.corpus.ranges import CutRange, plan_cuts
 from bulk_inference.corpus.reader import Corpus, part_rows
 from bulk_inference.corpus.rows import Row
 from bulk_inference.cut.cutting import CutCount, cut_records
@@ -109,7 +109,7 @@ class Cutting:
 
     counts: list[CutCount] = field(default_factory=list)
     files: Files = field(default_factory=Files)
-    parts: list[Part] = field(default_factory=list)
+    parts: list[CutRange] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     format: str = ""
 
@@ -182,7 +182,7 @@ def cut_bucket(
         untyped=corpus.format == formats.CSV,
     )
 
-    def rows_of(part: Part) -> Iterable[Row]:
+    def rows_of(part: CutRange) -> Iterable[Row]:
         return part_rows(bucket, part, resolved, max_line)
 
     for one in cuts:
@@ -203,7 +203,7 @@ def rows(
     bucket = MemoryBucket({key: body}, chunk)
     stored = bucket.find(key)
     assert stored is not None
-    return list(part_rows(bucket, Part(key, 0, len(body), len(body), stored.etag), given or source(), max_line))
+    return list(part_rows(bucket, CutRange(key, 0, len(body), len(body), stored.etag), given or source(), max_line))
 
 
 def parquet_bytes(table: "pyarrow.Table | dict[str, Any]", **options: Any) -> bytes:

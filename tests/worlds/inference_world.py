@@ -29,9 +29,9 @@ from bulk_inference.core.run_spec import (
 )
 from bulk_inference.core.runs_table import COUNT, Item
 from bulk_inference.cut import item_batches
-from bulk_inference.land.unit_context import Workshop
+from bulk_inference.land.unit_context import UnitContext
 from bulk_inference.ledger.claims import Claim, Insertion
-from bulk_inference.watch.stop_run import StopWorld
+from bulk_inference.watch.stop_run import StopServices
 
 NOW = 1_800_000_000.0
 RUN, TENANT = "run-1", "default"
@@ -431,7 +431,7 @@ def make_spec(**changes: Any) -> RunSpec:
 
 
 class Stage:
-    """One run's services. `shop` is what the logic gets."""
+    """One run's services. `unit_context` is what the logic gets."""
 
     def __init__(self, spec: RunSpec | None = None) -> None:
         self.world = World()
@@ -444,8 +444,8 @@ class Stage:
         self.executions = FakeExecutions(self.world)
 
     @property
-    def shop(self) -> Workshop:
-        return Workshop(
+    def unit_context(self) -> UnitContext:
+        return UnitContext(
             self.spec,
             self.input,
             self.output,
@@ -459,8 +459,8 @@ class Stage:
         )
 
     @property
-    def stop_world(self) -> StopWorld:
-        return StopWorld(
+    def stop_world(self) -> StopServices:
+        return StopServices(
             name="tickets",
             output=self.output,
             runs=self.runs,

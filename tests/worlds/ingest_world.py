@@ -9,14 +9,15 @@ import boto3
 import pytest
 from moto import mock_aws
 
-from bulk_inference.aws.bedrock_runtime import Outcome
+from bulk_inference.aws.bedrock_runtime import ModelOutcome
 from bulk_inference.aws.dynamodb import Ledger, RunsTable
 from bulk_inference.aws.s3 import Bucket
 from bulk_inference.core.runs_table import run_pk, unit_sk
 from bulk_inference.corpus.ranges import Cut
-from bulk_inference.cut.shard_files import CutWorld, SealWorld, cut_run, seal_run
+from bulk_inference.cut.cut_run import CutServices, cut_run
+from bulk_inference.cut.seal_run import SealServices, seal_run
 from bulk_inference.ledger.claims import Claim, claim_key
-from bulk_inference.plan.plan_run import StartWorld, start_run
+from bulk_inference.plan.plan_run import PlanServices, start_run
 from tests.worlds import inference_world
 
 NOW = 1_800_000_000
@@ -49,9 +50,9 @@ class Quotas:
 class Model:
     def __init__(self) -> None:
         self.bodies: list[Mapping[str, Any]] = []
-        self.outcome = Outcome(output={})
+        self.outcome = ModelOutcome(output={})
 
-    def infer(self, model_id: str, api: str, body: Mapping[str, Any]) -> Outcome:
+    def infer(self, model_id: str, api: str, body: Mapping[str, Any]) -> ModelOutcome:
         self.bodies.append(body)
         return self.outcome
 
@@ -98,7 +99,7 @@ class World:
             "model": {"id": HAIKU},
             "prompt": {"template": "Say {{text}}"},
         } | changes
-        world = StartWorld(
+        world = PlanServices(
             input_bucket=self.input,
             output_bucket=self.output,
             settings_key="config/settings.json",
@@ -114,14 +115,14 @@ class World:
         return [Cut.from_json(json.loads(line)) for line in (self.input.get(plan["cuts"]["key"]) or b"").splitlines()]
 
     def cut(self, plan: Mapping[str, Any], cut: Cut) -> dict[str, Any]:
-        world = CutWorld(self.input, self.output, self.bucket, self.runs, self.ledger, self.executions, NOW)
+        world = CutServices(self.input, self.output, self.bucket, self.runs, self.ledger, self.executions, NOW)
         return cut_run(plan["run"], plan["tenant"], cut, world)
 
     def cut_all(self, plan: Mapping[str, Any]) -> list[dict[str, Any]]:
         return [self.cut(plan, cut) for cut in self.cuts(plan)]
 
     def seal(self, plan: Mapping[str, Any]) -> dict[str, Any]:
-        return seal_run(plan["run"], plan["tenant"], SealWorld(self.input, self.runs, NOW))
+        return seal_run(plan["run"], plan["tenant"], SealServices(self.input, self.runs, NOW))
 
     def claim(self, scope: str, owner: str, *record_ids: str, settled: bool = True) -> None:
         """Claims of a unit that has landed what it claimed, or (`settled` false) has not come so far."""

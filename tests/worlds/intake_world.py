@@ -10,18 +10,26 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from bulk_inference.core.keys import Places
-from bulk_inference.core.ports import ConditionalPut
-from bulk_inference.core.run_spec import Settings
+from bulk_inference.core.ports import ConditionalPut, Depth
 from bulk_inference.core.runs_table import META, run_pk
-from bulk_inference.cut.shard_files import CutWorld, load_spec
-from bulk_inference.intake.consumer import Attributes, Delivery, IntakeShift, ShiftWorld, arrivals, refused
-from bulk_inference.intake.document_outcomes import OutcomeWorld
-from bulk_inference.intake.intake_status import Depth, StatusWorld
-from bulk_inference.intake.pool_outcomes import FollowWorld
-from bulk_inference.intake.pooling import PoolLimits, PoolWorld, pool
+from bulk_inference.core.settings import Settings
+from bulk_inference.core.stored_run import load_spec
+from bulk_inference.cut.cut_run import CutServices
+from bulk_inference.intake.consumer import (
+    Attributes,
+    ConsumerServices,
+    DocumentDelivery,
+    IntakeShift,
+    arrivals,
+    refused,
+)
+from bulk_inference.intake.document_outcomes import OutcomeServices
+from bulk_inference.intake.intake_status import StatusServices
+from bulk_inference.intake.pool_outcomes import FollowServices
+from bulk_inference.intake.pooling import PoolLimits, PoolServices, pool
 from bulk_inference.intake.stored_prompts import prompt_key, read
-from bulk_inference.intake.urgent_documents import WindowWorld, infer_now
-from bulk_inference.land.unit_context import Workshop
+from bulk_inference.intake.urgent_documents import WindowServices, infer_now
+from bulk_inference.land.unit_context import UnitContext
 from tests.worlds.inference_world import (
     NOW,
     FakeBucket,
@@ -131,10 +139,10 @@ class FakeIntakeQueue:
         self.messages[f"m{self.number}"] = (body, dict(attributes or {}), 0)
         return f"m{self.number}"
 
-    def receive(self, message_id: str, now: float) -> Delivery:
+    def receive(self, message_id: str, now: float) -> DocumentDelivery:
         body, attributes, receives = self.messages[message_id]
         self.messages[message_id] = (body, attributes, receives + 1)
-        return Delivery(message_id, body, message_id, receives + 1, int(now), attributes)
+        return DocumentDelivery(message_id, body, message_id, receives + 1, int(now), attributes)
 
     def delete(self, message_id: str) -> None:
         self.messages.pop(message_id, None)
@@ -184,18 +192,18 @@ class Intake:
     # Worlds of the logic.
 
     @property
-    def outcomes(self) -> OutcomeWorld:
-        return OutcomeWorld(self.runs, self.bus, self.time.clock)
+    def outcomes(self) -> OutcomeServices:
+        return OutcomeServices(self.runs, self.bus, self.time.clock)
 
     @property
-    def pools(self) -> PoolWorld:
-        return PoolWorld(
+    def pools(self) -> PoolServices:
+        return PoolServices(
             self.input, self.runs, self.pipeline, self.time.clock, lambda priority: self.limits, 90, lambda: 0.0
         )
 
     @property
-    def windows(self) -> WindowWorld:
-        cuts = CutWorld(
+    def windows(self) -> WindowServices:
+        cuts = CutServices(
             input_bucket=self.input,
             output_bucket=self.output,
             source_bucket=self.bucket,
@@ -204,7 +212,7 @@ class Intake:
             executions=self.executions,
             now=self.time.now,
         )
-        return WindowWorld(
+        return WindowServices(
             self.input,
             self.output,
             self.runs,
@@ -212,13 +220,13 @@ class Intake:
             self.time.clock,
             SETTINGS,
             cuts,
-            self.shop,
+            self.unit_context,
             lambda run, unit, work: work(),
         )
 
     @property
-    def following(self) -> FollowWorld:
-        return FollowWorld(
+    def following(self) -> FollowServices:
+        return FollowServices(
             self.pools,
             self.output,
             self.ledger,
@@ -229,17 +237,17 @@ class Intake:
         )
 
     @property
-    def status(self) -> StatusWorld:
+    def status(self) -> StatusServices:
         def scope_of(tenant: str, prompt: str) -> str:
             return read(tenant, prompt, self.input.get(prompt_key(tenant, prompt)), "input").scope
 
-        return StatusWorld(self.runs, self.time.clock, lambda one: self.queues[one].depth, scope_of)
+        return StatusServices(self.runs, self.time.clock, lambda one: self.queues[one].depth, scope_of)
 
     def bucket(self, name: str) -> IntakeBucket:
         return {"input": self.input, "output": self.output, "lake": self.lake}[name]
 
-    def shop(self, tenant: str, run: str) -> Workshop:
-        return Workshop(
+    def unit_context(self, tenant: str, run: str) -> UnitContext:
+        return UnitContext(
             load_spec(self.input, Places(tenant, run)),
             self.input,
             self.output,
@@ -259,7 +267,7 @@ class Intake:
         queue = self.queues[priority]
         deliveries = [queue.receive(one, self.time.now) for one in ids or list(queue.messages)]
         shift = IntakeShift(
-            ShiftWorld(
+            ConsumerServices(
                 priority,
                 queue,
                 self.input,

@@ -21,17 +21,16 @@ from typing import Any, Final
 
 from bulk_inference.assembly import document_joining, part_groups
 from bulk_inference.assembly.document_sorting import LANDED, MAX_PARTITIONS, REDUCED, SENT, read_partition, sort_group
-from bulk_inference.assembly.part_groups import Group, Slice, group_line, read_groups, whole
-from bulk_inference.assembly.recombination import REDUCE
+from bulk_inference.assembly.part_groups import Group, PartSlice, group_line, read_groups, whole
 from bulk_inference.core.errors import InvalidRequestError
 from bulk_inference.core.keys import Places
 from bulk_inference.core.ports import Bucket, Runs
 from bulk_inference.core.result_line import encode
-from bulk_inference.core.run_spec import RunSpec
+from bulk_inference.core.run_spec import REDUCE, RunSpec, makes_documents, wanted
 from bulk_inference.core.runs_table import ASSEMBLY, CUTS, JOINS, META, RESUBMISSIONS, Item, join_sk, run_pk
+from bulk_inference.core.times import expiry
 from bulk_inference.corpus.jsonl_rows import first_byte
 from bulk_inference.land.late_outcomes import mark_stale
-from bulk_inference.land.units import expiry
 from bulk_inference.request.prompt import as_request
 
 PARTITION_BYTES: Final = 24 * 1024 * 1024
@@ -45,7 +44,7 @@ _READERS: Final = 16
 
 
 @dataclass(frozen=True)
-class AssemblyWorld:
+class AssemblyServices:
     spec: RunSpec
     input: Bucket
     output: Bucket
@@ -66,15 +65,6 @@ class AssemblyWorld:
         return self.runs.get(run_pk(self.spec.run), ASSEMBLY)
 
 
-def wanted(spec: RunSpec) -> bool:
-    """Whether a run's results are assembled at all. A run over another one's failures leaves that to the other."""
-    return makes_documents(spec) or spec.output.parquet or spec.output.ordered
-
-
-def makes_documents(spec: RunSpec) -> bool:
-    return spec.output.recombine is not None and spec.source.failures_of is None
-
-
 def reductions_of(item: Mapping[str, Any] | None) -> list[str]:
     return [one["run"] for one in (item or {}).get("reductions", [])]
 
@@ -82,23 +72,23 @@ def reductions_of(item: Mapping[str, Any] | None) -> list[str]:
 # What lies there.
 
 
-def _parts(world: AssemblyWorld, item: Mapping[str, Any] | None) -> Iterator[Slice]:
+def _parts(services: AssemblyServices, item: Mapping[str, Any] | None) -> Iterator[PartSlice]:
     """Index lines and result parts of the run, of runs over its failures, and of its reductions."""
-    spec = world.spec
+    spec = services.spec
     for run, prefix in ((spec.run, ""), *((one, f"{REDUCED}-") for one in reductions_of(item))):
-        for one in world.input.list(Places(spec.tenant, run).index_prefix):
+        for one in services.input.list(Places(spec.tenant, run).index_prefix):
             yield whole(one.key, one.size, one.etag, f"{prefix}{SENT}")
-    yield from _landed(spec, item, world.output, world.runs)
+    yield from _landed(spec, item, services.output, services.runs)
 
 
-def _landed(spec: RunSpec, item: Mapping[str, Any] | None, output: Bucket, runs: Runs) -> Iterator[Slice]:
+def _landed(spec: RunSpec, item: Mapping[str, Any] | None, output: Bucket, runs: Runs) -> Iterator[PartSlice]:
     for run, prefix in ((spec.run, ""), *((one, f"{REDUCED}-") for one in reductions_of(item))):
         others = [str(one["run"]) for one in runs.query(run_pk(run), RESUBMISSIONS)]
         for one in (run, *others):
             yield from _results(Places(spec.tenant, one), output, f"{prefix}{LANDED}")
 
 
-def _results(places: Places, output: Bucket, kind: str = LANDED) -> Iterator[Slice]:
+def _results(places: Places, output: Bucket, kind: str = LANDED) -> Iterator[PartSlice]:
     for one in output.list(places.results_prefix):
         yield whole(one.key, one.size, one.etag, kind)
 
@@ -113,42 +103,42 @@ def landed_bytes(spec: RunSpec, item: Mapping[str, Any] | None, output: Bucket, 
 # Plan.
 
 
-def plan(world: AssemblyWorld, execution: str, previous: int) -> dict[str, Any]:
+def plan(services: AssemblyServices, execution: str, previous: int) -> dict[str, Any]:
     """Plans one pass: the state of the machine from here on. `previous`: the revision that this execution closed last,
     0 in its first pass. A second try plans the same revision.
 
     Raises InvalidRequestError if the run's request asks for nothing of this.
     """
-    spec, places = world.spec, world.places
+    spec, places = services.spec, services.places
     if not wanted(spec):
         raise InvalidRequestError(
             f"run {spec.run}: its request has no output.recombine, output.parquet or output.ordered to be done"
         )
-    item = world.item
+    item = services.item
     begun = item is not None and (item["execution"], item["previous"]) == (execution, previous)
     revision = int((item or {}).get("revision", 0)) + (0 if begun else 1)
-    size = landed_bytes(spec, item, world.output, world.runs)
-    partitions = int((item or {}).get("partitions", 0)) or _partitions(world, size)
+    size = landed_bytes(spec, item, services.output, services.runs)
+    partitions = int((item or {}).get("partitions", 0)) or _partitions(services, size)
     sorting = exporting = 0
     if makes_documents(spec):
-        sorting = _plan_groups(world, _parts(world, item), "sort", places.sorted_prefix, revision)
+        sorting = _plan_groups(services, _parts(services, item), "sort", places.sorted_prefix, revision)
     if spec.output.parquet:
         exporting = _plan_groups(
-            world, _results(places, world.output), "parquet", f"{places.parquet_prefix}part-", revision
+            services, _results(places, services.output), "parquet", f"{places.parquet_prefix}part-", revision
         )
     # A pass that was not closed may have sorted what it did not join.
     unclosed = makes_documents(spec) and (item or {}).get("state") == "running"
     joining = partitions if sorting or unclosed else 0
     if joining:
         lines = b"".join(b'{"partition":%d}\n' % number for number in range(partitions))
-        world.output.put(places.assembly_plan(revision, "join"), lines, "application/x-ndjson")
-    world.runs.put(
+        services.output.put(places.assembly_plan(revision, "join"), lines, "application/x-ndjson")
+    services.runs.put(
         {
             "late": 0,
             **(item or {}),
             "pk": run_pk(spec.run),
             "sk": ASSEMBLY,
-            "expires_at": world.expires_at,
+            "expires_at": services.expires_at,
             "revision": revision,
             "partitions": partitions,
             "execution": execution,
@@ -162,7 +152,7 @@ def plan(world: AssemblyWorld, execution: str, previous: int) -> dict[str, Any]:
         "tenant": spec.tenant,
         "revision": revision,
         "partitions": partitions,
-        "bucket": world.output.name,
+        "bucket": services.output.name,
         "sort": {"key": places.assembly_plan(revision, "sort"), "count": sorting},
         "join": {"key": places.assembly_plan(revision, "join"), "count": joining},
         "parquet": {"key": places.assembly_plan(revision, "parquet"), "count": exporting},
@@ -173,91 +163,96 @@ def plan(world: AssemblyWorld, execution: str, previous: int) -> dict[str, Any]:
     }
 
 
-def _partitions(world: AssemblyWorld, landed: int) -> int:
-    index = sum(one.size for one in world.input.list(world.places.index_prefix))
+def _partitions(services: AssemblyServices, landed: int) -> int:
+    index = sum(one.size for one in services.input.list(services.places.index_prefix))
     return min(MAX_PARTITIONS, max(1, -(-landed // PARTITION_BYTES), -(-index // PARTITION_INDEX_BYTES)))
 
 
-def _plan_groups(world: AssemblyWorld, found: Iterable[Slice], what: str, prefix: str, revision: int) -> int:
+def _plan_groups(services: AssemblyServices, found: Iterable[PartSlice], what: str, prefix: str, revision: int) -> int:
     """Writes the groups that are to be done; how many they are. Names of objects below `prefix` are groups done."""
-    done = {one.key.removeprefix(prefix).partition(".")[0] for one in world.output.list(prefix)}
+    done = {one.key.removeprefix(prefix).partition(".")[0] for one in services.output.list(prefix)}
     before: dict[str, Group] = {}
     for number in range(1, revision):
-        before |= {group.name: group for group in _planned(world, what, number)}
+        before |= {group.name: group for group in _planned(services, what, number)}
     count = 0
-    with world.output.writer(world.places.assembly_plan(revision, what)) as lines:
+    with services.output.writer(services.places.assembly_plan(revision, what)) as lines:
         for group in part_groups.due(found, before.values(), done, f"{revision:04d}"):
             count += 1
             lines.write(group_line(group))
     return count
 
 
-def _planned(world: AssemblyWorld, what: str, revision: int) -> Iterator[Group]:
+def _planned(services: AssemblyServices, what: str, revision: int) -> Iterator[Group]:
     """None of a pass that had nothing to do."""
-    key = world.places.assembly_plan(revision, what)
-    if world.output.find(key) is not None:
-        yield from read_groups(world.output.read(key))
+    key = services.places.assembly_plan(revision, what)
+    if services.output.find(key) is not None:
+        yield from read_groups(services.output.read(key))
 
 
 # Sort.
 
 
-def sort_chunks(world: AssemblyWorld, group: Group, partitions: int) -> dict[str, Any]:
-    body = sort_group(group, partitions, lambda one: read_slice(world, one))
-    world.output.put(world.places.sorted(group.name), body)
+def sort_chunks(services: AssemblyServices, group: Group, partitions: int) -> dict[str, Any]:
+    body = sort_group(group, partitions, lambda one: read_slice(services, one))
+    services.output.put(services.places.sorted(group.name), body)
     return {"group": group.name, "bytes": len(body)}
 
 
-def read_slice(world: AssemblyWorld, one: Slice) -> Iterable[bytes]:
-    bucket = world.input if one.kind.endswith(SENT) else world.output
+def read_slice(services: AssemblyServices, one: PartSlice) -> Iterable[bytes]:
+    bucket = services.input if one.kind.endswith(SENT) else services.output
     return bucket.read(one.key, start=first_byte(one.start))
 
 
 # Join.
 
 
-def join_documents(world: AssemblyWorld, revision: int, partition: int) -> dict[str, Any]:
+def join_documents(services: AssemblyServices, revision: int, partition: int) -> dict[str, Any]:
     """Tells what the documents of one partition are, as objects and as an item of counts. A partition to which nothing
     has come since it was joined stays as it is."""
-    spec, places = world.spec, world.places
+    spec, places = services.spec, services.places
     recombine, chunking = spec.output.recombine, spec.chunking
     if recombine is None or chunking is None:
         raise InvalidRequestError(f"run {spec.run}: its request has no output.recombine")
-    known = world.runs.get(run_pk(spec.run), join_sk(partition))
+    known = services.runs.get(run_pk(spec.run), join_sk(partition))
     if known is not None and int(known["revision"]) == revision:
         return _told(known)
-    if known is not None and not known["due"] and not _is_fresh(world, partition, int(known["revision"]), revision):
+    if known is not None and not known["due"] and not _is_fresh(services, partition, int(known["revision"]), revision):
         item = {**known, "revision": revision}
     else:
-        names = sorted(one.key for one in world.output.list(places.sorted_prefix))
-        entries = [entry for found in _read(world, names, partition) for entry in found]
-        found = _Joined(world, partition, revision)
+        names = sorted(one.key for one in services.output.list(places.sorted_prefix))
+        entries = [entry for found in _read(services, names, partition) for entry in found]
+        found = _Joined(services, partition, revision)
         for outcome in document_joining.outcomes(entries, recombine, chunking):
             found.add(outcome)
         item = {**found.close(), "revision": revision}
-    item |= {"pk": run_pk(spec.run), "sk": join_sk(partition), "expires_at": world.expires_at, "partition": partition}
-    world.runs.put(item)
+    item |= {
+        "pk": run_pk(spec.run),
+        "sk": join_sk(partition),
+        "expires_at": services.expires_at,
+        "partition": partition,
+    }
+    services.runs.put(item)
     return _told(item)
 
 
-def _is_fresh(world: AssemblyWorld, partition: int, joined: int, revision: int) -> bool:
+def _is_fresh(services: AssemblyServices, partition: int, joined: int, revision: int) -> bool:
     """Whether anything of the partition was sorted in the passes since the one that joined it: one that died between
     sorting and joining counts."""
     keys = {
-        world.places.sorted(group.name)
+        services.places.sorted(group.name)
         for number in range(joined + 1, revision + 1)
-        for group in _planned(world, "sort", number)
+        for group in _planned(services, "sort", number)
     }
-    return any(_read(world, sorted(keys), partition))
+    return any(_read(services, sorted(keys), partition))
 
 
 def _told(item: Mapping[str, Any]) -> dict[str, Any]:
     return {name: item[name] for name in ("partition", "revision", "counts", "due")}
 
 
-def _read(world: AssemblyWorld, keys: list[str], partition: int) -> Iterator[list[dict[str, Any]]]:
+def _read(services: AssemblyServices, keys: list[str], partition: int) -> Iterator[list[dict[str, Any]]]:
     def read(key: str) -> list[dict[str, Any]]:
-        return read_partition(partition, lambda offset, length: world.output.get_range(key, offset, length))
+        return read_partition(partition, lambda offset, length: services.output.get_range(key, offset, length))
 
     with ThreadPoolExecutor(_READERS, "sorted") as pool:
         yield from pool.map(read, keys)
@@ -267,7 +262,7 @@ def _read(world: AssemblyWorld, keys: list[str], partition: int) -> Iterator[lis
 class _Joined:
     """Objects of one partition, as they are written."""
 
-    world: AssemblyWorld
+    services: AssemblyServices
     partition: int
     revision: int
     counts: dict[str, int] = field(default_factory=dict)
@@ -277,7 +272,7 @@ class _Joined:
     untold: list[bytes] = field(default_factory=list)
     rows: list[bytes] = field(default_factory=list)
 
-    def add(self, outcome: document_joining.Outcome) -> None:
+    def add(self, outcome: document_joining.DocumentResult) -> None:
         self.counts[outcome.status] = self.counts.get(outcome.status, 0) + 1
         self.landed += outcome.landed
         self.due += len(outcome.rows)
@@ -289,7 +284,7 @@ class _Joined:
             self.untold.append(encode(line))
 
     def close(self) -> dict[str, Any]:
-        places, output = self.world.places, self.world.output
+        places, output = self.services.places, self.services.output
         key = places.documents(self.partition)
         body = b"".join(self.told)
         if body or output.find(key) is not None:
@@ -297,50 +292,50 @@ class _Joined:
         output.put(places.partial_part(self.partition), b"".join(self.untold), "application/x-ndjson")
         if self.rows:
             key = places.reduction_rows(self.revision, self.partition)
-            self.world.input.put(key, b"".join(self.rows), "application/x-ndjson")
+            self.services.input.put(key, b"".join(self.rows), "application/x-ndjson")
         return {"counts": self.counts, "due": self.due, "landed": self.landed, "bytes": len(body)}
 
 
 # Close.
 
 
-def close(world: AssemblyWorld, revision: int) -> dict[str, Any]:
+def close(services: AssemblyServices, revision: int) -> dict[str, Any]:
     """Ends one pass: `{"run", "tenant", "revision", "next": "done" | "reduce", "reduction"?: {"run", "request"}}`.
 
     Raises InvalidRequestError if a partition has not been joined in this pass, or a document would need more reductions
     than there are names for.
     """
-    spec, places = world.spec, world.places
-    item = world.item or {}
-    state: dict[str, Any] = {"exports": _exported(world)}
+    spec, places = services.spec, services.places
+    item = services.item or {}
+    state: dict[str, Any] = {"exports": _exported(services)}
     due = 0
-    joined = list(world.runs.query(run_pk(spec.run), JOINS))
+    joined = list(services.runs.query(run_pk(spec.run), JOINS))
     if joined:
-        state["documents"] = _documents(world, joined)
+        state["documents"] = _documents(services, joined)
         due = sum(int(one["due"]) for one in joined if int(one["revision"]) == revision)
-        with world.output.writer(places.partial_documents) as lines:
+        with services.output.writer(places.partial_documents) as lines:
             for one in joined:
-                for chunk in world.output.read(places.partial_part(int(one["partition"]))):
+                for chunk in services.output.read(places.partial_part(int(one["partition"]))):
                     lines.write(chunk)
     reductions = list(item.get("reductions", []))
     if due and not any(one["revision"] == revision for one in reductions):
         reductions.append({"run": f"{spec.run}-r{len(reductions) + 1}", "revision": revision, "prompts": due})
     if len(reductions) > MAX_REDUCTIONS:
         raise InvalidRequestError(f"run {spec.run}: its documents need more than {MAX_REDUCTIONS} reductions")
-    world.runs.update(
+    services.runs.update(
         run_pk(spec.run), ASSEMBLY, {**state, "reductions": reductions, "state": "running" if due else "done"}
     )
     answer: dict[str, Any] = {"run": spec.run, "tenant": spec.tenant, "revision": revision, "next": "done"}
     if due:
         run = next(one["run"] for one in reductions if one["revision"] == revision)
         return {**answer, "next": "reduce", "reduction": {"run": run, "request": reduction_request(spec, revision)}}
-    meta = world.runs.get(run_pk(spec.run), META)
+    meta = services.runs.get(run_pk(spec.run), META)
     if meta is not None and meta.get("status", "running") != "running":
-        mark_stale(spec.run, spec.tenant, f"assembly {revision}", world.runs, world.expires_at)
+        mark_stale(spec.run, spec.tenant, f"assembly {revision}", services.runs, services.expires_at)
     return answer
 
 
-def _documents(world: AssemblyWorld, joined: Iterable[Mapping[str, Any]]) -> dict[str, int]:
+def _documents(services: AssemblyServices, joined: Iterable[Mapping[str, Any]]) -> dict[str, int]:
     """Numbers of documents: `read` as cut, the others by status."""
     counts = dict.fromkeys(
         (document_joining.COMPLETE, document_joining.PARTIAL, document_joining.FAILED, document_joining.DUPLICATE), 0
@@ -350,14 +345,14 @@ def _documents(world: AssemblyWorld, joined: Iterable[Mapping[str, Any]]) -> dic
             # What is due in a pass that has not been closed is not complete yet.
             name = document_joining.PARTIAL if status == document_joining.DUE else status
             counts[name] += int(number)
-    read = sum(int(one.get("documents", 0)) for one in world.runs.query(run_pk(world.spec.run), CUTS))
+    read = sum(int(one.get("documents", 0)) for one in services.runs.query(run_pk(services.spec.run), CUTS))
     return {"read": read, **counts}
 
 
-def _exported(world: AssemblyWorld) -> dict[str, Any]:
+def _exported(services: AssemblyServices) -> dict[str, Any]:
     exported: dict[str, Any] = {}
-    if world.spec.output.parquet:
-        files = [one.size for one in world.output.list(world.places.parquet_prefix)]
+    if services.spec.output.parquet:
+        files = [one.size for one in services.output.list(services.places.parquet_prefix)]
         exported["parquet"] = {"files": len(files), "bytes": sum(files)}
     return exported
 

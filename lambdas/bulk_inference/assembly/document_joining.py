@@ -14,8 +14,14 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from bulk_inference.assembly.recombination import CONCAT, MAX_ROUNDS, MERGE_JSON, REDUCE, merge, pack
-from bulk_inference.core.run_spec import Chunking, Recombine
+from bulk_inference.assembly.recombination import MAX_ROUNDS, merge, pack
+from bulk_inference.core.run_spec import (
+    CONCAT,
+    MERGE_JSON,
+    REDUCE,
+    Chunking,
+    Recombine,
+)
 from bulk_inference.structured.answers import only_value
 
 COMPLETE: Final = "complete"
@@ -51,7 +57,7 @@ class _Text:
 
 
 @dataclass(frozen=True)
-class Outcome:
+class DocumentResult:
     """What a document has come to."""
 
     status: str
@@ -68,7 +74,7 @@ class Outcome:
         return "text" in self.line or "value" in self.line
 
 
-def outcomes(entries: Iterable[Mapping[str, Any]], how: Recombine, chunking: Chunking) -> Iterator[Outcome]:
+def outcomes(entries: Iterable[Mapping[str, Any]], how: Recombine, chunking: Chunking) -> Iterator[DocumentResult]:
     """The documents of one partition, ordered by where their rows lie in the corpus."""
     texts, reductions = _gathered(entries)
     by_document: dict[str, list[_Text]] = {}
@@ -78,7 +84,7 @@ def outcomes(entries: Iterable[Mapping[str, Any]], how: Recombine, chunking: Chu
         yield _outcome(first, reductions, how, chunking)
         for other in others:
             line = _line(other, DUPLICATE)
-            yield Outcome(DUPLICATE, line, landed=len(other.landed))
+            yield DocumentResult(DUPLICATE, line, landed=len(other.landed))
 
 
 def _gathered(entries: Iterable[Mapping[str, Any]]) -> tuple[dict[str, _Text], dict[str, _Text]]:
@@ -103,9 +109,9 @@ def _place(source: Any) -> tuple[str, int, int, int]:
     return str(key or ""), group or 0, offset or 0, row or 0
 
 
-def _outcome(text: _Text, reductions: Mapping[str, _Text], how: Recombine, chunking: Chunking) -> Outcome:
+def _outcome(text: _Text, reductions: Mapping[str, _Text], how: Recombine, chunking: Chunking) -> DocumentResult:
     if not text.landed:
-        return Outcome(FAILED, _line(text, FAILED))
+        return DocumentResult(FAILED, _line(text, FAILED))
     if how.method == REDUCE:
         return _reduced(text, reductions, how, chunking)
     line = _line(text, PARTIAL if text.missing else COMPLETE)
@@ -115,7 +121,7 @@ def _outcome(text: _Text, reductions: Mapping[str, _Text], how: Recombine, chunk
         line |= _merged(text, how)
         if "unreadable" in line:
             line["status"] = PARTIAL
-    return Outcome(line["status"], line, landed=len(text.landed))
+    return DocumentResult(line["status"], line, landed=len(text.landed))
 
 
 def _merged(text: _Text, how: Recombine) -> dict[str, Any]:
@@ -134,11 +140,11 @@ def _merged(text: _Text, how: Recombine) -> dict[str, Any]:
     return more
 
 
-def _reduced(text: _Text, reductions: Mapping[str, _Text], how: Recombine, chunking: Chunking) -> Outcome:
+def _reduced(text: _Text, reductions: Mapping[str, _Text], how: Recombine, chunking: Chunking) -> DocumentResult:
     landed = len(text.landed)
     if text.missing:
         # A prompt over some of the answers would be paid for, and asked again when the others land.
-        return Outcome(PARTIAL, _line(text, PARTIAL), landed=landed)
+        return DocumentResult(PARTIAL, _line(text, PARTIAL), landed=landed)
     spent = list(text.answers)
     parts = [_part(one) for one in text.answers]
     for number in range(1, MAX_ROUNDS + 1):
@@ -150,15 +156,15 @@ def _reduced(text: _Text, reductions: Mapping[str, _Text], how: Recombine, chunk
             rows = [_row(text, key, number, at, packed, how) for at in reduction.missing if at not in reduction.sent]
             status = DUE if rows else PARTIAL
             line = _line(text, status, spent) | {"round": number, "missingParts": reduction.missing}
-            return Outcome(status, line, rows, landed)
+            return DocumentResult(status, line, rows, landed)
         if len(packed) == 1:
             (answer,) = reduction.answers
             line = _line(text, COMPLETE, spent) | {"text": answer.get("text"), "rounds": number}
             if "value" in answer:
                 line["value"] = answer["value"]
-            return Outcome(COMPLETE, line, landed=landed)
+            return DocumentResult(COMPLETE, line, landed=landed)
         parts = [_part(one) for one in reduction.answers]
-    return Outcome(PARTIAL, _line(text, PARTIAL, spent), landed=landed)
+    return DocumentResult(PARTIAL, _line(text, PARTIAL, spent), landed=landed)
 
 
 def reduction_key(key: str, packed: Sequence[Sequence[str]], how: Recombine) -> str:

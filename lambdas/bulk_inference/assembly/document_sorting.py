@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Final
 
-from bulk_inference.assembly.part_groups import Group, Slice
+from bulk_inference.assembly.part_groups import Group, PartSlice
 from bulk_inference.core.result_line import encode
 from bulk_inference.corpus.jsonl_rows import lines_of_range
 from bulk_inference.corpus.rows import Row
@@ -35,7 +35,7 @@ _TOLD: Final = ("text", "value", "usage", "sequence", "carry", "source")
 MAX_PARTITIONS: Final = 5_000
 
 
-def sort_group(group: Group, partitions: int, read: Callable[[Slice], Iterable[bytes]]) -> bytes:
+def sort_group(group: Group, partitions: int, read: Callable[[PartSlice], Iterable[bytes]]) -> bytes:
     """The group's object. Lines that are no part of a document, or cannot be read, are left out.
 
     Memory: the group's lines without the models' own bodies.
@@ -64,11 +64,11 @@ def read_partition(partition: int, get_range: Callable[[int, int], bytes]) -> li
 
 
 def _read_all(
-    slices: Sequence[Slice], read: Callable[[Slice], Iterable[bytes]]
-) -> Iterator[tuple[Slice, Iterable[Row]]]:
+    slices: Sequence[PartSlice], read: Callable[[PartSlice], Iterable[bytes]]
+) -> Iterator[tuple[PartSlice, Iterable[Row]]]:
     """Small parts are many: they are read ahead of their use, a few at once. Large ones are streamed."""
 
-    def fetch(one: Slice) -> Iterable[bytes]:
+    def fetch(one: PartSlice) -> Iterable[bytes]:
         return list(read(one)) if one.size <= _SMALL_BYTES else read(one)
 
     with ThreadPoolExecutor(_READERS, "parts") as pool:

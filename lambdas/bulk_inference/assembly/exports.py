@@ -1,14 +1,12 @@
 """Results in other forms: Parquet files, and one file in the order of the corpus."""
 
-import importlib.util
 import io
 import json
 from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Final
 
-from bulk_inference.assembly.assembly import AssemblyWorld, read_slice
+from bulk_inference.assembly.assembly import AssemblyServices, read_slice
 from bulk_inference.assembly.part_groups import Group
-from bulk_inference.core.errors import InvalidRequestError
 from bulk_inference.core.result_line import split
 from bulk_inference.core.runs_table import ASSEMBLY, run_pk
 from bulk_inference.corpus.jsonl_rows import lines_of_range
@@ -30,25 +28,16 @@ _LAST: Final = 1 << 62
 # Parquet.
 
 
-def export_parquet(world: AssemblyWorld, group: Group) -> dict[str, Any]:
+def export_parquet(services: AssemblyServices, group: Group) -> dict[str, Any]:
     """One Parquet file of the result lines of a group."""
-    lines = (row.data for one in group.slices for row in _rows(world, one) if row.data)
+    lines = (row.data for one in group.slices for row in _rows(services, one) if row.data)
     body, rows = parquet(lines)
-    world.output.put(world.places.parquet(group.name), body, "application/vnd.apache.parquet")
+    services.output.put(services.places.parquet(group.name), body, "application/vnd.apache.parquet")
     return {"group": group.name, "rows": rows, "bytes": len(body)}
 
 
-def _rows(world: AssemblyWorld, one: Any) -> Iterator[Any]:
-    return lines_of_range(read_slice(world, one), one.start, one.end, _NO_LIMIT)
-
-
-def require_layer() -> None:
-    """Raises InvalidRequestError where pyarrow is not there, which plan_run and export_parquet have together or not."""
-    if importlib.util.find_spec("pyarrow") is None:
-        raise InvalidRequestError(
-            "output.parquet: needs pyarrow, which is in a layer of its own: apply the module with parquet = { … }, or "
-            "leave it out"
-        )
+def _rows(services: AssemblyServices, one: Any) -> Iterator[Any]:
+    return lines_of_range(read_slice(services, one), one.start, one.end, _NO_LIMIT)
 
 
 def parquet(lines: Iterable[bytes]) -> tuple[bytes, int]:
@@ -133,10 +122,10 @@ def _batched(rows: Iterable[dict[str, Any]], size: int) -> Iterator[list[dict[st
 # Order.
 
 
-def order_results(world: AssemblyWorld) -> dict[str, Any]:
+def order_results(services: AssemblyServices) -> dict[str, Any]:
     """Writes all result lines as one object: by sequence where the run has a sequence_field (numbers before texts, what
     has none last), else as their rows lie in the corpus. Of a run that is too large for that it says so instead."""
-    parts = list(world.output.list(world.places.results_prefix))
+    parts = list(services.output.list(services.places.results_prefix))
     size = sum(one.size for one in parts)
     if size > MAX_ORDERED_BYTES:
         told: dict[str, Any] = {
@@ -144,27 +133,27 @@ def order_results(world: AssemblyWorld) -> dict[str, Any]:
             "why": f"the results have {size} bytes, more than the {MAX_ORDERED_BYTES} that are put in order",
         }
     else:
-        by_sequence = world.spec.source.sequence_field is not None
-        objects = {} if by_sequence else _object_order(world)
-        lines = [raw for one in parts for raw, _ in split(world.output.read(one.key)) if raw]
+        by_sequence = services.spec.source.sequence_field is not None
+        objects = {} if by_sequence else _object_order(services)
+        lines = [raw for one in parts for raw, _ in split(services.output.read(one.key)) if raw]
         lines.sort(key=lambda raw: _order(json.loads(raw), by_sequence, objects))
-        with world.output.writer(world.places.ordered) as ordered:
+        with services.output.writer(services.places.ordered) as ordered:
             for raw in lines:
                 ordered.write(raw + b"\n")
         told = {
             "written": True,
-            "key": world.places.ordered,
+            "key": services.places.ordered,
             "lines": len(lines),
             "by": "sequence" if by_sequence else "place in the corpus",
         }
-    world.runs.update(run_pk(world.spec.run), ASSEMBLY, {"ordered": told})
+    services.runs.update(run_pk(services.spec.run), ASSEMBLY, {"ordered": told})
     return told
 
 
-def _object_order(world: AssemblyWorld) -> dict[str, int]:
+def _object_order(services: AssemblyServices) -> dict[str, int]:
     """Objects of the corpus as the cut plan lists them."""
     order: dict[str, int] = {}
-    for raw, _ in split(world.input.read(world.places.cuts)):
+    for raw, _ in split(services.input.read(services.places.cuts)):
         for part in Cut.from_json(json.loads(raw)).parts:
             order.setdefault(part.key, len(order))
     return order

@@ -7,9 +7,9 @@ the pipeline assembles then. When it closes, it marks the run as stale again, so
 from collections.abc import Mapping
 from typing import Any, Final, Protocol
 
-from bulk_inference.assembly.assembly import landed_bytes, wanted
+from bulk_inference.assembly.assembly import landed_bytes
 from bulk_inference.core.ports import Bucket, Clock, Execution, Runs
-from bulk_inference.core.run_spec import RunSpec
+from bulk_inference.core.run_spec import RunSpec, wanted
 from bulk_inference.core.runs_table import ASSEMBLY, run_pk
 
 _BEGINNING_SECONDS: Final = 120

@@ -10,8 +10,8 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
+from bulk_inference.core.json_document import Document
 from bulk_inference.core.result_line import split
-from bulk_inference.core.run_spec import Document
 
 GROUP_BYTES: Final = 48 * 1024 * 1024
 GROUP_PARTS: Final = 400
@@ -19,7 +19,7 @@ GROUP_PARTS: Final = 400
 
 
 @dataclass(frozen=True)
-class Slice(Document):
+class PartSlice(Document):
     """Lines that begin in bytes [start, end) of one object."""
 
     key: str
@@ -35,18 +35,18 @@ class Slice(Document):
 @dataclass(frozen=True)
 class Group(Document):
     name: str
-    slices: list[Slice] = field(default_factory=list)
+    slices: list[PartSlice] = field(default_factory=list)
 
     @property
     def bytes(self) -> int:
         return sum(one.end - one.start for one in self.slices)
 
 
-def whole(key: str, size: int, etag: str, kind: str) -> Slice:
-    return Slice(key, 0, size, size, etag, kind)
+def whole(key: str, size: int, etag: str, kind: str) -> PartSlice:
+    return PartSlice(key, 0, size, size, etag, kind)
 
 
-def due(found: Iterable[Slice], before: Iterable[Group], done: Collection[str], name: str) -> Iterator[Group]:
+def due(found: Iterable[PartSlice], before: Iterable[Group], done: Collection[str], name: str) -> Iterator[Group]:
     """Groups that are to be done: those of `before` that are not `done` (names) or of which an object has changed, and
     new ones, named `{name}-00001` and so on, of what is in none of them. `found` are whole objects."""
     now = {one.key: one for one in found}
@@ -60,15 +60,15 @@ def due(found: Iterable[Slice], before: Iterable[Group], done: Collection[str], 
         yield Group(f"{name}-{number:05d}", slices)
 
 
-def _renewed(one: Slice, now: Mapping[str, Slice]) -> Slice:
+def _renewed(one: PartSlice, now: Mapping[str, PartSlice]) -> PartSlice:
     found = now.get(one.key)
     if found is None or (found.etag, found.size) == (one.etag, one.size):
         return one
     return replace(one, end=found.size if one.end == one.size else one.end, size=found.size, etag=found.etag)
 
 
-def _packed(objects: Iterable[Slice]) -> Iterator[list[Slice]]:
-    gathered: list[Slice] = []
+def _packed(objects: Iterable[PartSlice]) -> Iterator[list[PartSlice]]:
+    gathered: list[PartSlice] = []
     size = 0
     for one in objects:
         for start in range(0, one.size, GROUP_BYTES):

@@ -9,11 +9,6 @@ from typing import Any, Final
 
 from bulk_inference.render.chunking import size_of
 
-CONCAT: Final = "concat"
-MERGE_JSON: Final = "merge_json"
-REDUCE: Final = "reduce"
-METHODS: Final = (CONCAT, MERGE_JSON, REDUCE)
-
 MAX_ROUNDS: Final = 12
 """Of reduce. Each at least halves the parts of a document, of which there are fewer than 2 ** 14."""
 
@@ -21,13 +16,13 @@ _SHOWN_CONFLICTS: Final = 20
 
 
 @dataclass(frozen=True)
-class Merged:
+class MergedValue:
     value: Any
     conflicts: list[str] = field(default_factory=list)
     """Paths, such as `$.author.born`, at which answers differ; the first answer counts."""
 
 
-def merge(values: Iterable[Any], keys: Sequence[str]) -> Merged:
+def merge(values: Iterable[Any], keys: Sequence[str]) -> MergedValue:
     """Merges JSON values, in their order.
 
     * Objects: field by field.
@@ -41,7 +36,7 @@ def merge(values: Iterable[Any], keys: Sequence[str]) -> Merged:
     merged: Any = None
     for value in values:
         merged = merger.merge(merged, value, "$")
-    return Merged(merged, merger.conflicts[:_SHOWN_CONFLICTS])
+    return MergedValue(merged, merger.conflicts[:_SHOWN_CONFLICTS])
 
 
 class _Merger:

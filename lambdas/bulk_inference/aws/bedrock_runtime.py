@@ -58,7 +58,7 @@ _CLASSES: Final = {
 
 
 @dataclass(frozen=True)
-class Outcome:
+class ModelOutcome:
     """Either `output` (the response body as JSON, as a batch job's `modelOutput` would hold it) or an error."""
 
     output: dict[str, Any] | None = None
@@ -102,7 +102,7 @@ class Runtime:
         self._client = client
         self._converse_shape = client.meta.service_model.operation_model("Converse").input_shape
 
-    def infer(self, model_id: str, api: str, body: Mapping[str, Any]) -> Outcome:
+    def infer(self, model_id: str, api: str, body: Mapping[str, Any]) -> ModelOutcome:
         """One inference. `api` is `converse` or `invoke_model`; `body` the record's modelInput. Never raises for what
         the service or the network answers."""
         try:
@@ -110,30 +110,30 @@ class Runtime:
                 return self._converse(model_id, body)
             return self._invoke(model_id, body)
         except ParamValidationError as error:
-            return Outcome(
+            return ModelOutcome(
                 error_class=INVALID_REQUEST, error_code="ParamValidationError", error_message=_without_values(error)
             )
         except ClientError as error:
             return _refusal(error)
         except (ReadTimeoutError, ConnectTimeoutError) as error:
-            return Outcome(error_class=MODEL_TIMEOUT, error_code=type(error).__name__, error_message=str(error))
+            return ModelOutcome(error_class=MODEL_TIMEOUT, error_code=type(error).__name__, error_message=str(error))
         except (HTTPClientError, NoConnectionError) as error:
-            return Outcome(error_class=UNAVAILABLE, error_code=type(error).__name__, error_message=str(error))
+            return ModelOutcome(error_class=UNAVAILABLE, error_code=type(error).__name__, error_message=str(error))
         except BotoCoreError as error:
-            return Outcome(error_class=INVALID_REQUEST, error_code=type(error).__name__, error_message=str(error))
+            return ModelOutcome(error_class=INVALID_REQUEST, error_code=type(error).__name__, error_message=str(error))
 
-    def _converse(self, model_id: str, body: Mapping[str, Any]) -> Outcome:
+    def _converse(self, model_id: str, body: Mapping[str, Any]) -> ModelOutcome:
         members = _members(self._converse_shape, {key: value for key, value in body.items() if key != "modelId"})
         answer: dict[str, Any] = dict(self._client.converse(modelId=model_id, **members))
         answer.pop("ResponseMetadata", None)
         usage = answer.get("usage") or {}
-        return Outcome(
+        return ModelOutcome(
             output=_plain(answer),
             input_tokens=usage.get("inputTokens") or 0,
             output_tokens=usage.get("outputTokens") or 0,
         )
 
-    def _invoke(self, model_id: str, body: Mapping[str, Any]) -> Outcome:
+    def _invoke(self, model_id: str, body: Mapping[str, Any]) -> ModelOutcome:
         answer = self._client.invoke_model(
             modelId=model_id,
             # Byte for byte what a job finds in its shard.
@@ -148,22 +148,22 @@ class Runtime:
         except ValueError:
             output = None
         if not isinstance(output, dict):
-            return Outcome(
+            return ModelOutcome(
                 error_class=MODEL_ERROR, error_code="NotJson", error_message="the model's answer is not a JSON object"
             )
-        return Outcome(
+        return ModelOutcome(
             output=output,
             input_tokens=_count(headers.get("x-amzn-bedrock-input-token-count")),
             output_tokens=_count(headers.get("x-amzn-bedrock-output-token-count")),
         )
 
 
-def _refusal(error: ClientError) -> Outcome:
+def _refusal(error: ClientError) -> ModelOutcome:
     detail = error.response.get("Error", {})
     code = detail.get("Code", "")
     status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
     by_status = THROTTLED if status == 429 else UNAVAILABLE if status >= 500 else INVALID_REQUEST
-    return Outcome(
+    return ModelOutcome(
         error_class=_CLASSES.get(code, by_status), error_code=code, error_message=detail.get("Message") or str(error)
     )
 

@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 from botocore.exceptions import ClientError
 
 from bulk_inference.core.errors import ThrottledError
-from bulk_inference.intake.consumer import Attributes
-from bulk_inference.intake.intake_status import Depth
+from bulk_inference.core.ports import Attributes, Depth
 
 if TYPE_CHECKING:
     from mypy_boto3_sqs import SQSClient

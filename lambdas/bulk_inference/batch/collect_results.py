@@ -25,11 +25,11 @@ from bulk_inference.core.index_line import Pointer
 from bulk_inference.core.jobs import Job, attempt_id
 from bulk_inference.core.result_line import Usage, encode, parse, split, text_of, usage_of
 from bulk_inference.core.runs_table import JOBS, run_pk
-from bulk_inference.cut.item_batches import Slice
+from bulk_inference.cut.item_batches import ItemBatch
 from bulk_inference.land.landing import PartStream, land, owner_of
-from bulk_inference.land.late_outcomes import tell_if_over
-from bulk_inference.land.unit_context import Workshop
-from bulk_inference.land.units import Counts, Unit, broken, tally
+from bulk_inference.land.late_outcomes import mark_if_run_ended
+from bulk_inference.land.unit_context import UnitContext
+from bulk_inference.land.units import Counts, Unit, broken, describe, tally
 
 CHUNK_LINES: Final = 1000
 CHUNK_BYTES: Final = 8 * 1024 * 1024
@@ -92,29 +92,29 @@ def input_piece(shard: str, piece: str, attempt: int) -> str:
     return piece if attempt == 1 else attempt_id(shard, attempt)
 
 
-def collect(task: ShardTask, shop: Workshop) -> dict[str, Any]:
+def collect(task: ShardTask, unit_context: UnitContext) -> dict[str, Any]:
     """Lands what one job left: `{"next": done | submit | infer | collect, "counts", …}`, of which next_state makes the
     child's next state. Holds no text of records.
 
     Raises JobNotTerminalError, ShardFailedError (nothing was processed: all records are accounted for as failed),
     UnitFailedError (too many failed, after landing), ThrottledError.
     """
-    unit = shop.unit(task.unit)
+    unit = unit_context.unit(task.unit)
     if unit is not None and unit.settled:
-        return _conclude(task, shop, unit)
-    job, refusal = _find_job(task, shop)
-    collection = _Collection(task, shop, job, unit)
+        return _conclude(task, unit_context, unit)
+    job, refusal = _find_job(task, unit_context)
+    collection = _Collection(task, unit_context, job, unit)
     try:
-        return _conclude(task, shop, collection.run(refusal))
+        return _conclude(task, unit_context, collection.run(refusal))
     finally:
-        tell_if_over(task.run, task.tenant, task.unit, shop.runs, shop.expires_at)
+        mark_if_run_ended(task.run, task.tenant, task.unit, unit_context.runs, unit_context.expires_at)
 
 
-def _find_job(task: ShardTask, shop: Workshop) -> tuple[Job | None, str | None]:
+def _find_job(task: ShardTask, unit_context: UnitContext) -> tuple[Job | None, str | None]:
     """The terminal job, or why there is none: Bedrock's refusal, or None for a job that was never made."""
-    known = shop.runs.get(run_pk(task.run), f"{JOBS}{task.unit}") or {}
+    known = unit_context.runs.get(run_pk(task.run), f"{JOBS}{task.unit}") or {}
     arn, name = known.get("jobArn") or task.job.get("jobArn"), known.get("jobName")
-    job = shop.jobs.get(arn) if arn else shop.jobs.find(name) if name else None
+    job = unit_context.jobs.get(arn) if arn else unit_context.jobs.find(name) if name else None
     if job is not None and not job.terminal:
         raise JobNotTerminalError(f"job {job.name} is {job.status}")
     if job is None and task.job.get("Error") == "JobRejectedError":
@@ -150,14 +150,14 @@ class _Seen:
 class _Collection:
     """One invocation's work on one attempt."""
 
-    def __init__(self, task: ShardTask, shop: Workshop, job: Job | None, before: Unit | None) -> None:
+    def __init__(self, task: ShardTask, unit_context: UnitContext, job: Job | None, before: Unit | None) -> None:
         self.task = task
-        self.shop = shop
+        self.unit_context = unit_context
         self.job = job
         self.piece = input_piece(task.shard, task.piece, task.attempt)
         self.index, lines = self._read_index()
         self.seen: set[str] = set()
-        self.reserve = min(RESERVE_SECONDS, RESERVE_SHARE * shop.clock.remaining())
+        self.reserve = min(RESERVE_SECONDS, RESERVE_SHARE * unit_context.clock.remaining())
         self.unit = before or Unit(
             unit=task.unit,
             kind="job",
@@ -173,13 +173,13 @@ class _Collection:
         """Runs are aborted and redriven as often as their owner likes: that must not use up the attempts."""
         if self.task.attempt == 1:
             return 0
-        before = self.shop.unit(attempt_id(self.task.shard, self.task.attempt - 1))
+        before = self.unit_context.unit(attempt_id(self.task.shard, self.task.attempt - 1))
         return self.task.attempt - 1 if before is None else before.spent
 
     def run(self, refusal: str | None) -> Unit:
         """Works on until done or out of time; the unit as stored."""
         suffix = "" if self.unit.segment == 1 else f"-s{self.unit.segment}"
-        places, output = self.shop.places, self.shop.output
+        places, output = self.unit_context.places, self.unit_context.output
         with (
             PartStream(output, places.results(self.task.part + suffix)) as results,
             PartStream(output, places.failures(self.task.part + suffix)) as failures,
@@ -194,14 +194,14 @@ class _Collection:
         )
         if not finished:
             unit = replace(unit, segment=unit.segment + 1)
-        self.shop.save(unit)
+        self.unit_context.save(unit)
         return unit
 
     def _read_index(self) -> tuple[dict[str, bytes], int]:
         """Index lines by recordId, in the shard's order, and how many lines there are."""
         index: dict[str, bytes] = {}
         lines = 0
-        for raw, _ in split(self.shop.input.read(self.shop.places.index(self.piece))):
+        for raw, _ in split(self.unit_context.input.read(self.unit_context.places.index(self.piece))):
             if raw.strip():
                 index.setdefault(json.loads(raw)["recordId"], raw)
                 lines += 1
@@ -225,26 +225,26 @@ class _Collection:
                 if self.unit.output_offset == begun:
                     raise ThrottledError(str(error)) from error
                 return False
-            if self.shop.clock.remaining() < self.reserve:
+            if self.unit_context.clock.remaining() < self.reserve:
                 return False
         return True
 
     def _output_lines(self) -> Iterator[tuple[bytes, int]]:
         if self.job is None:
             return iter(())
-        prefix = f"{self.shop.places.job_output(self.task.shard, self.task.attempt)}{self.job.id}/"
+        prefix = f"{self.unit_context.places.job_output(self.task.shard, self.task.attempt)}{self.job.id}/"
         key = f"{prefix}{self.piece}.jsonl.out"
-        if self.shop.output.find(key) is None:
+        if self.unit_context.output.find(key) is None:
             self._expect_output(self.job)
             return iter(())
-        return split(self.shop.output.read(key))
+        return split(self.unit_context.output.read(key))
 
     def _expect_output(self, job: Job) -> None:
         """AWS does not say that the output is there when the status is: a job that should have some is given time.
 
         Taken for empty, its records would all be paid for again. Raises JobNotTerminalError.
         """
-        young = job.ended_at is not None and self.shop.clock.now() - job.ended_at < OUTPUT_SECONDS
+        young = job.ended_at is not None and self.unit_context.clock.now() - job.ended_at < OUTPUT_SECONDS
         if young and job.processed != 0 and job.status in ("Completed", "PartiallyCompleted"):
             raise JobNotTerminalError(f"job {job.name} is {job.status}, and its output is not there yet")
 
@@ -261,11 +261,11 @@ class _Collection:
             landed = land(
                 found.successes,
                 owner=owner_of(self.task.run, self.task.unit),
-                spec=self.shop.spec,
-                ledger=self.shop.ledger,
-                clock=self.shop.clock,
+                spec=self.unit_context.spec,
+                ledger=self.unit_context.ledger,
+                clock=self.unit_context.clock,
                 reserve=0.5 * self.reserve,
-                stands=self.shop.stands,
+                stands=self.unit_context.stands,
             )
         except ThrottledError as error:
             raise _LedgerBusyError(str(error)) from error
@@ -311,7 +311,7 @@ class _Collection:
         return found
 
     def _judge(self, pointer: Pointer, output: Any, found: _Seen) -> None:
-        judged = self.shop.judge(output)
+        judged = self.unit_context.judge(output)
         if judged.error_class is None:
             found.successes.append((pointer, judged.output))
             return
@@ -351,12 +351,12 @@ class _Collection:
         elif following == "infer":
             next_unit = f"sync-{self.task.unit}"
             rest = b"".join(self.index[record_id] + b"\n" for record_id in unprocessed)
-            self.shop.input.put(self.shop.places.index(rest_piece(self.task)), rest)
+            self.unit_context.input.put(self.unit_context.places.index(rest_piece(self.task)), rest)
         self.unit = replace(self.unit, next=following, next_unit=next_unit, settled=True)
 
     def _following(self, unprocessed: list[str]) -> str:
         """Where the unprocessed records go; `done`: they have had all their chances."""
-        spec = self.shop.spec
+        spec = self.unit_context.spec
         if unprocessed and len(unprocessed) < spec.quotas.min_records_per_job.value:
             return "infer"
         return "submit" if unprocessed and self.unit.spent < spec.limits.max_attempts else "done"
@@ -371,14 +371,14 @@ class _Collection:
 
     def _write_next_attempt(self, piece: str, wanted: set[str]) -> None:
         """The left-over lines as a shard of their own, byte for byte, with an index of the same order."""
-        places = self.shop.places
+        places = self.unit_context.places
         offsets = {Pointer.from_json(json.loads(self.index[one])).offset: one for one in wanted}
         with (
-            PartStream(self.shop.input, places.shard(piece)) as shard,
-            PartStream(self.shop.input, places.index(piece)) as index,
+            PartStream(self.unit_context.input, places.shard(piece)) as shard,
+            PartStream(self.unit_context.input, places.index(piece)) as index,
         ):
             written = start = 0
-            for line, end in split(self.shop.input.read(places.shard(self.piece))):
+            for line, end in split(self.unit_context.input.read(places.shard(self.piece))):
                 record_id = offsets.get(start)
                 start = end
                 if record_id is not None:
@@ -391,9 +391,9 @@ class _Collection:
     def _quarantine(self, failures: Iterable[Failure], stream: PartStream, *, queue: bool = True) -> None:
         """Failure lines, then messages: a message whose line is not there yet would be answered too early."""
         for batch in _batches(failures):
-            stream.write(failure.line(self.shop.spec.source.bucket) for failure in batch)
+            stream.write(failure.line(self.unit_context.spec.source.bucket) for failure in batch)
             if queue:
-                self.shop.queue.send(
+                self.unit_context.queue.send(
                     [
                         failure.message(
                             self.task.run, self.task.tenant, self.task.unit, self.task.shard, failure.pointer.to_json()
@@ -414,13 +414,15 @@ class _Collection:
         """
         if self.job is None or not self.seen:
             return
-        key = f"{self.shop.places.job_output(self.task.shard, self.task.attempt)}{self.job.id}/manifest.json.out"
-        manifest = self.shop.output.get_json(key)
+        key = (
+            f"{self.unit_context.places.job_output(self.task.shard, self.task.attempt)}{self.job.id}/manifest.json.out"
+        )
+        manifest = self.unit_context.output.get_json(key)
         for _ in range(_MANIFEST_TRIES - 1):
             if manifest is not None:
                 break
-            self.shop.clock.sleep(_MANIFEST_PAUSE)
-            manifest = self.shop.output.get_json(key)
+            self.unit_context.clock.sleep(_MANIFEST_PAUSE)
+            manifest = self.unit_context.output.get_json(key)
         # To Bedrock, an answer that does not fit the run's schema is a success.
         unfit = sum(kind.count for kind in self.unit.errors if kind.error_class == SCHEMA)
         failed = self.unit.counts.failed - unfit
@@ -443,14 +445,18 @@ def rest_piece(task: ShardTask) -> str:
     return f"{task.unit}-rest"
 
 
-def _conclude(task: ShardTask, shop: Workshop, unit: Unit) -> dict[str, Any]:
+def _conclude(task: ShardTask, unit_context: UnitContext, unit: Unit) -> dict[str, Any]:
     """What is to be done next, out of a stored unit: the same for the first try and for every later one."""
     where = f"shard {task.shard}, attempt {task.attempt}"
     counts = unit.counts
     if unit.next == "fail":
         raise ShardFailedError(f"{where}: {counts.failed} records failed with their job: {unit.message}")
-    tolerated = shop.spec.settings.tolerated_failure_percentage
-    if unit.settled and broken(counts, 0, tolerated) and (why := broken(counts, shop.late(task.unit), tolerated)):
+    tolerated = unit_context.spec.settings.tolerated_failure_percentage
+    if (
+        unit.settled
+        and broken(counts, 0, tolerated)
+        and (why := broken(counts, unit_context.late(task.unit), tolerated))
+    ):
         raise UnitFailedError(f"{where}: {why}; {describe(unit)}")
     return {
         "next": unit.next if unit.settled else "collect",
@@ -461,7 +467,7 @@ def _conclude(task: ShardTask, shop: Workshop, unit: Unit) -> dict[str, Any]:
     }
 
 
-def next_state(task: ShardTask, shop: Workshop, outcome: Mapping[str, Any]) -> dict[str, Any]:
+def next_state(task: ShardTask, unit_context: UnitContext, outcome: Mapping[str, Any]) -> dict[str, Any]:
     """The child's next state: `next` says where it goes, and the event of that state is in it."""
     state: dict[str, Any] = {
         **{key: value for key, value in task.state.items() if key not in ("segment", "remainder")},
@@ -482,26 +488,18 @@ def next_state(task: ShardTask, shop: Workshop, outcome: Mapping[str, Any]) -> d
                 "piece": task.shard,
                 "attempt": task.attempt + 1,
             },
-            "Items": [_remainder(task, shop, outcome["counts"]["unprocessed"]).to_json()],
+            "Items": [_remainder(task, unit_context, outcome["counts"]["unprocessed"]).to_json()],
         }
     return state
 
 
-def _remainder(task: ShardTask, shop: Workshop, records: int) -> Slice:
+def _remainder(task: ShardTask, unit_context: UnitContext, records: int) -> ItemBatch:
     """The records that are left over, as one item batch."""
     piece = rest_piece(task)
-    found = shop.input.find(shop.places.index(piece))
+    found = unit_context.input.find(unit_context.places.index(piece))
     if found is None:
         raise ThrottledError(f"the index of {piece} was written, and is not there yet")
-    return Slice(task.unit, piece, 0, found.size, records)
-
-
-def describe(unit: Unit) -> str:
-    """The commonest errors of a unit, by class and code alone: words of the model stay in the failures file."""
-    return "commonest: " + ", ".join(
-        f"{kind.error_class} {kind.error_code} ×{kind.count} (such as record {kind.record_id})"
-        for kind in unit.errors[:5]
-    )
+    return ItemBatch(task.unit, piece, 0, found.size, records)
 
 
 def _chunks(lines: Iterable[tuple[bytes, int]]) -> Iterator[tuple[list[bytes], int]]:

@@ -11,6 +11,7 @@ from typing import Any, Final
 from bulk_inference.batch.collect_results import input_piece
 from bulk_inference.batch.slots import require_slot
 from bulk_inference.batch.staging import stage
+from bulk_inference.batch.task_tokens import answer
 from bulk_inference.core.errors import InvalidRequestError, ThrottledError
 from bulk_inference.core.jobs import JobNameTakenError, JobRequest, attempt_id, check, identity, job_name
 from bulk_inference.core.keys import Places
@@ -18,9 +19,8 @@ from bulk_inference.core.ports import BatchJobs, Bucket, CopyingBucket, Runs, Ta
 from bulk_inference.core.priorities import slots_for
 from bulk_inference.core.run_spec import RunSpec
 from bulk_inference.core.runs_table import JOB, JOBS, OPEN, job_key, run_pk
-from bulk_inference.land.units import expiry
+from bulk_inference.core.times import expiry
 from bulk_inference.render.media import may_point
-from bulk_inference.watch.reconcile import answer
 
 _OVERTIME_SECONDS: Final = 3600
 """Beyond its own timeout, after which a job should long have ended: then reconciliation stops it."""

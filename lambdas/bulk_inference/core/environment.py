@@ -1,9 +1,12 @@
 """Environment variables of the functions, as Terraform sets them on each."""
 
+import importlib.util
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Self
+
+from bulk_inference.core.errors import InvalidRequestError
 
 
 class _Variables:
@@ -52,3 +55,12 @@ class IntakeEnvironment(_Variables):
     """JSON: `{priority: {"documents", "minutes", "megabytes"}}`, when a pool is closed."""
     intake_max_receives: str
     pipeline_arn: str
+
+
+def require_layer() -> None:
+    """Raises InvalidRequestError where pyarrow is not there, which plan_run and export_parquet have together or not."""
+    if importlib.util.find_spec("pyarrow") is None:
+        raise InvalidRequestError(
+            "output.parquet: needs pyarrow, which is in a layer of its own: apply the module with parquet = { … }, or "
+            "leave it out"
+        )

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from bulk_inference.core.errors import JobRejectedError
-from bulk_inference.core.run_spec import JobVpc
+from bulk_inference.core.settings import JobVpc
 
 TERMINAL: Final = frozenset({"Completed", "PartiallyCompleted", "Failed", "Stopped", "Expired"})
 IN_FLIGHT: Final = ("Submitted", "Validating", "Scheduled", "InProgress", "Stopping")

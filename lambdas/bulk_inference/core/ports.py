@@ -1,4 +1,4 @@
-"""What the logic needs of the world, as protocols: aws/ implements them, tests fake them."""
+"""What the logic needs of the services, as protocols: aws/ implements them, tests fake them."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -7,6 +7,9 @@ from typing import Any, Protocol, Self
 
 from bulk_inference.core.jobs import Job, JobRequest
 from bulk_inference.core.runs_table import Item
+
+Attributes = Mapping[str, str]
+"""Message attributes of SQS, all of them strings."""
 
 
 @dataclass(frozen=True)
@@ -253,3 +256,15 @@ class Outcome(Protocol):
 
 class Model(Protocol):
     def infer(self, model_id: str, api: str, body: Mapping[str, Any]) -> Outcome: ...
+
+
+@dataclass(frozen=True)
+class Depth:
+    """Messages of one queue, as SQS counts them: approximately."""
+
+    visible: int
+    hidden: int
+    """Given out to a consumer, and not deleted."""
+    delayed: int
+    dead: int
+    """In its dead-letter queue."""

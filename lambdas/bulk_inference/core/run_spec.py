@@ -1,170 +1,10 @@
-"""The resolved run (`plan/run.json`) and the module's settings (`config/settings.json`): what they hold, as JSON.
+"""The resolved run (`plan/run.json`): what it holds, as JSON."""
 
-Field names are snake_case here and camelCase in JSON. Reading tolerates keys that it does not know, so that a function
-of an older bundle can still read a document of a newer one.
-"""
+from dataclasses import dataclass, field
+from typing import Final
 
-import types
-from collections.abc import Mapping
-from dataclasses import MISSING, dataclass, field, fields, is_dataclass
-from functools import cache
-from typing import Any, Self, TypeAlias, Union, get_args, get_origin, get_type_hints
-
-Json: TypeAlias = Any
-"""A value as `json.loads` gives it."""
-
-
-class Document:
-    """A dataclass that reads and writes itself as a JSON object."""
-
-    def to_json(self) -> dict[str, Json]:
-        return _to_json(self)  # type: ignore[no-any-return]
-
-    @classmethod
-    def from_json(cls, value: Mapping[str, Json]) -> Self:
-        """Raises ValueError that names the path of a value that is missing or of another type."""
-        return _from_json(cls, value, "")  # type: ignore[no-any-return]
-
-
-@dataclass(frozen=True)
-class QuotaOverrides(Document):
-    """Quota values that an operator knows better than Service Quotas does; None means: look it up."""
-
-    min_records_per_job: int | None = None
-    max_records_per_job: int | None = None
-    max_records_per_file: int | None = None
-    max_file_bytes: int | None = None
-    max_job_bytes: int | None = None
-    max_jobs_in_flight: int | None = None
-
-
-@dataclass(frozen=True)
-class Prices(Document):
-    """What a million tokens cost, as the user says it: none is known here."""
-
-    input_per_million: float
-    output_per_million: float
-    batch_factor: float = 1
-    """What part of the price a token of a batch job costs."""
-    currency: str = "USD"
-    """Only shown."""
-
-
-@dataclass(frozen=True)
-class ModelSettings(Document):
-    """One model that this module may use."""
-
-    invoke_id: str
-    """What is sent as modelId: a model id, or the id or ARN of an inference profile."""
-    quota_label: str | None = None
-    """Name of the model in the batch quotas of Service Quotas, such as `Claude Haiku 4.5`."""
-    on_demand_quota_label: str | None = None
-    """Name of the model in the on-demand quotas, such as `Anthropic Claude Haiku 4.5`."""
-    api: str | None = None
-    """`converse` or `invoke_model`; None: what the model's family prefers."""
-    batch: bool | None = None
-    """Whether the model takes batch jobs; None: what is known of its family."""
-    tokens_per_minute: int | None = None
-    overrides: QuotaOverrides = field(default_factory=QuotaOverrides)
-    prices: Prices | None = None
-    """For runs whose request gives none."""
-
-
-@dataclass(frozen=True)
-class TenantDefaults(Document):
-    """What a tenant's requests may leave out; None: as the module's defaults have it."""
-
-    mode: str | None = None
-    priority: str | None = None
-    cut_bytes: int | None = None
-    job_concurrency: int | None = None
-    infer_concurrency: int | None = None
-    items_per_batch: int | None = None
-    tolerated_failure_percentage: float | None = None
-    canary_records: int | None = None
-    job_timeout_hours: int | None = None
-    max_attempts: int | None = None
-
-
-@dataclass(frozen=True)
-class TenantSettings(Document):
-    batch_role_arn: str
-    models: list[str] | None = None
-    """Those that its runs may use; None: all of the module's."""
-    priorities: list[str] | None = None
-    max_records: int | None = None
-    """Of one run, as are the next three; None: no ceiling."""
-    max_tokens: int | None = None
-    job_concurrency: int | None = None
-    infer_concurrency: int | None = None
-    defaults: TenantDefaults = field(default_factory=TenantDefaults)
-
-
-@dataclass(frozen=True)
-class SourceBucket(Document):
-    """A bucket besides the input bucket that corpora may lie in."""
-
-    prefix: str = ""
-    tenants: list[str] | None = None
-    """Whose runs may read it; None: everybody's."""
-
-
-@dataclass(frozen=True)
-class JobVpc(Document):
-    """Network through which Bedrock reads and writes a job's files."""
-
-    subnet_ids: list[str]
-    security_group_ids: list[str]
-
-
-@dataclass(frozen=True)
-class Defaults(Document):
-    """What a run request may leave out."""
-
-    mode: str = "auto"
-    max_records: int | None = None
-    """A larger run is refused; None: of any size."""
-    max_tokens: int | None = None
-    max_records_per_shard: int | None = None
-    """None: what the quotas allow."""
-    max_bytes_per_shard: int | None = None
-    cut_bytes: int = 268_435_456
-    job_concurrency: int | None = None
-    infer_concurrency: int | None = None
-    items_per_batch: int = 100
-    tolerated_failure_percentage: float = 10
-    canary_records: int = 5
-    job_timeout_hours: int = 24
-    max_attempts: int = 3
-    claim_ttl_days: int = 90
-
-
-@dataclass(frozen=True)
-class Concurrency(Document):
-    """How many invocations of a function Terraform lets run at once; None: as many as the account has."""
-
-    cut_shards: int | None = None
-    infer_batch: int | None = None
-    reprocess_high: int | None = None
-    """Maximum concurrency of the event source of each lane, set on the queue."""
-    reprocess_normal: int | None = None
-    reprocess_low: int | None = None
-
-
-@dataclass(frozen=True)
-class Settings(Document):
-    """The module's settings, written by Terraform."""
-
-    name: str
-    models: dict[str, ModelSettings]
-    tenants: dict[str, TenantSettings]
-    defaults: Defaults = field(default_factory=Defaults)
-    output_kms_key_arn: str | None = None
-    source_buckets: dict[str, SourceBucket] = field(default_factory=dict)
-    job_vpc: JobVpc | None = None
-    job_tags: dict[str, str] = field(default_factory=dict)
-    """Of every batch job, besides those that tell its run."""
-    concurrency: Concurrency = field(default_factory=Concurrency)
+from bulk_inference.core.json_document import Document, Json
+from bulk_inference.core.settings import JobVpc, Prices, SourceBucket
 
 
 @dataclass(frozen=True)
@@ -436,72 +276,22 @@ class RunSpec(Document):
     """What plan_run told of the run (report.py)."""
 
 
-def _camel(name: str) -> str:
-    head, *rest = name.split("_")
-    return head + "".join(part.capitalize() for part in rest)
+CONCAT: Final = "concat"
 
 
-def _to_json(value: Any) -> Json:
-    if is_dataclass(value) and not isinstance(value, type):
-        return {_camel(f.name): _to_json(getattr(value, f.name)) for f in fields(value)}
-    if isinstance(value, Mapping):
-        return {key: _to_json(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_to_json(item) for item in value]
-    return value
+MERGE_JSON: Final = "merge_json"
 
 
-def _from_json(kind: Any, value: Json, path: str) -> Any:
-    origin = get_origin(kind)
-    if origin in (Union, types.UnionType):
-        if value is None:
-            return None
-        (inner,) = (option for option in get_args(kind) if option is not type(None))
-        return _from_json(inner, value, path)
-    if origin is dict:
-        item = get_args(kind)[1]
-        return {key: _from_json(item, entry, f"{path}.{key}") for key, entry in _expect(value, dict, path).items()}
-    if origin is list:
-        item = get_args(kind)[0]
-        return [_from_json(item, entry, f"{path}[{n}]") for n, entry in enumerate(_expect(value, list, path))]
-    if is_dataclass(kind):
-        return _dataclass_from_json(kind, _expect(value, dict, path), path)
-    if kind is Any:
-        return value
-    if kind is float:
-        return _expect(value, (int, float), path)
-    if kind is int and isinstance(value, float) and value.is_integer():
-        # Terraform's jsonencode and Step Functions may both turn 24 into 24.0.
-        return int(value)
-    return _expect(value, kind, path)
+REDUCE: Final = "reduce"
 
 
-def _dataclass_from_json(kind: Any, value: Mapping[str, Json], path: str) -> Any:
-    known: dict[str, Any] = {}
-    for field_name, name, hint, optional, required in _members(kind):
-        # A null where null is no value of the field means: not given.
-        if value.get(name) is not None or (optional and name in value):
-            known[field_name] = _from_json(hint, value[name], f"{path}.{name}")
-        elif required:
-            raise ValueError(f"{path}.{name}".lstrip(".") + ": missing")
-    return kind(**known)
+METHODS: Final = (CONCAT, MERGE_JSON, REDUCE)
 
 
-@cache
-def _members(kind: Any) -> list[tuple[str, str, Any, bool, bool]]:
-    """Field, name in JSON, type, whether it may be null, whether it must be there. Looked up once, as the account of a
-    large run reads a hundred thousand units."""
-    hints = get_type_hints(kind)
-    members = []
-    for f in fields(kind):
-        optional = type(None) in get_args(hints[f.name])
-        required = not optional and f.default is MISSING and f.default_factory is MISSING
-        members.append((f.name, _camel(f.name), hints[f.name], optional, required))
-    return members
+def wanted(spec: RunSpec) -> bool:
+    """Whether a run's results are assembled at all. A run over another one's failures leaves that to the other."""
+    return makes_documents(spec) or spec.output.parquet or spec.output.ordered
 
 
-def _expect(value: Json, kind: Any, path: str) -> Any:
-    if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
-        wanted = getattr(kind, "__name__", "number")
-        raise ValueError(f"{path.lstrip('.') or 'document'}: expected {wanted}, found {type(value).__name__}")
-    return value
+def makes_documents(spec: RunSpec) -> bool:
+    return spec.output.recombine is not None and spec.source.failures_of is None

@@ -9,7 +9,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import fields, replace
 from typing import Any, Final
 
-from bulk_inference.core.run_spec import Defaults, RunSettings, Settings, TenantSettings
+from bulk_inference.core.run_spec import RunSettings
+from bulk_inference.core.settings import Defaults, Settings, TenantSettings
 
 CEILINGS: Final = ("max_records", "max_tokens", "job_concurrency", "infer_concurrency")
 """Fields of `limits` that a tenant's settings may bound."""

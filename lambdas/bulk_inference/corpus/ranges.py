@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Final, Protocol
 
 from bulk_inference.core.errors import InvalidRequestError
-from bulk_inference.core.run_spec import Document
+from bulk_inference.core.json_document import Document
 
 MAX_CUTS: Final = 99_999
 _MAX_CUT_JSON: Final = 100_000
@@ -30,7 +30,7 @@ class ObjectInfo(Protocol):
 
 
 @dataclass(frozen=True)
-class Part(Document):
+class CutRange(Document):
     """Bytes [start, end) of one corpus object, as it was when the run was planned."""
 
     key: str
@@ -54,7 +54,7 @@ class Cut(Document):
 
     cut: str
     """Five digits."""
-    parts: list[Part]
+    parts: list[CutRange]
 
     @property
     def bytes(self) -> int:
@@ -79,7 +79,7 @@ def plan_cuts(
 
     Raises InvalidRequestError when there would be more cuts than names for them.
     """
-    gathered: list[Part] = []
+    gathered: list[CutRange] = []
     weights = 0
     named = _Numbers(cut_bytes)
     for found in objects:
@@ -93,7 +93,7 @@ def plan_cuts(
             for part in _ranges(found, cut_bytes):
                 yield named([part])
             continue
-        part = Part(found.key, 0, found.size, found.size, found.etag)
+        part = CutRange(found.key, 0, found.size, found.size, found.etag)
         weight = found.size if how.weight is None else how.weight
         if gathered and not _fits([*gathered, part], weights + weight, cut_bytes):
             yield named(gathered)
@@ -104,9 +104,9 @@ def plan_cuts(
         yield named(gathered)
 
 
-def pack_ranges(parts: Iterable[Part], cut_bytes: int) -> Iterator[Cut]:
+def pack_ranges(parts: Iterable[CutRange], cut_bytes: int) -> Iterator[Cut]:
     """Ranges that are given, such as single lines, to cuts; in their order. Raises InvalidRequestError as above."""
-    gathered: list[Part] = []
+    gathered: list[CutRange] = []
     weights = 0
     named = _Numbers(cut_bytes)
     for part in parts:
@@ -120,7 +120,7 @@ def pack_ranges(parts: Iterable[Part], cut_bytes: int) -> Iterator[Cut]:
         yield named(gathered)
 
 
-def select(part: Part, rows: Iterable[Sequence[int]]) -> Iterator[Part]:
+def select(part: CutRange, rows: Iterable[Sequence[int]]) -> Iterator[CutRange]:
     """Parts that read only these rows of `part`; a row is its place, the last of whose numbers counts rows.
 
     `rows` are sorted and distinct. Neighbours are read together; a part holds as many intervals as a state input can.
@@ -140,8 +140,8 @@ def select(part: Part, rows: Iterable[Sequence[int]]) -> Iterator[Part]:
         yield _selected(part, intervals)
 
 
-def _selected(part: Part, intervals: list[list[int]]) -> Part:
-    return Part(part.key, part.start, part.end, part.size, part.etag, intervals)
+def _selected(part: CutRange, intervals: list[list[int]]) -> CutRange:
+    return CutRange(part.key, part.start, part.end, part.size, part.etag, intervals)
 
 
 class _Numbers:
@@ -151,7 +151,7 @@ class _Numbers:
         self._cut_bytes = cut_bytes
         self._count = 0
 
-    def __call__(self, parts: list[Part]) -> Cut:
+    def __call__(self, parts: list[CutRange]) -> Cut:
         self._count += 1
         if self._count > MAX_CUTS:
             raise InvalidRequestError(
@@ -160,13 +160,13 @@ class _Numbers:
         return Cut(f"{self._count:05d}", parts)
 
 
-def _ranges(found: ObjectInfo, cut_bytes: int) -> Iterator[Part]:
+def _ranges(found: ObjectInfo, cut_bytes: int) -> Iterator[CutRange]:
     count = -(-found.size // cut_bytes)
     for n in range(count):
-        yield Part(found.key, found.size * n // count, found.size * (n + 1) // count, found.size, found.etag)
+        yield CutRange(found.key, found.size * n // count, found.size * (n + 1) // count, found.size, found.etag)
 
 
-def _fits(parts: list[Part], weight: int, cut_bytes: int) -> bool:
+def _fits(parts: list[CutRange], weight: int, cut_bytes: int) -> bool:
     return (
         len(parts) <= _MAX_PARTS
         and weight <= cut_bytes

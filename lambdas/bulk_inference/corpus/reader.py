@@ -16,7 +16,7 @@ from bulk_inference.corpus.formats import Shape
 from bulk_inference.corpus.globs import compiled, literal_prefix
 from bulk_inference.corpus.jsonl_rows import first_byte, lines_of_range
 from bulk_inference.corpus.parquet_rows import RangeReader, Table
-from bulk_inference.corpus.ranges import Handling, ObjectInfo, Part
+from bulk_inference.corpus.ranges import CutRange, Handling, ObjectInfo
 from bulk_inference.corpus.rows import EMPTY_DOCUMENT, UNDECODABLE, RejectedLineError, Row
 
 _TAIL_SEGMENT: Final = 256 * 1024
@@ -187,7 +187,7 @@ def _remedy(shape: Shape) -> str:
 
 
 def part_rows(
-    bucket: CorpusBucket, part: Part, source: Source, max_line_bytes: int, *, small: bool = False
+    bucket: CorpusBucket, part: CutRange, source: Source, max_line_bytes: int, *, small: bool = False
 ) -> Iterator[Row]:
     """Rows that begin in the part, read as it was planned: an object that has changed is an InvalidRequestError.
 
@@ -203,12 +203,12 @@ def part_rows(
     return rows if part.rows is None else _selected(rows, part.rows)
 
 
-def shape_of_part(part: Part, source: Source) -> Shape:
+def shape_of_part(part: CutRange, source: Source) -> Shape:
     """How the object of a part is read."""
     return formats.shape_of(part.key, source.format, by_name=False) or Shape(formats.JSONL, None)
 
 
-def parquet_table(bucket: CorpusBucket, part: Part, source: Source, segment_bytes: int | None = None) -> Table:
+def parquet_table(bucket: CorpusBucket, part: CutRange, source: Source, segment_bytes: int | None = None) -> Table:
     """Raises InvalidRequestError for an object that is no Parquet."""
 
     def read_range(start: int, end: int) -> bytes:
@@ -220,7 +220,7 @@ def parquet_table(bucket: CorpusBucket, part: Part, source: Source, segment_byte
     return Table(RangeReader(part.size, read_range), f"s3://{source.bucket}/{part.key}")
 
 
-def unpacked_share(bucket: CorpusBucket, part: Part, codec: str) -> float:
+def unpacked_share(bucket: CorpusBucket, part: CutRange, codec: str) -> float:
     """Bytes of a compressed object that one byte of its content takes, from its beginning."""
     end = min(part.size, _TAIL_SEGMENT)
     with closing(bucket.read(part.key, start=0, end=end, etag=part.etag)) as raw:
@@ -251,7 +251,7 @@ class _Reader:
     def __init__(
         self,
         bucket: CorpusBucket,
-        part: Part,
+        part: CutRange,
         source: Source,
         shape: Shape,
         max_line_bytes: int,

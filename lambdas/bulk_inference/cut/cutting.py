@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final, Protocol
 
 from bulk_inference.core.errors import InvalidRequestError
-from bulk_inference.corpus.ranges import Cut, Part
+from bulk_inference.corpus.ranges import Cut, CutRange
 from bulk_inference.corpus.rows import RejectedLineError, Row, source_json
 from bulk_inference.render.records import DUPLICATE, Record, RecordReader
 
@@ -75,7 +75,7 @@ class CutCount:
 def cut_records(
     cut: Cut,
     bucket: str,
-    rows_of: Callable[[Part], Iterable[Row]],
+    rows_of: Callable[[CutRange], Iterable[Row]],
     reader: RecordReader,
     sinks: Sinks,
     *,
@@ -89,7 +89,7 @@ def cut_records(
     pieces = _Pieces(cut.cut, sinks, max_records, max_bytes)
     waiting = _Waiting(pieces, claimed_elsewhere) if claimed_elsewhere else None
 
-    def refuse(part: Part, row: Row, error: RejectedLineError, record_id: str | None) -> None:
+    def refuse(part: CutRange, row: Row, error: RejectedLineError, record_id: str | None) -> None:
         sinks.write_failure(_failure_line(bucket, part, row, error, record_id))
 
     for part in cut.parts:
@@ -222,7 +222,7 @@ def index_line(record: Record, piece: str, offset: int, length: int, source: str
     )
 
 
-def _failure_line(bucket: str, part: Part, row: Row, error: RejectedLineError, record_id: str | None) -> bytes:
+def _failure_line(bucket: str, part: CutRange, row: Row, error: RejectedLineError, record_id: str | None) -> bytes:
     failure = {
         "recordId": record_id,
         "errorClass": error.error_class,

@@ -14,7 +14,7 @@ from bulk_inference.core.index_line import canonical
 
 
 @dataclass(frozen=True)
-class Slice:
+class ItemBatch:
     """Neighbouring lines of one index file. JSON: `{"batch", "index", "offset", "length", "records"}`."""
 
     batch: str
@@ -55,7 +55,7 @@ class Slice:
         return [json.loads(line) for line in lines[:-1]]
 
 
-def cut(piece: str, lengths: Iterable[int], *, items: int, size: int) -> Iterator[Slice]:
+def cut(piece: str, lengths: Iterable[int], *, items: int, size: int) -> Iterator[ItemBatch]:
     """Cuts an index into batches of at most `items` lines and `size` bytes; a line that is longer has one for itself.
 
     `lengths`: bytes of the index's lines, newlines included. The same index gives the same batches.
@@ -63,8 +63,8 @@ def cut(piece: str, lengths: Iterable[int], *, items: int, size: int) -> Iterato
     number, offset, length, records = 1, 0, 0, 0
     for line in lengths:
         if records and (records == items or length + line > size):
-            yield Slice(f"{piece}-{number:05d}", piece, offset, length, records)
+            yield ItemBatch(f"{piece}-{number:05d}", piece, offset, length, records)
             number, offset, length, records = number + 1, offset + length, 0, 0
         length, records = length + line, records + 1
     if records:
-        yield Slice(f"{piece}-{number:05d}", piece, offset, length, records)
+        yield ItemBatch(f"{piece}-{number:05d}", piece, offset, length, records)

@@ -32,7 +32,7 @@ class Sealing:
 
 
 @dataclass(frozen=True)
-class Merged:
+class MergedShards:
     """records + duplicate = the records of the merged pieces."""
 
     piece: str
@@ -102,7 +102,7 @@ def _groups(pieces: Iterable[PieceCount], max_records: int, max_bytes: int) -> l
     return groups
 
 
-def merge(name: str, sources: Iterable[tuple[Iterable[Row], Iterable[Row]]], sink: PieceSink) -> Merged:
+def merge(name: str, sources: Iterable[tuple[Iterable[Row], Iterable[Row]]], sink: PieceSink) -> MergedShards:
     """Copies pieces, each a pair of its shard lines and its index lines, into one. A recordId that an earlier piece
     brought is left out, because a job must not hold it twice. The sink is left open for the caller to close.
 
@@ -125,7 +125,7 @@ def merge(name: str, sources: Iterable[tuple[Iterable[Row], Iterable[Row]]], sin
                 json.dumps(pointer, ensure_ascii=False, separators=(",", ":")).encode() + b"\n",
             )
             offset += len(shard_line.data) + 1
-    return Merged(name, len(ids), offset, duplicate)
+    return MergedShards(name, len(ids), offset, duplicate)
 
 
 def job_line(shard: str, piece: PieceCount) -> bytes:

@@ -25,15 +25,15 @@ from bulk_inference.core.keys import Places
 from bulk_inference.core.ports import Bucket, Clock, DeadLetters, Letter, Pipeline, Runs
 from bulk_inference.core.priorities import PRIORITIES
 from bulk_inference.core.result_line import encode, split
-from bulk_inference.core.run_spec import Csv, RunSpec, Settings
+from bulk_inference.core.run_spec import Csv, RunSpec
 from bulk_inference.core.runs_table import META, RESUBMISSIONS, late_sk, resubmission_sk, run_pk
+from bulk_inference.core.settings import Settings
+from bulk_inference.core.times import expiry, iso_time
 from bulk_inference.corpus import formats
-from bulk_inference.corpus.ranges import Part, select
-from bulk_inference.failure_lane.reprocess import Message
-from bulk_inference.finish.conservation import Late
-from bulk_inference.finish.reporting import iso_time
+from bulk_inference.corpus.ranges import CutRange, select
+from bulk_inference.failure_lane.reprocess import LaneMessage
 from bulk_inference.land.late_outcomes import Choice, FailedRecord, failed_records, mark_stale, settle, watch
-from bulk_inference.land.units import expiry
+from bulk_inference.land.units import Late
 from bulk_inference.request.parse import MODES
 from bulk_inference.request.parse import parse as parse_run_request
 from bulk_inference.request.prompt import as_request
@@ -201,7 +201,7 @@ def _moves_all(command: Command) -> bool:
 
 
 @dataclass(frozen=True)
-class RedriveWorld:
+class RedriveServices:
     input: Bucket
     output: Bucket
     runs: Runs
@@ -213,54 +213,54 @@ class RedriveWorld:
     settings: Callable[[], Settings]
 
 
-def carry_out(command: Command, world: RedriveWorld) -> dict[str, Any]:
+def carry_out(command: Command, services: RedriveServices) -> dict[str, Any]:
     """`{"action", "finished", …}` with what was done. Raises InvalidRequestError, ThrottledError."""
     if command.action == "drop":
-        return drop(command, world)
+        return drop(command, services)
     if command.action == "resubmit":
-        return resubmit(command, world)
-    return move_all(command, world) if _moves_all(command) else redrive(command, world)
+        return resubmit(command, services)
+    return move_all(command, services) if _moves_all(command) else redrive(command, services)
 
 
 # Redrive.
 
 
-def move_all(command: Command, world: RedriveWorld) -> dict[str, Any]:
+def move_all(command: Command, services: RedriveServices) -> dict[str, Any]:
     """SQS's own move; it goes on after this answer."""
     priority = command.priority or "normal"
-    begun = world.letters.move(priority, command.rate)
+    begun = services.letters.move(priority, command.rate)
     return {"action": "redrive", "finished": True, "move": "begun" if begun else "under way", "priority": priority}
 
 
-def redrive(command: Command, world: RedriveWorld) -> dict[str, Any]:
+def redrive(command: Command, services: RedriveServices) -> dict[str, Any]:
     """Sends the messages of some error classes, or of one run, back to their lanes."""
     priorities: dict[tuple[str, str], str] = {}
 
-    def priority_of(message: Message) -> str:
+    def priority_of(message: LaneMessage) -> str:
         key = (message.tenant, message.run)
         if key not in priorities:
             try:
-                priorities[key] = world.spec_of(*key).priority
+                priorities[key] = services.spec_of(*key).priority
             except InvalidRequestError:
                 priorities[key] = "normal"
         return priorities[key]
 
-    def deal(found: list[tuple[Letter, Message]]) -> None:
+    def deal(found: list[tuple[Letter, LaneMessage]]) -> None:
         lanes: dict[str, list[Letter]] = {}
         for letter, message in found:
             lanes.setdefault(priority_of(message), []).append(letter)
         for priority, letters in lanes.items():
-            world.letters.send_back(letters, priority)
+            services.letters.send_back(letters, priority)
 
-    def wanted(message: Message) -> bool:
+    def wanted(message: LaneMessage) -> bool:
         classes = command.choice.error_classes
         return _is_of(message, command) and (classes is None or message.error_class in classes)
 
-    swept = _sweep(wanted, deal, world)
+    swept = _sweep(wanted, deal, services)
     return {"action": "redrive", "finished": swept.finished, "sentBack": swept.dealt, "left": swept.left}
 
 
-def _is_of(message: Message, command: Command) -> bool:
+def _is_of(message: LaneMessage, command: Command) -> bool:
     return command.run is None or (message.run, message.tenant) == (command.run, command.tenant)
 
 
@@ -272,22 +272,24 @@ class _Swept:
 
 
 def _sweep(
-    wanted: Callable[[Message], bool], deal: Callable[[list[tuple[Letter, Message]]], None], world: RedriveWorld
+    wanted: Callable[[LaneMessage], bool],
+    deal: Callable[[list[tuple[Letter, LaneMessage]]], None],
+    services: RedriveServices,
 ) -> _Swept:
     """Looks at every message of the dead-letter queue once, and shows those that are left to others again.
 
     Messages that are looked at stay hidden until then, so that the next look brings others. If this dies, they show
     again by themselves.
     """
-    total = world.clock.remaining()
+    total = services.clock.remaining()
     reserve = _RESERVE_SHARE * total
     left: list[Letter] = []
     dealt = empty = 0
     try:
-        while empty < _EMPTY_LOOKS and world.clock.remaining() > reserve:
-            letters = world.letters.receive(int(total) + 60)
+        while empty < _EMPTY_LOOKS and services.clock.remaining() > reserve:
+            letters = services.letters.receive(int(total) + 60)
             empty = 0 if letters else empty + 1
-            chosen: list[tuple[Letter, Message]] = []
+            chosen: list[tuple[Letter, LaneMessage]] = []
             for letter in letters:
                 message = _read(letter)
                 if message is not None and wanted(message):
@@ -297,13 +299,13 @@ def _sweep(
             deal(chosen)
             dealt += len(chosen)
     finally:
-        world.letters.release(left)
+        services.letters.release(left)
     return _Swept(empty >= _EMPTY_LOOKS, dealt, len(left))
 
 
-def _read(letter: Letter) -> Message | None:
+def _read(letter: Letter) -> LaneMessage | None:
     try:
-        return Message.from_json(json.loads(letter.body))
+        return LaneMessage.from_json(json.loads(letter.body))
     except (ValueError, KeyError, TypeError, AttributeError):
         return None
 
@@ -311,30 +313,32 @@ def _read(letter: Letter) -> Message | None:
 # Drop.
 
 
-def drop(command: Command, world: RedriveWorld) -> dict[str, Any]:
+def drop(command: Command, services: RedriveServices) -> dict[str, Any]:
     """Settles failed records of a run as dropped, and deletes the messages of all its settled records."""
-    spec, _ = _run(command, world)
-    now = world.clock.now()
+    spec, _ = _run(command, services)
+    now = services.clock.now()
     expires_at = expiry(spec, now)
     mark = f"drop@{iso_time(now)}"
     # Before and after: whenever this dies, the manifest is written anew.
-    mark_stale(spec.run, spec.tenant, mark, world.runs, expires_at)
+    mark_stale(spec.run, spec.tenant, mark, services.runs, expires_at)
     dropped, finished = 0, True
-    reserve = 0.5 * world.clock.remaining()
-    failed = (one for one in failed_records(spec.run, world.runs, world.output) if one in command.choice)
-    for count in settle(failed, Late.DROPPED, world.runs, expires_at, reason=command.reason, droppedAt=iso_time(now)):
+    reserve = 0.5 * services.clock.remaining()
+    failed = (one for one in failed_records(spec.run, services.runs, services.output) if one in command.choice)
+    for count in settle(
+        failed, Late.DROPPED, services.runs, expires_at, reason=command.reason, droppedAt=iso_time(now)
+    ):
         dropped += count
-        if world.clock.remaining() < reserve:
+        if services.clock.remaining() < reserve:
             finished = False
             break
-    mark_stale(spec.run, spec.tenant, f"{mark}#{dropped}", world.runs, expires_at)
+    mark_stale(spec.run, spec.tenant, f"{mark}#{dropped}", services.runs, expires_at)
 
-    def settled(message: Message) -> bool:
+    def settled(message: LaneMessage) -> bool:
         return _is_of(message, command) and (
-            world.runs.get(run_pk(message.run), late_sk(message.unit, message.digest)) is not None
+            services.runs.get(run_pk(message.run), late_sk(message.unit, message.digest)) is not None
         )
 
-    swept = _sweep(settled, lambda found: world.letters.delete([letter for letter, _ in found]), world)
+    swept = _sweep(settled, lambda found: services.letters.delete([letter for letter, _ in found]), services)
     return {
         "action": "drop",
         "finished": finished and swept.finished,
@@ -348,15 +352,15 @@ def drop(command: Command, world: RedriveWorld) -> dict[str, Any]:
 # Resubmit.
 
 
-def resubmit(command: Command, world: RedriveWorld) -> dict[str, Any]:
+def resubmit(command: Command, services: RedriveServices) -> dict[str, Any]:
     """Starts a run over the failed records, or finds the one that was started over them before."""
-    spec, meta = _run(command, world)
+    spec, meta = _run(command, services)
     if meta.get("status", "running") == "running":
         raise InvalidRequestError(f"run {spec.run} still goes on: resubmit its failures when it has ended")
-    for item in world.runs.query(run_pk(spec.run), RESUBMISSIONS):
-        if command.new_run in (None, item["run"]) and _is_live(item, world):
+    for item in services.runs.query(run_pk(spec.run), RESUBMISSIONS):
+        if command.new_run in (None, item["run"]) and _is_live(item, services):
             return _resubmitted(spec, item, "goes on")
-    failed = [one for one in failed_records(spec.run, world.runs, world.output) if one in command.choice]
+    failed = [one for one in failed_records(spec.run, services.runs, services.output) if one in command.choice]
     usable = [one for one in failed if one.source is not None]
     if not usable:
         return {
@@ -367,18 +371,18 @@ def resubmit(command: Command, world: RedriveWorld) -> dict[str, Any]:
             "withoutSource": len(failed),
         }
     new_run = command.new_run or _name(spec.run, usable, command)
-    known = world.runs.get(run_pk(spec.run), resubmission_sk(new_run))
+    known = services.runs.get(run_pk(spec.run), resubmission_sk(new_run))
     if known is not None:
         # The same records with the same changes have had their run.
         return _resubmitted(spec, known, "ended")
     request = _request(spec, new_run, command)
-    parse_run_request(new_run, request, world.settings(), world.input.name)
-    if world.runs.get(run_pk(new_run), META) is not None:
+    parse_run_request(new_run, request, services.settings(), services.input.name)
+    if services.runs.get(run_pk(new_run), META) is not None:
         raise InvalidRequestError(f"as: run {new_run} exists already: choose another id")
-    with world.input.writer(Places(spec.tenant, new_run).ranges) as file:
-        for part in _rows(usable, _objects(spec, usable, world), spec.source.format):
+    with services.input.writer(Places(spec.tenant, new_run).ranges) as file:
+        for part in _rows(usable, _objects(spec, usable, services), spec.source.format):
             file.write(encode(part.to_json()))
-    expires_at = expiry(spec, world.clock.now())
+    expires_at = expiry(spec, services.clock.now())
     item = {
         "pk": run_pk(spec.run),
         "sk": resubmission_sk(new_run),
@@ -389,28 +393,28 @@ def resubmit(command: Command, world: RedriveWorld) -> dict[str, Any]:
         "withoutSource": len(failed) - len(usable),
     }
     # Watched first: once the item says that there is such a run, a second command looks no further.
-    watch(spec.run, spec.tenant, new_run, world.runs, expires_at)
-    world.runs.put(item)
-    if not world.pipeline.start(new_run, request):
+    watch(spec.run, spec.tenant, new_run, services.runs, expires_at)
+    services.runs.put(item)
+    if not services.pipeline.start(new_run, request):
         raise InvalidRequestError(f"as: an execution {new_run} exists already: choose another id")
     return _resubmitted(spec, item, "started")
 
 
-def _run(command: Command, world: RedriveWorld) -> tuple[RunSpec, Mapping[str, Any]]:
+def _run(command: Command, services: RedriveServices) -> tuple[RunSpec, Mapping[str, Any]]:
     run = command.run or ""
-    spec = world.spec_of(command.tenant, run)
-    meta = world.runs.get(run_pk(run), META)
+    spec = services.spec_of(command.tenant, run)
+    meta = services.runs.get(run_pk(run), META)
     if meta is None or meta.get("tenant", command.tenant) != command.tenant:
         raise InvalidRequestError(f"run: tenant {command.tenant} has no run {run}")
     return spec, meta
 
 
-def _is_live(item: Mapping[str, Any], world: RedriveWorld) -> bool:
+def _is_live(item: Mapping[str, Any], services: RedriveServices) -> bool:
     """Starts it, in case that the worker died just before; an execution that runs is left as it is."""
-    meta = world.runs.get(run_pk(item["run"]), META)
+    meta = services.runs.get(run_pk(item["run"]), META)
     if meta is not None:
         return str(meta.get("status", "running")) == "running"
-    return world.pipeline.start(item["run"], json.loads(item["request"]))
+    return services.pipeline.start(item["run"], json.loads(item["request"]))
 
 
 def _resubmitted(spec: RunSpec, item: Mapping[str, Any], state: str) -> dict[str, Any]:
@@ -480,21 +484,21 @@ def _given(section: Mapping[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in section.items() if value is not None}
 
 
-def _objects(spec: RunSpec, failed: Sequence[FailedRecord], world: RedriveWorld) -> dict[str, Part]:
+def _objects(spec: RunSpec, failed: Sequence[FailedRecord], services: RedriveServices) -> dict[str, CutRange]:
     """The corpus objects of the failed records, as the first run found them: a range means nothing in other bytes."""
     wanted = {one.source["key"] for one in failed if one.source is not None}
-    found: dict[str, Part] = {}
-    for raw, _ in split(world.input.read(Places(spec.tenant, spec.run).cuts)):
+    found: dict[str, CutRange] = {}
+    for raw, _ in split(services.input.read(Places(spec.tenant, spec.run).cuts)):
         if raw.strip():
             for part in json.loads(raw)["parts"]:
                 if part["key"] in wanted:
-                    found.setdefault(part["key"], Part.from_json(part))
+                    found.setdefault(part["key"], CutRange.from_json(part))
     if missing := sorted(wanted - found.keys()):
         raise InvalidRequestError(f"run {spec.run} has failures of {missing[0]}, which its plan does not name")
     return found
 
 
-def _rows(failed: Sequence[FailedRecord], objects: Mapping[str, Part], format_: str) -> Iterator[Part]:
+def _rows(failed: Sequence[FailedRecord], objects: Mapping[str, CutRange], format_: str) -> Iterator[CutRange]:
     """The failed rows: bytes where a range of bytes is enough to read them, else their numbers in the whole object, and
     documents as they are."""
     ranges: set[tuple[str, int, int]] = set()
@@ -515,19 +519,19 @@ def _rows(failed: Sequence[FailedRecord], objects: Mapping[str, Part], format_: 
         yield from select(_whole(objects[key]), sorted(places))
 
 
-def _whole(part: Part) -> Part:
-    return Part(part.key, 0, part.size, part.size, part.etag)
+def _whole(part: CutRange) -> CutRange:
+    return CutRange(part.key, 0, part.size, part.size, part.etag)
 
 
-def _ranges(lines: Sequence[tuple[str, int, int]], objects: Mapping[str, Part]) -> Iterator[Part]:
+def _ranges(lines: Sequence[tuple[str, int, int]], objects: Mapping[str, CutRange]) -> Iterator[CutRange]:
     """One range a line, neighbours together. A range owns the lines that begin in it: it ends with its own line."""
-    held: Part | None = None
+    held: CutRange | None = None
     for key, offset, length in lines:
         of = objects[key]
-        part = Part(key, offset, min(offset + length + 1, of.size), of.size, of.etag)
+        part = CutRange(key, offset, min(offset + length + 1, of.size), of.size, of.etag)
         # Between neighbours lies nothing, or the second half of a CR LF, or an empty line.
         if held is not None and held.key == key and 0 <= part.start - held.end <= 1:
-            held = Part(key, held.start, part.end, of.size, of.etag)
+            held = CutRange(key, held.start, part.end, of.size, of.etag)
             continue
         if held is not None:
             yield held

@@ -20,26 +20,17 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
+from bulk_inference.core.backoff import FIRST_PAUSE, LONGEST_PAUSE, MOST_POSTPONEMENTS
 from bulk_inference.core.errors import InvalidRequestError, ThrottledError, WorkInProgressError
 from bulk_inference.core.failure_line import MESSAGE_VERSION, SCHEMA, Failure, class_of_outcome, retryable
 from bulk_inference.core.index_line import Pointer
 from bulk_inference.core.ports import Clock, Lane, Outcome
 from bulk_inference.core.result_line import Usage, extract
 from bulk_inference.core.runs_table import late_sk, run_pk, unfit_sk
-from bulk_inference.finish.conservation import Late
-from bulk_inference.land.landing import give_back, land, owner_of
+from bulk_inference.land.landing import LANDING_RESERVE_SECONDS, LANDING_RESERVE_SHARE, give_back, land, owner_of
 from bulk_inference.land.late_outcomes import digest, mark_stale
-from bulk_inference.land.unit_context import Workshop
-from bulk_inference.land.units import Part
-from bulk_inference.sync.inference import LANDING_RESERVE_SECONDS, LANDING_RESERVE_SHARE
-
-FIRST_PAUSE: Final = 15
-LONGEST_PAUSE: Final = 900
-"""Seconds; SQS delays a message no longer."""
-
-MOST_POSTPONEMENTS: Final = 100
-"""About a day of throttling."""
-
+from bulk_inference.land.unit_context import UnitContext
+from bulk_inference.land.units import Late, Part
 
 LONGEST_CALL_SECONDS: Final = 300
 """How long a model may take for one record here; as long as in infer_batch."""
@@ -69,7 +60,7 @@ class HopelessRecordError(RecordFailedError):
 
 
 @dataclass(frozen=True)
-class Message:
+class LaneMessage:
     """Body of a message of the reprocess queues."""
 
     run: str
@@ -84,7 +75,7 @@ class Message:
     """As received."""
 
     @classmethod
-    def from_json(cls, body: Mapping[str, Any]) -> "Message":
+    def from_json(cls, body: Mapping[str, Any]) -> "LaneMessage":
         """Raises ValueError on a message of another version, KeyError on one that lacks a member."""
         if body.get("version") != MESSAGE_VERSION:
             raise ValueError(f"message version {body.get('version')!r} is not {MESSAGE_VERSION}")
@@ -119,35 +110,40 @@ class Message:
         return int(self.body.get("postponed", 0))
 
 
-def reprocess(message: Message, shop: Workshop) -> str:
+def reprocess(message: LaneMessage, unit_context: UnitContext) -> str:
     """Lands the record: `landed`, `duplicate` (another unit owns it) or `settled` (done before, or dropped).
 
     Raises RecordFailedError, HopelessRecordError, ThrottledError.
     """
     pk, sk = run_pk(message.run), late_sk(message.unit, message.digest)
-    if shop.runs.get(pk, sk) is not None:
+    if unit_context.runs.get(pk, sk) is not None:
         # Once more, because the worker that settled it may have died before it said so.
-        mark_stale(message.run, message.tenant, message.digest, shop.runs, shop.expires_at)
+        mark_stale(message.run, message.tenant, message.digest, unit_context.runs, unit_context.expires_at)
         return "settled"
     if not retryable(message.error_class) and not message.held:
         raise _failed(message, message.error_class, message.error_code)
     pointer = Pointer.from_json(message.item)
     part = f"reprocess-{message.digest}"
     owner = owner_of(message.run, part)
-    key = shop.places.results(part)
-    if shop.output.find(key) is not None:
+    key = unit_context.places.results(part)
+    if unit_context.output.find(key) is not None:
         # A try that died has landed it, and could not say so.
-        return _note(message, shop, b"".join(shop.output.read(key)), key)
-    outcome = shop.infer(shop.body(pointer))
+        return _note(message, unit_context, b"".join(unit_context.output.read(key)), key)
+    outcome = unit_context.infer(unit_context.body(pointer))
     if outcome.error_class is not None:
         # What a dead try has claimed must not shadow the record, whoever lands it in the end.
-        give_back([pointer.record_id], owner, shop.spec, shop.ledger)
+        give_back([pointer.record_id], owner, unit_context.spec, unit_context.ledger)
         if outcome.error_class == "throttled":
             raise ThrottledError(f"record {message.record_id} of run {message.run}: {outcome.error_code}")
         kind = class_of_outcome(outcome.error_class, outcome.error_message or "")
         code = outcome.error_code or ""
         if outcome.output is not None:
-            _keep(message, shop, Failure(pointer, kind, code, outcome.error_message or "", message.attempt), outcome)
+            _keep(
+                message,
+                unit_context,
+                Failure(pointer, kind, code, outcome.error_message or "", message.attempt),
+                outcome,
+            )
         if kind == message.error_class == SCHEMA:
             # Two answers in a row were of no use: a third would cost as much and hardly be better.
             raise HopelessRecordError(f"record {message.record_id} of run {message.run}: {kind} {code}", kind, code)
@@ -155,42 +151,44 @@ def reprocess(message: Message, shop: Workshop) -> str:
     landed = land(
         [(pointer, outcome.output)],
         owner=owner,
-        spec=shop.spec,
-        ledger=shop.ledger,
-        clock=shop.clock,
-        reserve=min(LANDING_RESERVE_SECONDS, LANDING_RESERVE_SHARE * shop.clock.remaining()),
-        stands=shop.stands,
+        spec=unit_context.spec,
+        ledger=unit_context.ledger,
+        clock=unit_context.clock,
+        reserve=min(LANDING_RESERVE_SECONDS, LANDING_RESERVE_SHARE * unit_context.clock.remaining()),
+        stands=unit_context.stands,
     )
     body = b"".join(landed.lines)
     if body:
-        shop.output.put(key, body, "application/x-ndjson")
-    return _note(message, shop, body, key, landed.usage)
+        unit_context.output.put(key, body, "application/x-ndjson")
+    return _note(message, unit_context, body, key, landed.usage)
 
 
-def _keep(message: Message, shop: Workshop, failure: Failure, outcome: Outcome) -> None:
+def _keep(message: LaneMessage, unit_context: UnitContext, failure: Failure, outcome: Outcome) -> None:
     """An answer that is of no use was paid for, and what it says tells why: its text is kept beside the failures, its
     tokens among the run's."""
     text, usage = extract(outcome.output)
-    line = replace(failure, text=text).line(shop.spec.source.bucket)
-    shop.output.put(shop.places.unfit(message.digest), line, "application/x-ndjson")
+    line = replace(failure, text=text).line(unit_context.spec.source.bucket)
+    unit_context.output.put(unit_context.places.unfit(message.digest), line, "application/x-ndjson")
     pk, sk = run_pk(message.run), unfit_sk(message.unit, message.digest)
-    known = shop.runs.get(pk, sk) or {}
+    known = unit_context.runs.get(pk, sk) or {}
     total, answers = Usage.from_json(known) + usage, int(known.get("answers", 0)) + 1
-    item = {"pk": pk, "sk": sk, "expires_at": shop.expires_at, "answers": answers}
-    shop.runs.put({**item, **total.to_json(), "unknownUsage": total.unknown})
-    mark_stale(message.run, message.tenant, f"unfit {message.digest} {answers}", shop.runs, shop.expires_at)
+    item = {"pk": pk, "sk": sk, "expires_at": unit_context.expires_at, "answers": answers}
+    unit_context.runs.put({**item, **total.to_json(), "unknownUsage": total.unknown})
+    mark_stale(
+        message.run, message.tenant, f"unfit {message.digest} {answers}", unit_context.runs, unit_context.expires_at
+    )
 
 
-def _note(message: Message, shop: Workshop, body: bytes, key: str, usage: Usage | None = None) -> str:
+def _note(message: LaneMessage, unit_context: UnitContext, body: bytes, key: str, usage: Usage | None = None) -> str:
     """Writes down what became of the record: `body` is its result line, empty where another unit owns it."""
     if usage is None:
         _, usage = extract(json.loads(body)["modelOutput"])
     outcome = Late.LANDED if body else Late.DUPLICATE
-    shop.runs.put(
+    unit_context.runs.put(
         {
             "pk": run_pk(message.run),
             "sk": late_sk(message.unit, message.digest),
-            "expires_at": shop.expires_at,
+            "expires_at": unit_context.expires_at,
             "unit": message.unit,
             "piece": message.piece,
             "recordId": message.record_id,
@@ -201,17 +199,17 @@ def _note(message: Message, shop: Workshop, body: bytes, key: str, usage: Usage 
             "unknownUsage": usage.unknown,
         }
     )
-    mark_stale(message.run, message.tenant, message.digest, shop.runs, shop.expires_at)
+    mark_stale(message.run, message.tenant, message.digest, unit_context.runs, unit_context.expires_at)
     return outcome.value
 
 
-def _failed(message: Message, error_class: str, error_code: str) -> RecordFailedError:
+def _failed(message: LaneMessage, error_class: str, error_code: str) -> RecordFailedError:
     kind = RecordFailedError if retryable(error_class) else HopelessRecordError
     return kind(f"record {message.record_id} of run {message.run}: {error_class} {error_code}", error_class, error_code)
 
 
 @dataclass(frozen=True)
-class Delivery:
+class LaneDelivery:
     """One message as a queue gave it out."""
 
     body: str
@@ -220,15 +218,15 @@ class Delivery:
     """How often it has been given out, this time included."""
 
 
-class Shift:
+class LaneConsumer:
     """The messages of one invocation, one after the other."""
 
     def __init__(
         self,
         lane: Lane,
         clock: Clock,
-        shop_of: Callable[[Message], Workshop],
-        once: Callable[[Message, Callable[[], str]], str],
+        shop_of: Callable[[LaneMessage], UnitContext],
+        once: Callable[[LaneMessage, Callable[[], str]], str],
         jitter: Callable[[], float] = random.random,
     ) -> None:
         """`once` does the work unless another invocation is at the same record, or has just done it."""
@@ -242,13 +240,13 @@ class Shift:
         """Models: after one throttle the rest of the batch does not ask again."""
         self._begun = False
 
-    def settle(self, delivery: Delivery) -> str:
+    def settle(self, delivery: LaneDelivery) -> str:
         """`landed`, `duplicate`, `settled`, `postponed` or `held`: the message is done with.
 
         Raises RecordFailedError or WorkInProgressError for one that is to come back; when, has been said to the queue.
         """
         try:
-            message = Message.from_json(json.loads(delivery.body))
+            message = LaneMessage.from_json(json.loads(delivery.body))
         except (ValueError, KeyError, TypeError, AttributeError):
             # It says nothing of whether it has been held before.
             self._lane.hold(delivery.body, LONGEST_PAUSE)
@@ -273,25 +271,25 @@ class Shift:
             self._lane.back_off(delivery.receipt, _pause(delivery.receives))
             raise
 
-    def _try(self, message: Message) -> str:
-        shop = self._shop_of(message)
-        model = shop.spec.model.invoke_id
+    def _try(self, message: LaneMessage) -> str:
+        unit_context = self._shop_of(message)
+        model = unit_context.spec.model.invoke_id
         if model in self._throttled and (retryable(message.error_class) or message.held):
             raise ThrottledError(f"{model} has just been throttled")
         try:
-            return self._once(message, lambda: reprocess(message, shop))
+            return self._once(message, lambda: reprocess(message, unit_context))
         except ThrottledError:
             self._throttled.add(model)
             raise
 
-    def _postpone(self, message: Message) -> str:
+    def _postpone(self, message: LaneMessage) -> str:
         copy = {**message.body, "postponed": message.postponed + 1}
         # Spread over the pause's second half: what was throttled together must not come back together.
         pause = _pause(message.postponed + 1) * (0.5 + 0.5 * self._jitter())
         self._lane.postpone(json.dumps(copy, separators=(",", ":")), int(pause))
         return "postponed"
 
-    def _hold(self, message: Message, error_class: str, error_code: str) -> str:
+    def _hold(self, message: LaneMessage, error_class: str, error_code: str) -> str:
         copy = {**message.body, "held": True, "errorClass": error_class, "errorCode": error_code}
         # A move of all dead letters goes on until it finds none: it must not find at once what it has just moved.
         self._lane.hold(json.dumps(copy, separators=(",", ":")), LONGEST_PAUSE if message.held else 0)

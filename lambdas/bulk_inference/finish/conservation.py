@@ -37,21 +37,11 @@ unit's pending records (`Account.adopt`): they have landed. Its failures stay pe
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from enum import Enum
 from typing import Any
 
 from bulk_inference.core.result_line import Usage
 from bulk_inference.core.runs_table import SHARDS, Item
-from bulk_inference.land.units import Counts, ErrorKind, Part, Unit
-
-
-class Late(Enum):
-    """What became of a record after its unit had counted it as failed."""
-
-    LANDED = "landed"
-    DUPLICATE = "duplicate"
-    RESUBMITTED = "resubmitted"
-    DROPPED = "dropped"
+from bulk_inference.land.units import Counts, ErrorKind, Late, Part, Unit
 
 
 @dataclass

@@ -13,9 +13,10 @@ from bulk_inference.core.keys import Places
 from bulk_inference.core.ports import Bucket, Bus, Clock, Runs
 from bulk_inference.core.run_spec import RunSpec
 from bulk_inference.core.runs_table import ASSEMBLY, CUTS, LATES, LIVE, META, SHARDS, UNFITS, UNITS, live_item, run_pk
+from bulk_inference.core.times import iso_time
 from bulk_inference.finish.conservation import Account, account, cross_check
 from bulk_inference.finish.orphaned_parts import adopt
-from bulk_inference.finish.reporting import iso_time, manifest, report
+from bulk_inference.finish.reporting import manifest, report
 
 DETAIL_TYPE: Final = "Bulk Inference Run Finished"
 

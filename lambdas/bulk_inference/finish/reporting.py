@@ -1,24 +1,20 @@
 """What a run leaves for people and for the next stage: manifest.json and report.html."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 from html import escape
 from typing import Any, Final
 
 from bulk_inference.core.keys import Places
+from bulk_inference.core.prices import account_in_money
 from bulk_inference.core.run_spec import RunSpec
+from bulk_inference.core.stored_run import beside
 from bulk_inference.finish.conservation import Account
-from bulk_inference.plan.report import account_in_money, beside
 
 MANIFEST_VERSION: Final = 1
 
 _SHOWN_SHARDS: Final = 1000
 _SHOWN_ERRORS: Final = 20
-
-
-def iso_time(epoch_seconds: float) -> str:
-    """ISO 8601, UTC, milliseconds."""
-    return datetime.fromtimestamp(epoch_seconds, UTC).isoformat(timespec="milliseconds")
 
 
 def manifest(

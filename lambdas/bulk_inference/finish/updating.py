@@ -17,12 +17,12 @@ from bulk_inference.assembly.late_assembly import Assemblies, follow
 from bulk_inference.core.ports import Bucket, Bus, Clock, Executions, Runs
 from bulk_inference.core.run_spec import RunSpec
 from bulk_inference.core.runs_table import ASSEMBLY, META, RESUBMISSIONS, STALE, UPDATE, Item, run_pk, unit_sk
-from bulk_inference.finish.conservation import Late
+from bulk_inference.core.times import expiry, iso_time
 from bulk_inference.finish.finishing import check, detail_of, publish, status_of
-from bulk_inference.finish.reporting import iso_time, manifest
+from bulk_inference.finish.reporting import manifest
 from bulk_inference.land.late_outcomes import FailedRecord, failed_records, mark_stale, settle, watch
-from bulk_inference.land.units import expiry
-from bulk_inference.ledger.claims import Claim, ClaimStore, chunked, standing_claims
+from bulk_inference.land.units import Late
+from bulk_inference.ledger.claims import Claim, ClaimStore, chunked, current_claims
 
 DETAIL_TYPE: Final = "Bulk Inference Run Updated"
 
@@ -38,7 +38,7 @@ _ACCOUNTED: Final = frozenset({"succeeded", "empty", "incomplete", "inconsistent
 
 
 @dataclass(frozen=True)
-class UpdateWorld:
+class UpdateServices:
     output: Bucket
     runs: Runs
     ledger: ClaimStore
@@ -63,35 +63,35 @@ class Updated:
     """Marks of runs that still go on, or for which there was no time."""
 
 
-def update_runs(world: UpdateWorld) -> Updated:
+def update_runs(services: UpdateServices) -> Updated:
     """Follows every mark. Safe to repeat and to run twice at once. Raises ExceptionGroup of what went wrong with single
     runs, after the others: their marks stay."""
     found = Updated()
     wrong: list[Exception] = []
-    reserve = _RESERVE_SHARE * world.clock.remaining()
+    reserve = _RESERVE_SHARE * services.clock.remaining()
     # Watches first: what they settle is then part of this look's manifest.
-    marks = sorted(world.runs.query(STALE), key=lambda one: "other" not in one)
+    marks = sorted(services.runs.query(STALE), key=lambda one: "other" not in one)
     touched = {one["run"]: one for one in marks if "other" not in one}
     for one in marks:
         if "other" not in one:
             continue
-        if world.clock.remaining() < reserve or not _ended(one["other"], world.runs):
+        if services.clock.remaining() < reserve or not _ended(one["other"], services.runs):
             found = replace(found, waiting=found.waiting + 1)
             continue
         try:
-            found = replace(found, settled=found.settled + _settle_elsewhere(one, world))
+            found = replace(found, settled=found.settled + _settle_elsewhere(one, services))
         except Exception as error:
             wrong.append(_of_run(one["run"], error))
             continue
-        touched[one["run"]] = _mark(one, world)
-        world.runs.delete_if(STALE, one["sk"], "mark", one["mark"])
+        touched[one["run"]] = _mark(one, services)
+        services.runs.delete_if(STALE, one["sk"], "mark", one["mark"])
     for mark in touched.values():
         found = replace(found, stale=found.stale + 1)
-        if world.clock.remaining() < reserve or not _ended(mark["run"], world.runs):
+        if services.clock.remaining() < reserve or not _ended(mark["run"], services.runs):
             found = replace(found, waiting=found.waiting + 1)
             continue
         try:
-            found = replace(found, updated=found.updated + int(_update(mark, world)))
+            found = replace(found, updated=found.updated + int(_update(mark, services)))
         except Exception as error:
             wrong.append(_of_run(mark["run"], error))
     if wrong:
@@ -110,20 +110,20 @@ def _ended(run: str, runs: Runs) -> bool:
     return meta is not None and meta.get("status", _RUNNING) != _RUNNING
 
 
-def _mark(watched: Mapping[str, Any], world: UpdateWorld) -> dict[str, Any]:
-    mark = f"{watched['other']}@{int(world.clock.now())}"
-    mark_stale(watched["run"], watched["tenant"], mark, world.runs, watched["expires_at"])
+def _mark(watched: Mapping[str, Any], services: UpdateServices) -> dict[str, Any]:
+    mark = f"{watched['other']}@{int(services.clock.now())}"
+    mark_stale(watched["run"], watched["tenant"], mark, services.runs, watched["expires_at"])
     return {"run": watched["run"], "tenant": watched["tenant"], "mark": mark}
 
 
-def _update(mark: Mapping[str, Any], world: UpdateWorld) -> bool:
+def _update(mark: Mapping[str, Any], services: UpdateServices) -> bool:
     """Whether there was anything to say."""
-    run, runs = mark["run"], world.runs
-    spec = world.spec_of(mark["tenant"], run)
+    run, runs = mark["run"], services.runs
+    spec = services.spec_of(mark["tenant"], run)
     before = runs.get(run_pk(run), UPDATE)
     revision = int(before["revision"]) if before is not None else None
     meta = runs.get(run_pk(run), META) or {}
-    summed, problems = check(spec, world.output, runs)
+    summed, problems = check(spec, services.output, runs)
     status = str(meta.get("status"))
     # Of a run that broke off in the middle, the sums of cuts and shards need not hold.
     status, problems = (status_of(summed, problems), problems) if status in _ACCOUNTED else (status, [])
@@ -131,23 +131,23 @@ def _update(mark: Mapping[str, Any], world: UpdateWorld) -> bool:
     if summed.unfit:
         # They move no record, but the manifest's tokens.
         told["unfit"] = summed.unfit
-    assembled = summary(spec, runs.get(run_pk(run), ASSEMBLY), world.output.name)
+    assembled = summary(spec, runs.get(run_pk(run), ASSEMBLY), services.output.name)
     if assembled:
         told["assembled"] = assembled
     unfinished = status in _ACCOUNTED and follow(
         spec,
-        output=world.output,
+        output=services.output,
         runs=runs,
-        clock=world.clock,
-        executions=world.executions,
-        assemblies=world.assemblies,
+        clock=services.clock,
+        executions=services.executions,
+        assemblies=services.assemblies,
     )
     if told != {name: meta.get(name) for name in told} or (before or {}).get("open"):
-        item: Item = {"pk": run_pk(run), "sk": UPDATE, "expires_at": expiry(spec, world.clock.now()), **told}
+        item: Item = {"pk": run_pk(run), "sk": UPDATE, "expires_at": expiry(spec, services.clock.now()), **told}
         item |= {"revision": (revision or 0) + 1, "open": True}
         if not runs.put_if(item, "revision", revision):
             return False
-        now = iso_time(world.clock.now())
+        now = iso_time(services.clock.now())
         finished_at = str(meta.get("finishedAt") or now)
         document = manifest(
             spec,
@@ -155,14 +155,14 @@ def _update(mark: Mapping[str, Any], world: UpdateWorld) -> bool:
             status=status,
             problems=problems,
             finished_at=finished_at,
-            bucket=world.output.name,
+            bucket=services.output.name,
             stopped=meta.get("stopped"),
             assembled=assembled,
         )
-        publish({**document, "updatedAt": now, "revision": item["revision"]}, world.output)
+        publish({**document, "updatedAt": now, "revision": item["revision"]}, services.output)
         runs.update(run_pk(run), META, {**told, "updatedAt": now})
-        world.bus.put(DETAIL_TYPE, detail_of(spec, status, summed.counts, world.output.name))
-        _tell_others(spec, world)
+        services.bus.put(DETAIL_TYPE, detail_of(spec, status, summed.counts, services.output.name))
+        _tell_others(spec, services)
         changed = True
         if not runs.put_if({**item, "open": False}, "revision", item["revision"]):
             # Another update came in between: what lies in S3 may be either's. The new revision tells the other, too.
@@ -177,29 +177,29 @@ def _update(mark: Mapping[str, Any], world: UpdateWorld) -> bool:
     return changed
 
 
-def _tell_others(spec: RunSpec, world: UpdateWorld) -> None:
+def _tell_others(spec: RunSpec, services: UpdateServices) -> None:
     """Late landings of a resubmission settle failed records of the run that it was made from, and of its siblings;
     those of a reduction complete documents of the run that it reduces."""
     origin, reduced = spec.source.failures_of, spec.source.reduces
-    expires_at = expiry(spec, world.clock.now())
+    expires_at = expiry(spec, services.clock.now())
     if reduced is not None:
-        mark_stale(reduced, spec.tenant, f"reduction {spec.run}", world.runs, expires_at)
+        mark_stale(reduced, spec.tenant, f"reduction {spec.run}", services.runs, expires_at)
     if origin is None:
         return
-    siblings = [str(one["run"]) for one in world.runs.query(run_pk(origin), RESUBMISSIONS)]
+    siblings = [str(one["run"]) for one in services.runs.query(run_pk(origin), RESUBMISSIONS)]
     for other in {origin, *siblings} - {spec.run}:
-        watch(other, spec.tenant, spec.run, world.runs, expires_at)
+        watch(other, spec.tenant, spec.run, services.runs, expires_at)
 
 
-def _settle_elsewhere(watched: Mapping[str, Any], world: UpdateWorld) -> int:
+def _settle_elsewhere(watched: Mapping[str, Any], services: UpdateServices) -> int:
     """Settles failed records of the run that the other run has landed, as the ledger and its units say."""
-    spec = world.spec_of(watched["tenant"], watched["run"])
-    landed = _landed_by(spec, watched["other"], world)
-    expires_at = expiry(spec, world.clock.now())
-    return sum(settle(landed, Late.RESUBMITTED, world.runs, expires_at, landedIn=watched["other"]))
+    spec = services.spec_of(watched["tenant"], watched["run"])
+    landed = _landed_by(spec, watched["other"], services)
+    expires_at = expiry(spec, services.clock.now())
+    return sum(settle(landed, Late.RESUBMITTED, services.runs, expires_at, landedIn=watched["other"]))
 
 
-def _landed_by(spec: RunSpec, other: str, world: UpdateWorld) -> Iterator[FailedRecord]:
+def _landed_by(spec: RunSpec, other: str, services: UpdateServices) -> Iterator[FailedRecord]:
     settled: dict[str, bool] = {}
 
     def stands(claim: Claim) -> bool:
@@ -208,17 +208,17 @@ def _landed_by(spec: RunSpec, other: str, world: UpdateWorld) -> Iterator[Failed
             return False
         unit = claim.owner.partition("/")[2]
         if unit not in settled:
-            item = world.runs.get(run_pk(other), unit_sk(unit)) or {}
+            item = services.runs.get(run_pk(other), unit_sk(unit)) or {}
             settled[unit] = bool(item.get("settled")) or unit.startswith("reprocess-")
         return settled[unit]
 
-    for records in chunked(failed_records(spec.run, world.runs, world.output), _LOOKUP):
-        claims = standing_claims(
-            world.ledger,
+    for records in chunked(failed_records(spec.run, services.runs, services.output), _LOOKUP):
+        claims = current_claims(
+            services.ledger,
             spec.tenant,
             spec.scope,
             dict.fromkeys(one.record_id for one in records),
-            now=int(world.clock.now()),
+            now=int(services.clock.now()),
         )
         for one in records:
             claim = claims.get(one.record_id)

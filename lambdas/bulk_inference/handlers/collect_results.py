@@ -6,7 +6,7 @@ from aws_lambda_powertools import Logger, Metrics, Tracer
 from aws_lambda_powertools.metrics import MetricUnit
 
 from bulk_inference.batch.collect_results import ShardTask, collect, next_state
-from bulk_inference.handlers import services
+from bulk_inference.handlers import wiring
 from bulk_inference.handlers.guard import guarded
 
 logger = Logger()
@@ -20,10 +20,10 @@ metrics = Metrics()
 def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
     """Event: the child's state, with `job`."""
     task = ShardTask.from_event(event)
-    shop = services.workshop(task.tenant, task.run, context)
+    unit_context = wiring.unit_context(task.tenant, task.run, context)
     outcome = guarded(
-        lambda: collect(task, shop),
-        table=services.environment().ledger_table,
+        lambda: collect(task, unit_context),
+        table=wiring.environment().ledger_table,
         function="collect_results",
         key={"run": task.run, "unit": task.unit, "segment": task.segment},
         context=context,
@@ -35,4 +35,4 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
     ):
         metrics.add_metric(metric, MetricUnit.Count, outcome["counts"][count])
     logger.info("results collected", run=task.run, unit=task.unit, **outcome)
-    return next_state(task, shop, outcome)
+    return next_state(task, unit_context, outcome)

@@ -9,7 +9,7 @@ from aws_lambda_powertools.metrics import MetricUnit
 from bulk_inference.aws import dynamodb, s3, stepfunctions
 from bulk_inference.core.environment import Environment
 from bulk_inference.corpus.ranges import Cut
-from bulk_inference.cut.shard_files import CutWorld, cut_run
+from bulk_inference.cut.cut_run import CutServices, cut_run
 
 logger = Logger()
 # boto is not patched: its calls from reader threads have no segment to hang on.
@@ -23,7 +23,7 @@ metrics = Metrics()
 def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
     """Event: run, tenant, cut (a line of cuts.jsonl)."""
     env, client = Environment.from_env(), s3.connect()
-    world = CutWorld(
+    services = CutServices(
         input_bucket=s3.Bucket(env.input_bucket, client),
         output_bucket=s3.Bucket(env.output_bucket, client),
         source_bucket=lambda name: s3.Bucket(name, client),
@@ -32,7 +32,7 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
         executions=stepfunctions.Executions(stepfunctions.connect()),
         now=time.time(),
     )
-    counts = cut_run(event["run"], event["tenant"], Cut.from_json(event["cut"]), world)
+    counts = cut_run(event["run"], event["tenant"], Cut.from_json(event["cut"]), services)
     for metric, count in (("RecordsRead", "read"), ("RecordsRejected", "rejected"), ("RecordsDuplicate", "duplicate")):
         metrics.add_metric(metric, MetricUnit.Count, counts[count])
     return counts

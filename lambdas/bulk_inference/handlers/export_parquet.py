@@ -6,7 +6,7 @@ from aws_lambda_powertools import Logger, Metrics, Tracer
 
 from bulk_inference.assembly.exports import export_parquet
 from bulk_inference.assembly.part_groups import group_of
-from bulk_inference.handlers import services
+from bulk_inference.handlers import wiring
 
 logger = Logger()
 tracer = Tracer(auto_patch=False)
@@ -18,5 +18,5 @@ metrics = Metrics()
 @metrics.log_metrics
 def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
     """Event: run, tenant, group (a line of parquet.jsonl)."""
-    world = services.assembly_world(event["tenant"], event["run"])
-    return export_parquet(world, group_of(event))
+    services = wiring.assembly_world(event["tenant"], event["run"])
+    return export_parquet(services, group_of(event))

@@ -7,7 +7,7 @@ from aws_lambda_powertools.metrics import MetricUnit
 
 from bulk_inference.core.errors import ConservationError, IncompleteRunError
 from bulk_inference.finish.finishing import finish
-from bulk_inference.handlers import services
+from bulk_inference.handlers import wiring
 
 logger = Logger()
 tracer = Tracer(auto_patch=False)
@@ -33,10 +33,10 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
 
 def _finish(event: dict[str, Any], context: Any) -> dict[str, Any]:
     return finish(
-        services.run_spec(event["tenant"], event["run"]),
-        output=services.output_bucket(),
-        runs=services.runs_table(),
-        bus=services.completion_bus(),
-        clock=services.clock(context),
+        wiring.run_spec(event["tenant"], event["run"]),
+        output=wiring.output_bucket(),
+        runs=wiring.runs_table(),
+        bus=wiring.completion_bus(),
+        clock=wiring.clock(context),
         more=int(event.get("redrives", 0)) > int(event.get("inferred", {}).get("redrives", 0)),
     )

@@ -5,7 +5,7 @@ from typing import Any
 from aws_lambda_powertools import Logger, Metrics, Tracer
 from aws_lambda_powertools.metrics import MetricUnit
 
-from bulk_inference.handlers import services
+from bulk_inference.handlers import wiring
 from bulk_inference.handlers.guard import guarded
 from bulk_inference.sync.infer_batch import Batch, infer_batch
 
@@ -20,10 +20,10 @@ metrics = Metrics()
 def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
     """Event: BatchInput, Items."""
     batch = Batch.from_event(event)
-    shop = services.workshop(batch.tenant, batch.run, context)
+    unit_context = wiring.unit_context(batch.tenant, batch.run, context)
     progress = guarded(
-        lambda: infer_batch(batch, shop),
-        table=services.environment().ledger_table,
+        lambda: infer_batch(batch, unit_context),
+        table=wiring.environment().ledger_table,
         function="infer_batch",
         key={"run": batch.run, "unit": batch.unit, "round": batch.round},
         context=context,

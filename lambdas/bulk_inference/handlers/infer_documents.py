@@ -6,8 +6,8 @@ from aws_lambda_powertools import Logger, Metrics, Tracer
 from aws_lambda_powertools.metrics import MetricUnit
 from aws_lambda_powertools.utilities.batch.types import PartialItemFailureResponse
 
-from bulk_inference.handlers import intake_services
-from bulk_inference.intake.consumer import Delivery, IntakeShift, arrivals, refused
+from bulk_inference.handlers import intake_wiring
+from bulk_inference.intake.consumer import DocumentDelivery, IntakeShift, arrivals, refused
 from bulk_inference.intake.urgent_documents import infer_now
 
 logger = Logger()
@@ -20,19 +20,19 @@ metrics = Metrics()
 @metrics.log_metrics
 def handler(event: dict[str, Any], context: Any) -> PartialItemFailureResponse:
     """Event: SQS messages. Those that are to come again are named in the answer."""
-    shift = IntakeShift(intake_services.shift_world(intake_services.priority_of(event), context))
-    messages = {one.message_id: one for one in intake_services.deliveries(event)}
+    shift = IntakeShift(intake_wiring.shift_world(intake_wiring.priority_of(event), context))
+    messages = {one.message_id: one for one in intake_wiring.deliveries(event)}
     found, outcomes = arrivals(shift, list(messages.values()))
-    world = intake_services.window_world(context)
+    services = intake_wiring.window_world(context)
 
-    def infer(one: Delivery) -> None:
-        outcomes[one.message_id] = refused(lambda: infer_now(found[one.message_id], world))
+    def infer(one: DocumentDelivery) -> None:
+        outcomes[one.message_id] = refused(lambda: infer_now(found[one.message_id], services))
 
-    intake_services.side_by_side(infer, [one for one in messages.values() if one.message_id in found])
+    intake_wiring.side_by_side(infer, [one for one in messages.values() if one.message_id in found])
 
     def settle(message_id: str) -> str:
         outcome = shift.settle(messages[message_id], outcomes[message_id])
         metrics.add_metric(f"Documents{outcome.capitalize()}", MetricUnit.Count, 1)
         return outcome
 
-    return intake_services.answer(event, context, settle)
+    return intake_wiring.answer(event, context, settle)

@@ -4,7 +4,7 @@ from typing import Any
 
 from aws_lambda_powertools import Logger, Tracer
 
-from bulk_inference.handlers import intake_services
+from bulk_inference.handlers import intake_wiring
 from bulk_inference.intake.intake_status import answer
 
 logger = Logger()
@@ -15,4 +15,4 @@ tracer = Tracer(auto_patch=False)
 @tracer.capture_lambda_handler(capture_response=False)
 def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
     """Event: `{"id", "prompt" or "scope", "tenant"?}`, `{"run"}` or `{}`, see docs/intake.md."""
-    return answer(event, intake_services.status_world(context))
+    return answer(event, intake_wiring.status_world(context))

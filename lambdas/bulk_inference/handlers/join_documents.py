@@ -6,7 +6,7 @@ from aws_lambda_powertools import Logger, Metrics, Tracer
 from aws_lambda_powertools.metrics import MetricUnit
 
 from bulk_inference.assembly.assembly import join_documents
-from bulk_inference.handlers import services
+from bulk_inference.handlers import wiring
 
 logger = Logger()
 tracer = Tracer(auto_patch=False)
@@ -18,7 +18,7 @@ metrics = Metrics()
 @metrics.log_metrics
 def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
     """Event: run, tenant, revision, partition."""
-    world = services.assembly_world(event["tenant"], event["run"])
-    joined = join_documents(world, int(event["revision"]), int(event["partition"]))
+    services = wiring.assembly_world(event["tenant"], event["run"])
+    joined = join_documents(services, int(event["revision"]), int(event["partition"]))
     metrics.add_metric("DocumentsComplete", MetricUnit.Count, joined["counts"].get("complete", 0))
     return joined

@@ -5,7 +5,7 @@ from typing import Any
 from aws_lambda_powertools import Logger, Metrics, Tracer
 
 from bulk_inference.assembly.assembly import plan
-from bulk_inference.handlers import services
+from bulk_inference.handlers import wiring
 
 logger = Logger()
 tracer = Tracer(auto_patch=False)
@@ -17,5 +17,5 @@ metrics = Metrics()
 @metrics.log_metrics
 def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
     """Event: run, tenant, execution, previous."""
-    world = services.assembly_world(event["tenant"], event["run"])
-    return plan(world, event["execution"], int(event["previous"]))
+    services = wiring.assembly_world(event["tenant"], event["run"])
+    return plan(services, event["execution"], int(event["previous"]))

@@ -7,7 +7,7 @@ from aws_lambda_powertools import Logger, Tracer
 
 from bulk_inference.aws import bedrock_runtime, dynamodb, s3, service_quotas
 from bulk_inference.core.environment import Environment
-from bulk_inference.plan.plan_run import StartWorld, start_run
+from bulk_inference.plan.plan_run import PlanServices, start_run
 
 logger = Logger()
 # boto is not patched: its calls from reader threads have no segment to hang on.
@@ -19,7 +19,7 @@ tracer = Tracer(auto_patch=False)
 def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
     """Event: run (execution name), executionArn, request."""
     env, client = Environment.from_env(), s3.connect()
-    world = StartWorld(
+    services = PlanServices(
         input_bucket=s3.Bucket(env.input_bucket, client),
         output_bucket=s3.Bucket(env.output_bucket, client),
         settings_key=env.settings_key,
@@ -29,6 +29,6 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
         model=bedrock_runtime.Runtime(bedrock_runtime.connect()),
         now=time.time(),
     )
-    plan = start_run(event["run"], event["executionArn"], event["request"], world)
+    plan = start_run(event["run"], event["executionArn"], event["request"], services)
     logger.info("run planned", run=plan["run"], tenant=plan["tenant"], mode=plan["mode"], next=plan["next"])
     return plan

@@ -7,7 +7,7 @@ from aws_lambda_powertools.metrics import MetricUnit
 from aws_lambda_powertools.utilities.batch.types import PartialItemFailureResponse
 
 from bulk_inference.core.errors import ThrottledError
-from bulk_inference.handlers import intake_services
+from bulk_inference.handlers import intake_wiring
 from bulk_inference.intake.consumer import IntakeShift, arrivals
 from bulk_inference.intake.pooling import pool
 
@@ -21,12 +21,12 @@ metrics = Metrics()
 @metrics.log_metrics
 def handler(event: dict[str, Any], context: Any) -> PartialItemFailureResponse:
     """Event: SQS messages of one queue. Those that are to come again are named in the answer."""
-    priority = intake_services.priority_of(event)
-    shift = IntakeShift(intake_services.shift_world(priority, context))
-    messages = {one.message_id: one for one in intake_services.deliveries(event)}
+    priority = intake_wiring.priority_of(event)
+    shift = IntakeShift(intake_wiring.shift_world(priority, context))
+    messages = {one.message_id: one for one in intake_wiring.deliveries(event)}
     found, outcomes = arrivals(shift, list(messages.values()))
     try:
-        pooled = pool(list(found.values()), priority, intake_services.pool_world(context))
+        pooled = pool(list(found.values()), priority, intake_wiring.pool_world(context))
     except ThrottledError as error:
         outcomes.update(dict.fromkeys(found, error))
     else:
@@ -37,4 +37,4 @@ def handler(event: dict[str, Any], context: Any) -> PartialItemFailureResponse:
         metrics.add_metric(f"Documents{outcome.capitalize()}", MetricUnit.Count, 1)
         return outcome
 
-    return intake_services.answer(event, context, settle)
+    return intake_wiring.answer(event, context, settle)

@@ -6,7 +6,7 @@ from typing import Any
 from aws_lambda_powertools import Logger, Metrics, Tracer
 from aws_lambda_powertools.metrics import MetricUnit
 
-from bulk_inference.handlers import services
+from bulk_inference.handlers import wiring
 from bulk_inference.watch.reconcile import reconcile
 
 logger = Logger()
@@ -19,14 +19,14 @@ metrics = Metrics()
 @metrics.log_metrics
 def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
     """Event: whatever the schedule sends."""
-    found = reconcile(services.stop_world(context), services.task_tokens())
+    found = reconcile(wiring.stop_world(context), wiring.task_tokens())
     for metric, count in (
         ("JobsAwaited", found.open),
         ("JobsReconciled", found.answered),
         ("TokensExpired", found.expired),
         ("JobsStopped", found.stopped),
         ("RunsAbandoned", found.abandoned),
-        ("LooksThrottled", len(found.throttled)),
+        ("ReconciliationThrottled", len(found.throttled)),
     ):
         metrics.add_metric(metric, MetricUnit.Count, count)
     logger.info("reconciled", **asdict(found))

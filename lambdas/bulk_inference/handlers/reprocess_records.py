@@ -9,8 +9,8 @@ from aws_lambda_powertools.utilities.batch import BatchProcessor, EventType, pro
 from aws_lambda_powertools.utilities.batch.types import PartialItemFailureResponse
 from aws_lambda_powertools.utilities.data_classes.sqs_event import SQSRecord
 
-from bulk_inference.failure_lane.reprocess import Delivery, Message, Shift, longest_call
-from bulk_inference.handlers import services
+from bulk_inference.failure_lane.reprocess import LaneConsumer, LaneDelivery, LaneMessage, longest_call
+from bulk_inference.handlers import wiring
 from bulk_inference.handlers.guard import guarded
 
 logger = Logger()
@@ -24,10 +24,10 @@ metrics = Metrics()
 def handler(event: dict[str, Any], context: Any) -> PartialItemFailureResponse:
     """Event: SQS messages of one queue. Those that are to come again are named in the answer."""
 
-    def once(message: Message, work: Callable[[], str]) -> str:
+    def once(message: LaneMessage, work: Callable[[], str]) -> str:
         answer = guarded(
             lambda: {"outcome": work()},
-            table=services.environment().ledger_table,
+            table=wiring.environment().ledger_table,
             function="reprocess_records",
             key={"run": message.run, "record": message.digest},
             context=context,
@@ -35,17 +35,17 @@ def handler(event: dict[str, Any], context: Any) -> PartialItemFailureResponse:
         return str(answer["outcome"])
 
     def settle(record: SQSRecord) -> str:
-        delivery = Delivery(record.body, record.receipt_handle, int(record.attributes.approximate_receive_count))
+        delivery = LaneDelivery(record.body, record.receipt_handle, int(record.attributes.approximate_receive_count))
         outcome = shift.settle(delivery)
         metrics.add_metric(f"Reprocessed{outcome.capitalize()}", MetricUnit.Count, 1)
         return outcome
 
-    clock = services.clock(context)
+    clock = wiring.clock(context)
     longest = longest_call(clock.remaining())
-    shift = Shift(
-        services.message_lane(event["Records"][0]["eventSourceARN"]),
+    shift = LaneConsumer(
+        wiring.message_lane(event["Records"][0]["eventSourceARN"]),
         clock,
-        lambda message: services.workshop(message.tenant, message.run, context, longest_call=longest),
+        lambda message: wiring.unit_context(message.tenant, message.run, context, longest_call=longest),
         once,
     )
     # A batch in which every message failed is a normal answer too: an error would slow the poller down.

@@ -5,7 +5,7 @@ from typing import Any
 from aws_lambda_powertools import Logger, Metrics, Tracer
 from aws_lambda_powertools.metrics import MetricUnit
 
-from bulk_inference.handlers import services
+from bulk_inference.handlers import wiring
 from bulk_inference.watch.reconcile import resume
 
 logger = Logger()
@@ -20,10 +20,10 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
     """Event: "Batch Inference Job State Change". An error makes EventBridge deliver it again."""
     woken = resume(
         event,
-        services.environment().name,
-        runs=services.runs_table(),
-        jobs=services.batch_jobs(),
-        tasks=services.task_tokens(),
+        wiring.environment().name,
+        runs=wiring.runs_table(),
+        jobs=wiring.batch_jobs(),
+        tasks=wiring.task_tokens(),
     )
     metrics.add_metric("JobsResumed", MetricUnit.Count, int(woken))
     logger.info("event followed", woken=woken, jobs=event.get("resources"))

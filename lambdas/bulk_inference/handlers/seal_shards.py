@@ -7,7 +7,7 @@ from aws_lambda_powertools import Logger, Tracer
 
 from bulk_inference.aws import dynamodb, s3
 from bulk_inference.core.environment import Environment
-from bulk_inference.cut.shard_files import SealWorld, seal_run
+from bulk_inference.cut.seal_run import SealServices, seal_run
 
 logger = Logger()
 # boto is not patched: its calls from reader threads have no segment to hang on.
@@ -19,11 +19,11 @@ tracer = Tracer(auto_patch=False)
 def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
     """Event: run, tenant."""
     env = Environment.from_env()
-    world = SealWorld(
+    services = SealServices(
         input_bucket=s3.Bucket(env.input_bucket, s3.connect()),
         runs=dynamodb.RunsTable(env.runs_table, dynamodb.connect()),
         now=time.time(),
     )
-    sealed = seal_run(event["run"], event["tenant"], world)
+    sealed = seal_run(event["run"], event["tenant"], services)
     logger.info("run sealed", run=event["run"], tenant=event["tenant"], batch=sealed["batch"], sync=sealed["sync"])
     return sealed

@@ -6,7 +6,7 @@ from aws_lambda_powertools import Logger, Metrics, Tracer
 
 from bulk_inference.assembly.assembly import sort_chunks
 from bulk_inference.assembly.part_groups import group_of
-from bulk_inference.handlers import services
+from bulk_inference.handlers import wiring
 
 logger = Logger()
 tracer = Tracer(auto_patch=False)
@@ -18,5 +18,5 @@ metrics = Metrics()
 @metrics.log_metrics
 def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
     """Event: run, tenant, partitions, group (a line of sort.jsonl)."""
-    world = services.assembly_world(event["tenant"], event["run"])
-    return sort_chunks(world, group_of(event), int(event["partitions"]))
+    services = wiring.assembly_world(event["tenant"], event["run"])
+    return sort_chunks(services, group_of(event), int(event["partitions"]))

@@ -6,7 +6,7 @@ from typing import Any
 from aws_lambda_powertools import Logger, Metrics, Tracer
 from aws_lambda_powertools.metrics import MetricUnit
 
-from bulk_inference.handlers import services
+from bulk_inference.handlers import wiring
 from bulk_inference.watch.stop_run import Stopping, go_on, stop
 
 logger = Logger()
@@ -21,12 +21,12 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
     """Event: "Step Functions Execution Status Change"."""
     stopping = Stopping.from_event(event)
     metrics.add_metric("RunsStopped", MetricUnit.Count, int(stopping is not None))
-    world = services.stop_world(context)
+    services = wiring.stop_world(context)
     if stopping is None:
-        resumed = go_on(event, world.runs)
+        resumed = go_on(event, services.runs)
         logger.info("run goes on", run=event["detail"]["name"], resumed=resumed)
         return {"stopped": 0}
-    stopped = stop(stopping, world)
+    stopped = stop(stopping, services)
     logger.info(
         "run stopped", run=stopping.run, status=stopping.status, jobs=stopped.jobs, executions=stopped.executions
     )

@@ -7,7 +7,7 @@ from aws_lambda_powertools import Logger, Metrics, Tracer
 from aws_lambda_powertools.metrics import MetricUnit
 
 from bulk_inference.batch.submit_job import SubmitTask, submit
-from bulk_inference.handlers import services
+from bulk_inference.handlers import wiring
 
 logger = Logger()
 tracer = Tracer(auto_patch=False)
@@ -19,16 +19,16 @@ metrics = Metrics()
 @metrics.log_metrics
 def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
     """Event: run, tenant, attempt, shard, taskToken. The state waits for its token, whatever is returned here."""
-    env, task = services.environment(), SubmitTask.from_event(event)
+    env, task = wiring.environment(), SubmitTask.from_event(event)
     job = submit(
         task,
         name=env.name,
-        spec=services.run_spec(task.tenant, task.run),
-        input_bucket=services.input_bucket(),
+        spec=wiring.run_spec(task.tenant, task.run),
+        input_bucket=wiring.input_bucket(),
         output_bucket=env.output_bucket,
-        runs=services.runs_table(),
-        jobs=services.batch_jobs(),
-        tasks=services.task_tokens(),
+        runs=wiring.runs_table(),
+        jobs=wiring.batch_jobs(),
+        tasks=wiring.task_tokens(),
         now=time.time(),
     )
     metrics.add_metric("JobsSubmitted", MetricUnit.Count, 1)

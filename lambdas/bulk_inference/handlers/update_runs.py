@@ -6,8 +6,8 @@ from typing import Any
 from aws_lambda_powertools import Logger, Metrics, Tracer
 from aws_lambda_powertools.metrics import MetricUnit
 
-from bulk_inference.finish.updating import UpdateWorld, update_runs
-from bulk_inference.handlers import services
+from bulk_inference.finish.updating import UpdateServices, update_runs
+from bulk_inference.handlers import wiring
 
 logger = Logger()
 tracer = Tracer(auto_patch=False)
@@ -19,17 +19,17 @@ metrics = Metrics()
 @metrics.log_metrics
 def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
     """Event: whatever the schedule sends."""
-    world = UpdateWorld(
-        output=services.output_bucket(),
-        runs=services.runs_table(),
-        ledger=services.ledger(),
-        bus=services.completion_bus(),
-        clock=services.clock(context),
-        spec_of=services.run_spec,
-        executions=services.executions(),
-        assemblies=services.assemblies(),
+    services = UpdateServices(
+        output=wiring.output_bucket(),
+        runs=wiring.runs_table(),
+        ledger=wiring.ledger(),
+        bus=wiring.completion_bus(),
+        clock=wiring.clock(context),
+        spec_of=wiring.run_spec,
+        executions=wiring.executions(),
+        assemblies=wiring.assemblies(),
     )
-    found = update_runs(world)
+    found = update_runs(services)
     metrics.add_metric("RunsUpdated", MetricUnit.Count, found.updated)
     metrics.add_metric("RunsStale", MetricUnit.Count, found.waiting)
     logger.info("runs updated", **asdict(found))

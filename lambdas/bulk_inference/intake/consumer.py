@@ -9,17 +9,17 @@
 """
 
 import random
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
+from bulk_inference.core.backoff import FIRST_PAUSE, LONGEST_PAUSE, MOST_POSTPONEMENTS
 from bulk_inference.core.errors import InvalidRequestError, ThrottledError, WorkInProgressError
-from bulk_inference.core.ports import Clock, Intake
-from bulk_inference.core.run_spec import Settings
+from bulk_inference.core.ports import Attributes, Clock, Intake
 from bulk_inference.core.runs_table import DOCUMENT, document_pk
+from bulk_inference.core.settings import Settings
 from bulk_inference.corpus.reader import CorpusBucket
-from bulk_inference.failure_lane.reprocess import FIRST_PAUSE, LONGEST_PAUSE, MOST_POSTPONEMENTS
-from bulk_inference.intake.document_outcomes import DocumentOutcome, OutcomeWorld, conclude
+from bulk_inference.intake.document_outcomes import DocumentOutcome, OutcomeServices, conclude
 from bulk_inference.intake.documents import corpus_line
 from bulk_inference.intake.message import (
     BAD_MESSAGE,
@@ -29,7 +29,7 @@ from bulk_inference.intake.message import (
     INFERRING,
     POOLED,
     WAITING,
-    Message,
+    DocumentMessage,
     RefusedDocumentError,
     document_item,
     named,
@@ -40,9 +40,6 @@ from bulk_inference.intake.stored_prompts import StoredPrompt, check, prompt_key
 from bulk_inference.intake.urgent_documents import not_busy
 
 UNEXPECTED: Final = "unexpected"
-
-Attributes = Mapping[str, str]
-"""Message attributes, all of them strings."""
 
 ERROR_CLASS, ERROR_MESSAGE, POSTPONED = "errorClass", "errorMessage", "postponed"
 
@@ -64,7 +61,7 @@ class IntakeLane(Protocol):
 
 
 @dataclass(frozen=True)
-class Delivery:
+class DocumentDelivery:
     """One message as a queue gave it out."""
 
     message_id: str
@@ -84,14 +81,14 @@ class PromptBucket(CorpusBucket, Protocol):
 
 
 @dataclass(frozen=True)
-class ShiftWorld:
+class ConsumerServices:
     priority: str
     lane: IntakeLane
     input: PromptBucket
     bucket: Callable[[str], CorpusBucket]
     """By name."""
     runs: Intake
-    outcomes: OutcomeWorld
+    outcomes: OutcomeServices
     settings: Settings
     clock: Clock
     max_receives: int
@@ -107,11 +104,11 @@ class ShiftWorld:
 
 
 class IntakeShift:
-    def __init__(self, world: ShiftWorld) -> None:
-        self._world = world
+    def __init__(self, services: ConsumerServices) -> None:
+        self._world = services
         self._prompts: dict[tuple[str, str, str | None], StoredPrompt] = {}
 
-    def arrival(self, delivery: Delivery) -> Arrival:
+    def arrival(self, delivery: DocumentDelivery) -> Arrival:
         """The message with its prompt and its document. Raises RefusedDocumentError, ThrottledError."""
         message = parse(delivery.body)
         if message.tenant not in self._world.settings.tenants:
@@ -120,20 +117,20 @@ class IntakeShift:
         line = corpus_line(message, self._world, self._world.settings)
         return Arrival(message, prompt, line, delivery.message_id, delivery.sent_at)
 
-    def _prompt(self, message: Message) -> StoredPrompt:
+    def _prompt(self, message: DocumentMessage) -> StoredPrompt:
         """Read once an invocation: what it says now is what counts."""
-        world, key = self._world, (message.tenant, message.prompt, message.scope)
+        services, key = self._world, (message.tenant, message.prompt, message.scope)
         if key not in self._prompts:
-            body = world.input.get(prompt_key(message.tenant, message.prompt))
-            prompt = read(message.tenant, message.prompt, body, world.own)
+            body = services.input.get(prompt_key(message.tenant, message.prompt))
+            prompt = read(message.tenant, message.prompt, body, services.own)
             request = prompt.run_request(
-                f"{message.tenant}/corpus/document", message.scope or prompt.scope, world.priority
+                f"{message.tenant}/corpus/document", message.scope or prompt.scope, services.priority
             )
-            check(prompt, "intake", request, world.settings, world.own)
+            check(prompt, "intake", request, services.settings, services.own)
             self._prompts[key] = prompt
         return self._prompts[key]
 
-    def settle(self, delivery: Delivery, outcome: str | Exception) -> str:
+    def settle(self, delivery: DocumentDelivery, outcome: str | Exception) -> str:
         """What the work came to: its word, or `held` or `postponed`; the message is done with.
 
         Raises what the work raised for a message that is to come again; when, has been said to the queue.
@@ -151,17 +148,17 @@ class IntakeShift:
         self._world.lane.back_off(delivery.receipt, _pause(delivery.receives))
         raise outcome
 
-    def _is_last(self, delivery: Delivery) -> bool:
+    def _is_last(self, delivery: DocumentDelivery) -> bool:
         return delivery.receives >= self._world.max_receives
 
-    def _postpone(self, delivery: Delivery) -> str:
+    def _postpone(self, delivery: DocumentDelivery) -> str:
         times = int(delivery.attributes.get(POSTPONED, 0)) + 1
         # Spread over the pause's second half: what was throttled together must not come back together.
         pause = _pause(times) * (0.5 + 0.5 * self._world.jitter())
         self._world.lane.postpone(delivery.body, {**delivery.attributes, POSTPONED: str(times)}, int(pause))
         return "postponed"
 
-    def _hold(self, delivery: Delivery, why: RefusedDocumentError) -> str:
+    def _hold(self, delivery: DocumentDelivery, why: RefusedDocumentError) -> str:
         if why.error_class != CONFLICT:
             self._fail(delivery, why.error_class, why.message)
         # A move of all dead letters goes on until it finds none: it must not find at once what it has just moved.
@@ -170,16 +167,16 @@ class IntakeShift:
         self._world.lane.hold(delivery.body, attributes, seconds)
         return "held"
 
-    def _fail(self, delivery: Delivery, error_class: str, error_message: str) -> None:
+    def _fail(self, delivery: DocumentDelivery, error_class: str, error_message: str) -> None:
         """The status of a document whose message is among the dead letters. Not of one that is on its way or done."""
         key = self._touch(delivery, FAILED)
         if key is not None:
             conclude(key, None, DocumentOutcome(FAILED, None, None, error_class, error_message), self._world.outcomes)
 
-    def _note(self, delivery: Delivery, why: RefusedDocumentError) -> None:
+    def _note(self, delivery: DocumentDelivery, why: RefusedDocumentError) -> None:
         self._touch(delivery, WAITING, errorClass=why.error_class, errorMessage=why.message)
 
-    def _touch(self, delivery: Delivery, state: str, **more: Any) -> str | None:
+    def _touch(self, delivery: DocumentDelivery, state: str, **more: Any) -> str | None:
         """Makes the document's item, or sets it back to `waiting`; its key, or None if the message has no say in it."""
         who = named(delivery.body)
         if who is None:
@@ -190,31 +187,31 @@ class IntakeShift:
             prompt = self._prompts.get((message.tenant, message.prompt, message.scope))
             scope = message.scope or (prompt.scope if prompt else scope)
         except RefusedDocumentError:
-            message = Message(document, "", tenant, scope, False, None, None, None)
+            message = DocumentMessage(document, "", tenant, scope, False, None, None, None)
         if scope is None:
             return None
-        world, key = self._world, document_pk(tenant, scope, document)
-        known = world.runs.get(key, DOCUMENT)
+        services, key = self._world, document_pk(tenant, scope, document)
+        known = services.runs.get(key, DOCUMENT)
         if known is not None and known["state"] in (POOLED, DONE):
             return None
         if known is not None and known["state"] == INFERRING:
             # Its unit has begun: a later try goes on with that.
             if state == FAILED:
-                not_busy(known, world.runs)
+                not_busy(known, services.runs)
             return key
-        now, expires_at = world.clock.now(), world.expires_at
+        now, expires_at = services.clock.now(), services.expires_at
         item = document_item(
             known,
             message,
             scope,
-            world.priority,
+            services.priority,
             message_id=delivery.message_id,
             sent_at=delivery.sent_at,
             now=now,
             expires_at=expires_at,
         )
         item |= {"state": WAITING, "run": (known or {}).get("run"), "told": (known or {}).get("told"), **more}
-        world.runs.put_if(item, "version", None if known is None else known["version"])
+        services.runs.put_if(item, "version", None if known is None else known["version"])
         return key
 
 
@@ -229,7 +226,7 @@ def refused(work: Callable[[], str]) -> str | Exception:
 
 
 def arrivals(
-    shift: IntakeShift, deliveries: Sequence[Delivery]
+    shift: IntakeShift, deliveries: Sequence[DocumentDelivery]
 ) -> tuple[dict[str, Arrival], dict[str, str | Exception]]:
     """By message id: those that can be followed, and what was raised for the others."""
     found: dict[str, Arrival] = {}

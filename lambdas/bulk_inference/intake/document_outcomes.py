@@ -15,7 +15,7 @@ from bulk_inference.core.keys import Places
 from bulk_inference.core.ports import Bus, Clock, Intake
 from bulk_inference.core.runs_table import DOCUMENT, Item
 from bulk_inference.intake.message import DONE, FAILED
-from bulk_inference.ledger.claims import ClaimStore, standing_claims
+from bulk_inference.ledger.claims import ClaimStore, current_claims
 
 DETAIL_TYPE: Final = "Bulk Inference Document Finished"
 
@@ -40,29 +40,29 @@ class DocumentOutcome:
 
 
 @dataclass(frozen=True)
-class OutcomeWorld:
+class OutcomeServices:
     runs: Intake
     bus: Bus
     clock: Clock
 
 
-def conclude(pk: str, of_run: str | None, outcome: DocumentOutcome, world: OutcomeWorld) -> bool:
+def conclude(pk: str, of_run: str | None, outcome: DocumentOutcome, services: OutcomeServices) -> bool:
     """Writes the outcome of one document; False if its item says so already, or has gone on to another run.
 
     `of_run`: the run that the document was in when this was seen; None: whichever.
     """
     for _ in range(_TRIES):
-        item = world.runs.get(pk, DOCUMENT)
+        item = services.runs.get(pk, DOCUMENT)
         if item is None or (of_run is not None and item.get("run") != of_run):
             return False
         if item["state"] == DONE and (outcome.state == FAILED or item["told"] in (DONE, "nobody")):
             return False
-        changed = _with(item, outcome, world.clock.now())
+        changed = _with(item, outcome, services.clock.now())
         if changed == {**item, "version": changed["version"], "at": changed["at"]}:
             return False
         if item["notify"] and item["told"] != outcome.state:
-            world.bus.put(DETAIL_TYPE, detail_of(changed))
-        if world.runs.put_if(changed, "version", item["version"]):
+            services.bus.put(DETAIL_TYPE, detail_of(changed))
+        if services.runs.put_if(changed, "version", item["version"]):
             return True
     return False
 
@@ -74,7 +74,7 @@ def landed_elsewhere(
     # A claim knows a document by its id, or by the alias under which an id travels that Bedrock would not take.
     names = {name: one for one in documents for name in (one, f"id-{hashlib.sha256(one.encode()).hexdigest()[:40]}")}
     found: dict[str, DocumentOutcome] = {}
-    for name, claim in standing_claims(ledger, tenant, scope, list(names), now=int(now)).items():
+    for name, claim in current_claims(ledger, tenant, scope, list(names), now=int(now)).items():
         unit = claim.owner.partition("/")[2]
         job = _JOB_UNIT.fullmatch(unit)
         part = job["shard"] if job and job["attempt"] == "1" else unit

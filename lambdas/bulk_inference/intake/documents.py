@@ -11,12 +11,13 @@ from typing import Any, Final, Protocol
 from bulk_inference.core import tenants
 from bulk_inference.core.errors import InvalidRequestError
 from bulk_inference.core.result_line import encode
-from bulk_inference.core.run_spec import Settings, Source
+from bulk_inference.core.run_spec import Source
+from bulk_inference.core.settings import Settings
 from bulk_inference.corpus.formats import TEXT
-from bulk_inference.corpus.ranges import Part
+from bulk_inference.corpus.ranges import CutRange
 from bulk_inference.corpus.reader import CorpusBucket, part_rows
 from bulk_inference.corpus.rows import TOO_LARGE, RejectedLineError
-from bulk_inference.intake.message import BAD_DOCUMENT, BAD_MESSAGE, Message, RefusedDocumentError
+from bulk_inference.intake.message import BAD_DOCUMENT, BAD_MESSAGE, DocumentMessage, RefusedDocumentError
 from bulk_inference.intake.stored_prompts import ID_FIELD
 from bulk_inference.plan.planning import MAX_LINE_BYTES
 from bulk_inference.render.records import parse_object
@@ -35,7 +36,7 @@ class Library(Protocol):
     def bucket(self, name: str) -> CorpusBucket: ...
 
 
-def corpus_line(message: Message, library: Library, settings: Settings) -> bytes:
+def corpus_line(message: DocumentMessage, library: Library, settings: Settings) -> bytes:
     """Raises RefusedDocumentError: bad_message, bad_document, or the class of a rejected line."""
     fields = message.record if message.record is not None else _stored(message, library, settings)
     line = encode({**fields, ID_FIELD: message.id})
@@ -44,7 +45,7 @@ def corpus_line(message: Message, library: Library, settings: Settings) -> bytes
     return line
 
 
-def _stored(message: Message, library: Library, settings: Settings) -> Mapping[str, Any]:
+def _stored(message: DocumentMessage, library: Library, settings: Settings) -> Mapping[str, Any]:
     bucket, key = message.bucket or library.own, message.key or ""
     where = f"s3://{bucket}/{key}"
     if (why := tenants.refusal(settings, message.tenant, library.own, bucket, key)) is not None:
@@ -54,7 +55,7 @@ def _stored(message: Message, library: Library, settings: Settings) -> Mapping[s
         found = source.find(key)
         if found is None:
             raise RefusedDocumentError(BAD_DOCUMENT, f"{where} does not exist", passing=True)
-        part = Part(key, 0, found.size, found.size, found.etag)
+        part = CutRange(key, 0, found.size, found.size, found.etag)
         row = next(part_rows(source, part, Source(bucket=bucket, format=TEXT), MAX_LINE_BYTES))
     except InvalidRequestError as error:
         raise RefusedDocumentError(BAD_DOCUMENT, str(error), passing=True) from error

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from bulk_inference.core.errors import InvalidRequestError
-from bulk_inference.core.ports import Clock, Intake
+from bulk_inference.core.ports import Clock, Depth, Intake
 from bulk_inference.core.priorities import PRIORITIES
 from bulk_inference.core.runs_table import DOCUMENT, META, POOLS, SLOTS, TALLY, Item, document_pk, pool_pk, run_pk
 from bulk_inference.intake.message import DONE, FAILED, INFERRING, POOLED, WAITING, RefusedDocumentError
@@ -27,19 +27,7 @@ _OF_POOL: Final = ("tenant", "scope", "prompt", "promptDigest", "priority", "ope
 
 
 @dataclass(frozen=True)
-class Depth:
-    """Messages of one queue, as SQS counts them: approximately."""
-
-    visible: int
-    hidden: int
-    """Given out to a consumer, and not deleted."""
-    delayed: int
-    dead: int
-    """In its dead-letter queue."""
-
-
-@dataclass(frozen=True)
-class StatusWorld:
+class StatusServices:
     runs: Intake
     clock: Clock
     depth: Callable[[str], Depth]
@@ -48,7 +36,7 @@ class StatusWorld:
     """By tenant and stored prompt; raises RefusedDocumentError."""
 
 
-def answer(request: Mapping[str, Any], world: StatusWorld) -> dict[str, Any]:
+def answer(request: Mapping[str, Any], services: StatusServices) -> dict[str, Any]:
     """`{"id", "prompt" or "scope", "tenant"?}`: one document. `{"run"}`: a pool or window. `{}`: the statistics.
 
     Raises InvalidRequestError that names every problem.
@@ -65,68 +53,68 @@ def answer(request: Mapping[str, Any], world: StatusWorld) -> dict[str, Any]:
     if problems:
         raise InvalidRequestError("; ".join(problems))
     if run is not None:
-        return of_run(run, world)
+        return of_run(run, services)
     if document is None:
-        return {"priorities": statistics(world)}
+        return {"priorities": statistics(services)}
     try:
-        return of_document(tenant, scope or world.scope_of(tenant, prompt or ""), document, world)
+        return of_document(tenant, scope or services.scope_of(tenant, prompt or ""), document, services)
     except RefusedDocumentError as error:
         raise InvalidRequestError(error.message) from error
 
 
-def of_document(tenant: str, scope: str, document: str, world: StatusWorld) -> dict[str, Any]:
-    item = world.runs.get(document_pk(tenant, scope, document), DOCUMENT)
+def of_document(tenant: str, scope: str, document: str, services: StatusServices) -> dict[str, Any]:
+    item = services.runs.get(document_pk(tenant, scope, document), DOCUMENT)
     told: dict[str, Any] = {"id": document, "tenant": tenant, "scope": scope}
     if item is None:
-        waiting = {one: world.depth(one) for one in PRIORITIES}
+        waiting = {one: services.depth(one) for one in PRIORITIES}
         return {
             **told,
             "status": UNKNOWN,
             "messagesWaiting": {one: depth.visible + depth.hidden + depth.delayed for one, depth in waiting.items()},
         }
     told |= {name: item[name] for name in _TOLD}
-    told["status"] = _status(item, world)
+    told["status"] = _status(item, services)
     more = {"run": item.get("landedIn") or item.get("run"), "errorMessage": item.get("errorMessage")}
     more["errorClass"] = item.get("errorClass")
     more["result" if item["state"] == DONE else "failure"] = item.get("place")
     return told | {name: value for name, value in more.items() if value is not None}
 
 
-def _status(item: Item, world: StatusWorld) -> str:
+def _status(item: Item, services: StatusServices) -> str:
     if item["state"] in (WAITING, DONE, FAILED):
         return str(item["state"])
     if item["state"] == INFERRING:
         return IN_FLIGHT
-    pool = world.runs.get(POOLS, item["run"])
+    pool = services.runs.get(POOLS, item["run"])
     # A pool that left the list has long been settled.
     return POOLED if pool is None or pool["state"] == CLOSED else IN_FLIGHT
 
 
-def of_run(run: str, world: StatusWorld) -> dict[str, Any]:
+def of_run(run: str, services: StatusServices) -> dict[str, Any]:
     """A pool that has been closed, or a window. Raises InvalidRequestError for any other run."""
-    item = world.runs.get(POOLS, run)
-    slot = next((one for one in world.runs.query(SLOTS) if one.get("run") == run), None) if item is None else None
+    item = services.runs.get(POOLS, run)
+    slot = next((one for one in services.runs.query(SLOTS) if one.get("run") == run), None) if item is None else None
     found = item or slot
     if found is None:
         raise InvalidRequestError(f"run: {run} is no pool of the intake, or was settled more than a day ago")
-    meta = world.runs.get(run_pk(run), META) or {}
-    done, failed = _ended(found, world)
+    meta = services.runs.get(run_pk(run), META) or {}
+    done, failed = _ended(found, services)
     told = {"run": run, "state": found.get("state", "open"), "kind": found.get("kind", "pool")}
     told |= {name: found[name] for name in _OF_POOL if name in found}
     counts: dict[str, Any] = {"documents": found["documents"], "done": done, "failed": failed}
     if found.get("kind") == WINDOW:
-        counts["documents"] = done + failed + sum(1 for _ in _busy(run, world))
+        counts["documents"] = done + failed + sum(1 for _ in _busy(run, services))
     return {**told, **counts, "runStatus": meta.get("status"), "runCounts": meta.get("counts")}
 
 
-def statistics(world: StatusWorld) -> dict[str, dict[str, Any]]:
+def statistics(services: StatusServices) -> dict[str, dict[str, Any]]:
     """By priority: `waiting` in the queue, `pooled`, `inFlight`, `done` and `failed` (of pools that go on, or ended
     within a day), `deadLetters`, `oldestSeconds` (of documents that a consumer took and that have not ended)."""
-    now = int(world.clock.now())
+    now = int(services.clock.now())
     numbers: dict[str, dict[str, Any]] = {}
     oldest: dict[str, list[int]] = {one: [] for one in PRIORITIES}
     for one in PRIORITIES:
-        depth = world.depth(one)
+        depth = services.depth(one)
         hidden = 0 if one == "high" else depth.hidden
         numbers[one] = {
             "waiting": depth.visible + depth.delayed + hidden,
@@ -136,17 +124,17 @@ def statistics(world: StatusWorld) -> dict[str, dict[str, Any]]:
             "failed": 0,
             "deadLetters": depth.dead,
         }
-    for slot in world.runs.query(SLOTS):
+    for slot in services.runs.query(SLOTS):
         if slot["documents"]:
             numbers[slot["priority"]]["pooled"] += slot["documents"]
             oldest[slot["priority"]].append(slot["oldestSentAt"])
-    for pool in world.runs.query(POOLS):
+    for pool in services.runs.query(POOLS):
         of = numbers[pool["priority"]]
-        done, failed = _ended(pool, world)
+        done, failed = _ended(pool, services)
         of["done"] += done
         of["failed"] += failed
         if pool["kind"] == WINDOW:
-            busy = list(_busy(pool["run"], world))
+            busy = list(_busy(pool["run"], services))
             of["inFlight"] += len(busy)
             oldest[pool["priority"]] += busy
         elif pool["state"] != SETTLED:
@@ -157,13 +145,13 @@ def statistics(world: StatusWorld) -> dict[str, dict[str, Any]]:
     return numbers
 
 
-def _ended(pool: Item, world: StatusWorld) -> tuple[int, int]:
+def _ended(pool: Item, services: StatusServices) -> tuple[int, int]:
     """Documents of a pool or window that are done, and that have failed."""
     if pool.get("kind") == WINDOW:
-        tally = world.runs.get(pool_pk(pool["run"]), TALLY) or {}
+        tally = services.runs.get(pool_pk(pool["run"]), TALLY) or {}
         return int(tally.get(DONE, 0)), int(tally.get(FAILED, 0))
     return int(pool.get("done", 0)), int(pool.get("failed", 0))
 
 
-def _busy(run: str, world: StatusWorld) -> Iterator[int]:
-    return (int(item["sentAt"]) for item in world.runs.query(pool_pk(run), BUSY))
+def _busy(run: str, services: StatusServices) -> Iterator[int]:
+    return (int(item["sentAt"]) for item in services.runs.query(pool_pk(run), BUSY))

@@ -67,7 +67,7 @@ class RefusedDocumentError(BulkInferenceError):
 
 
 @dataclass(frozen=True)
-class Message:
+class DocumentMessage:
     """A valid message."""
 
     id: str
@@ -88,7 +88,7 @@ class Message:
         return hashlib.sha256(canonical([self.prompt, named])).hexdigest()[:32]
 
 
-def parse(body: str) -> Message:
+def parse(body: str) -> DocumentMessage:
     """Raises RefusedDocumentError of class bad_message that lists every problem."""
     given = _object(body)
     problems: Problems = []
@@ -112,7 +112,7 @@ def parse(body: str) -> Message:
     record = _record(fields)
     if problems:
         raise RefusedDocumentError(BAD_MESSAGE, "; ".join(problems))
-    return Message(
+    return DocumentMessage(
         id=document,
         prompt=prompt or "",
         tenant=tenant or "default",
@@ -201,7 +201,7 @@ def _record(fields: Fields) -> Mapping[str, Any] | None:
     return record
 
 
-class Verdict(Enum):
+class Admission(Enum):
     """What a message is to its document."""
 
     NEW = "new"
@@ -214,16 +214,16 @@ class Verdict(Enum):
     """Another document came before under this id, and is on its way or done."""
 
 
-def judge(known: Item | None, message: Message, message_id: str) -> Verdict:
+def judge(known: Item | None, message: DocumentMessage, message_id: str) -> Admission:
     """`message_id`: SQS's. A message whose document failed for good in a run comes again only because its worker died
     before it was deleted; one that is sent or moved again has another id."""
     if known is not None and known["state"] == FAILED and known.get("place") and known["messageId"] == message_id:
-        return Verdict.KNOWN
+        return Admission.KNOWN
     if known is None or known["state"] in (WAITING, FAILED):
-        return Verdict.NEW
+        return Admission.NEW
     if known["content"] != message.content:
-        return Verdict.CONFLICT
-    return Verdict.GOES_ON if known["state"] == INFERRING else Verdict.KNOWN
+        return Admission.CONFLICT
+    return Admission.GOES_ON if known["state"] == INFERRING else Admission.KNOWN
 
 
 def conflict(known: Item) -> RefusedDocumentError:
@@ -236,7 +236,7 @@ def conflict(known: Item) -> RefusedDocumentError:
 
 def document_item(
     known: Item | None,
-    message: Message,
+    message: DocumentMessage,
     scope: str,
     priority: str,
     *,

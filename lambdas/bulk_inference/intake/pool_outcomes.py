@@ -20,14 +20,14 @@ from bulk_inference.core.result_line import split
 from bulk_inference.core.run_spec import RunSpec
 from bulk_inference.core.runs_table import ASSEMBLY, CUTS, META, POOLS, TALLY, Item, document_pk, pool_pk, run_pk
 from bulk_inference.finish.finishing import check, finish
-from bulk_inference.intake.document_outcomes import DocumentOutcome, OutcomeWorld, conclude, landed_elsewhere
+from bulk_inference.intake.document_outcomes import DocumentOutcome, OutcomeServices, conclude, landed_elsewhere
 from bulk_inference.intake.message import DONE, FAILED, NOT_ACCOUNTED, PARTIAL, RUN_FAILED
 from bulk_inference.intake.pooling import (
     CLOSED,
     OPEN,
     SETTLED,
     WINDOW,
-    PoolWorld,
+    PoolServices,
     close_old,
     lease,
     start,
@@ -60,8 +60,8 @@ _ACCOUNTED: Final = frozenset({"succeeded", "empty", "incomplete", "inconsistent
 
 
 @dataclass(frozen=True)
-class FollowWorld:
-    pools: PoolWorld
+class FollowServices:
+    pools: PoolServices
     output: Bucket
     ledger: ClaimStore
     executions: Executions
@@ -84,8 +84,8 @@ class FollowWorld:
         return self.pools.clock
 
     @property
-    def outcomes(self) -> OutcomeWorld:
-        return OutcomeWorld(self.runs, self.bus, self.clock)
+    def outcomes(self) -> OutcomeServices:
+        return OutcomeServices(self.runs, self.bus, self.clock)
 
 
 @dataclass(frozen=True)
@@ -102,17 +102,17 @@ class Followed:
     """Pools for which there was no time."""
 
 
-def follow(world: FollowWorld) -> Followed:
+def follow(services: FollowServices) -> Followed:
     """One look at everything. Raises ExceptionGroup of what went wrong with single pools, after the others."""
-    found = Followed(closed=close_old(world.pools))
-    reserve = _RESERVE_SHARE * world.clock.remaining()
+    found = Followed(closed=close_old(services.pools))
+    reserve = _RESERVE_SHARE * services.clock.remaining()
     wrong: list[Exception] = []
-    for item in list(world.runs.query(POOLS)):
-        if world.clock.remaining() < reserve:
+    for item in list(services.runs.query(POOLS)):
+        if services.clock.remaining() < reserve:
             found = replace(found, waiting=found.waiting + 1)
             continue
         try:
-            found = _follow(item, found, world)
+            found = _follow(item, found, services)
         except Exception as error:
             # A pool whose files cannot be read must not keep the documents of all others waiting.
             error.add_note(f"pool {item['run']}")
@@ -122,12 +122,12 @@ def follow(world: FollowWorld) -> Followed:
     return found
 
 
-def _follow(item: Item, found: Followed, world: FollowWorld) -> Followed:
+def _follow(item: Item, found: Followed, services: FollowServices) -> Followed:
     if item["kind"] == WINDOW:
-        return _with(found, _settle_window(item, world))
+        return _with(found, _settle_window(item, services))
     if item["state"] == CLOSED:
-        return replace(found, started=found.started + start(item, world.pools))
-    return _with(found, _settle_pool(item, world))
+        return replace(found, started=found.started + start(item, services.pools))
+    return _with(found, _settle_pool(item, services))
 
 
 def _with(found: Followed, concluded: int | None) -> Followed:
@@ -136,69 +136,69 @@ def _with(found: Followed, concluded: int | None) -> Followed:
     return replace(found, settled=found.settled + 1, concluded=found.concluded + concluded)
 
 
-def _settle_pool(item: Item, world: FollowWorld) -> int | None:
+def _settle_pool(item: Item, services: FollowServices) -> int | None:
     """How many documents were concluded; None if there was nothing to look at."""
-    told = _end_of(item, world)
+    told = _end_of(item, services)
     if told is None:
         return None
     status, mark = told
     if item.get("mark") == mark:
-        _forget(item, world)
+        _forget(item, services)
         return None
-    leased = lease(item, world.pools)
+    leased = lease(item, services.pools)
     if leased is None:
         return None
-    ends = _ends_in_run(leased, status, world)
-    concluded = _conclude(ends, leased, world)
+    ends = _ends_in_run(leased, status, services)
+    concluded = _conclude(ends, leased, services)
     done = sum(one.state == DONE for one in ends.values())
-    _settled(leased, mark, done, len(ends) - done, world)
+    _settled(leased, mark, done, len(ends) - done, services)
     return concluded
 
 
-def _end_of(item: Item, world: FollowWorld) -> tuple[str, str] | None:
+def _end_of(item: Item, services: FollowServices) -> tuple[str, str] | None:
     """Status of the pool's run and a mark of what was counted in it; None while it goes on."""
-    meta = world.runs.get(run_pk(item["run"]), META)
+    meta = services.runs.get(run_pk(item["run"]), META)
     if meta is not None:
         status = str(meta.get("status", "running"))
-        assembly = world.runs.get(run_pk(item["run"]), ASSEMBLY) or {}
+        assembly = services.runs.get(run_pk(item["run"]), ASSEMBLY) or {}
         seen = [sorted((meta.get("counts") or {}).items()), assembly.get("revision"), assembly.get("state")]
         return None if status == "running" else (status, f"{status} {seen}")
-    if item["state"] == CLOSED or world.clock.now() - item["startedAt"] < _VISIBLE_SECONDS:
+    if item["state"] == CLOSED or services.clock.now() - item["startedAt"] < _VISIBLE_SECONDS:
         return None
-    if world.executions.ended(world.execution_arn(item["run"])) is None:
+    if services.executions.ended(services.execution_arn(item["run"])) is None:
         return None
     # plan_run refused the request: there was no run.
     return "failed", "never planned"
 
 
-def _ends_in_run(item: Item, status: str, world: FollowWorld) -> dict[str, DocumentOutcome]:
+def _ends_in_run(item: Item, status: str, services: FollowServices) -> dict[str, DocumentOutcome]:
     """The end of each document of the pool, by its id. What has neither landed nor failed in the run may have landed in
     another one of the scope."""
-    places, bucket = Places(item["tenant"], item["run"]), world.output.name
-    ends = dict(_landed(item["run"], places.results_prefix, world))
-    for part in world.output.list(places.failures_prefix):
-        for line, offset, length in _lines(world.output, part.key):
+    places, bucket = Places(item["tenant"], item["run"]), services.output.name
+    ends = dict(_landed(item["run"], places.results_prefix, services))
+    for part in services.output.list(places.failures_prefix):
+        for line, offset, length in _lines(services.output, part.key):
             place = {"bucket": bucket, "key": part.key, "offset": offset, "length": length}
             if isinstance(line.get("recordId"), str):
                 failed = DocumentOutcome(FAILED, item["run"], place, line.get("errorClass"))
                 ends.setdefault(line["recordId"], failed)
-    ends |= _of_chunks(item["run"], places, world)
-    ids = [line[ID_FIELD] for line, _, _ in _lines(world.input, places.pool_corpus)]
+    ends |= _of_chunks(item["run"], places, services)
+    ids = [line[ID_FIELD] for line, _, _ in _lines(services.input, places.pool_corpus)]
     rest = [one for one in ids if one not in ends]
-    ends |= landed_elsewhere(rest, item["tenant"], item["scope"], world.ledger, bucket, world.clock.now())
+    ends |= landed_elsewhere(rest, item["tenant"], item["scope"], services.ledger, bucket, services.clock.now())
     kind = NOT_ACCOUNTED if status in _ACCOUNTED else RUN_FAILED
     manifest = {"bucket": bucket, "key": places.manifest}
     why = DocumentOutcome(FAILED, item["run"], manifest, kind, f"its run is {status}")
     return {one: ends.get(one, why) for one in ids}
 
 
-def _of_chunks(run: str, places: Places, world: FollowWorld) -> dict[str, DocumentOutcome]:
+def _of_chunks(run: str, places: Places, services: FollowServices) -> dict[str, DocumentOutcome]:
     """The ends of documents that were cut into chunks: done when all chunks have landed; their place is that of the
     document where the run has put it together."""
-    bucket = world.output.name
+    bucket = services.output.name
     landed: dict[str, list[int]] = {}
-    for part in world.output.list(places.results_prefix):
-        for line, _, _ in _lines(world.output, part.key):
+    for part in services.output.list(places.results_prefix):
+        for line, _, _ in _lines(services.output, part.key):
             if isinstance(chunk := line.get("document"), dict):
                 found = landed.setdefault(str(chunk["id"]), [0, int(chunk["chunks"])])
                 found[0] += 1
@@ -206,8 +206,8 @@ def _of_chunks(run: str, places: Places, world: FollowWorld) -> dict[str, Docume
     partial = DocumentOutcome(FAILED, run, results, PARTIAL, "not all of its chunks have landed")
     ends = {one: DocumentOutcome(DONE, run, results) if n >= of else partial for one, (n, of) in landed.items()}
     if ends:
-        for part in world.output.list(f"{places.documents_prefix}part-"):
-            for line, offset, length in _lines(world.output, part.key):
+        for part in services.output.list(f"{places.documents_prefix}part-"):
+            for line, offset, length in _lines(services.output, part.key):
                 place = {"bucket": bucket, "key": part.key, "offset": offset, "length": length}
                 whole = line.get("status") == "complete"
                 ends[str(line["documentId"])] = replace(
@@ -216,10 +216,10 @@ def _of_chunks(run: str, places: Places, world: FollowWorld) -> dict[str, Docume
     return ends
 
 
-def _landed(run: str, prefix: str, world: FollowWorld) -> Iterator[tuple[str, DocumentOutcome]]:
-    for part in world.output.list(prefix):
-        for line, offset, length in _lines(world.output, part.key):
-            place = {"bucket": world.output.name, "key": part.key, "offset": offset, "length": length}
+def _landed(run: str, prefix: str, services: FollowServices) -> Iterator[tuple[str, DocumentOutcome]]:
+    for part in services.output.list(prefix):
+        for line, offset, length in _lines(services.output, part.key):
+            place = {"bucket": services.output.name, "key": part.key, "offset": offset, "length": length}
             if isinstance(line.get("recordId"), str):
                 yield line["recordId"], DocumentOutcome(DONE, run, place)
 
@@ -230,70 +230,70 @@ def _lines(bucket: Bucket, key: str) -> Iterator[tuple[dict[str, Any], int, int]
         yield json.loads(raw), after - len(raw) - 1, len(raw) + 1
 
 
-def _conclude(ends: Mapping[str, DocumentOutcome], item: Item, world: FollowWorld) -> int:
+def _conclude(ends: Mapping[str, DocumentOutcome], item: Item, services: FollowServices) -> int:
     def one(entry: tuple[str, DocumentOutcome]) -> int:
         pk = document_pk(item["tenant"], item["scope"], entry[0])
-        return int(conclude(pk, item["run"], entry[1], world.outcomes))
+        return int(conclude(pk, item["run"], entry[1], services.outcomes))
 
     with ThreadPoolExecutor(_THREADS, "conclude") as threads:
         return sum(sum(threads.map(one, chunk)) for chunk in chunked(ends.items(), _ROUND))
 
 
-def _settled(leased: Item, mark: str, done: int, failed: int, world: FollowWorld) -> None:
+def _settled(leased: Item, mark: str, done: int, failed: int, services: FollowServices) -> None:
     settled = {
         **leased,
         "state": SETTLED,
         "mark": mark,
         "done": done,
         "failed": failed,
-        "settledAt": int(world.clock.now()),
+        "settledAt": int(services.clock.now()),
         "leasedUntil": 0,
     }
-    world.runs.put_if(settled, "leasedUntil", leased["leasedUntil"])
+    services.runs.put_if(settled, "leasedUntil", leased["leasedUntil"])
 
 
-def _forget(item: Item, world: FollowWorld) -> None:
+def _forget(item: Item, services: FollowServices) -> None:
     """A settled pool leaves the list when it is no longer counted, and nothing of it can land any more."""
-    age = world.clock.now() - item["settledAt"]
+    age = services.clock.now() - item["settledAt"]
     if age > (_WATCHED if item["failed"] else _KEPT):
-        world.runs.delete_if(POOLS, item["run"], "mark", item["mark"])
+        services.runs.delete_if(POOLS, item["run"], "mark", item["mark"])
 
 
-def _settle_window(item: Item, world: FollowWorld) -> int | None:
+def _settle_window(item: Item, services: FollowServices) -> int | None:
     """Documents that the failure lane has landed since; and the window's end when its hour is over."""
-    if item["state"] == OPEN and world.clock.now() > item["closesAt"] + _WINDOW_GRACE:
-        _close_window(item, world)
+    if item["state"] == OPEN and services.clock.now() > item["closesAt"] + _WINDOW_GRACE:
+        _close_window(item, services)
         return None
-    tally = world.runs.get(pool_pk(item["run"]), TALLY) or {}
+    tally = services.runs.get(pool_pk(item["run"]), TALLY) or {}
     if item["state"] == SETTLED:
-        _forget(item, world)
+        _forget(item, services)
     if not tally.get(FAILED):
         return None
     late = Places(item["tenant"], item["run"]).results("reprocess-").removesuffix(".jsonl")
-    concluded = _conclude(dict(_landed(item["run"], late, world)), item, world)
+    concluded = _conclude(dict(_landed(item["run"], late, services)), item, services)
     if concluded:
         moved = {DONE: concluded, FAILED: -concluded}
-        world.runs.add(pool_pk(item["run"]), TALLY, moved, {"expires_at": item["expires_at"]})
+        services.runs.add(pool_pk(item["run"]), TALLY, moved, {"expires_at": item["expires_at"]})
     return concluded or None
 
 
-def _close_window(item: Item, world: FollowWorld) -> None:
+def _close_window(item: Item, services: FollowServices) -> None:
     """Manifest, report and event, once all of its documents have ended, or have been waited for long enough."""
-    leased = lease(item, world.pools)
+    leased = lease(item, services.pools)
     if leased is None:
         return
-    run, runs = item["run"], world.runs
+    run, runs = item["run"], services.runs
     for cut in runs.query(run_pk(run), CUTS):
         # Its worker may have died just before it said so.
         put_shards(run, cut, runs, item["expires_at"])
-    spec = world.spec_of(item["tenant"], run)
-    summed, problems = check(spec, world.output, runs)
-    patient = world.clock.now() < item["closesAt"] + _WINDOW_PATIENCE
+    spec = services.spec_of(item["tenant"], run)
+    summed, problems = check(spec, services.output, runs)
+    patient = services.clock.now() < item["closesAt"] + _WINDOW_PATIENCE
     if patient and (problems or summed.pending):
         runs.put_if({**leased, "leasedUntil": 0}, "leasedUntil", leased["leasedUntil"])
         return
     # One that is inconsistent is said to be so in its manifest; a later landing counts it anew.
     with suppress(ConservationError):
-        finish(spec, output=world.output, runs=runs, bus=world.bus, clock=world.clock)
+        finish(spec, output=services.output, runs=runs, bus=services.bus, clock=services.clock)
     tally = runs.get(pool_pk(run), TALLY) or {}
-    _settled(leased, "closed", int(tally.get(DONE, 0)), int(tally.get(FAILED, 0)), world)
+    _settled(leased, "closed", int(tally.get(DONE, 0)), int(tally.get(FAILED, 0)), services)

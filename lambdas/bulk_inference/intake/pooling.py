@@ -29,9 +29,9 @@ from bulk_inference.core.ports import Bucket, Clock, ConditionalPut, Intake, Pip
 from bulk_inference.core.runs_table import CHUNKS, DOCUMENT, POOLS, SLOTS, Item, chunk_sk, document_pk, pool_pk
 from bulk_inference.intake.message import (
     POOLED,
-    Message,
+    Admission,
+    DocumentMessage,
     RefusedDocumentError,
-    Verdict,
     conflict,
     document_item,
     judge,
@@ -77,7 +77,7 @@ class PoolLimits:
 class Arrival:
     """One message with its document read."""
 
-    message: Message
+    message: DocumentMessage
     prompt: StoredPrompt
     line: bytes
     """The document as a corpus line, with its end."""
@@ -91,7 +91,7 @@ class Arrival:
 
 
 @dataclass(frozen=True)
-class PoolWorld:
+class PoolServices:
     input: Bucket
     runs: Intake
     pipeline: Pipeline
@@ -112,7 +112,7 @@ def slot_key(tenant: str, priority: str, scope: str, prompt: StoredPrompt) -> st
     return f"{tenant}/{priority}/{content[:24]}"
 
 
-def pool(arrivals: Sequence[Arrival], priority: str, world: PoolWorld) -> list[str | RefusedDocumentError]:
+def pool(arrivals: Sequence[Arrival], priority: str, services: PoolServices) -> list[str | RefusedDocumentError]:
     """Puts the documents into the open pools of their slots; for each what became of it: `pooled`, `known`, or why it
     was refused. A pool that is full is closed and its run is started.
 
@@ -125,42 +125,44 @@ def pool(arrivals: Sequence[Arrival], priority: str, world: PoolWorld) -> list[s
     for slot, numbers in slots.items():
         for start in range(0, len(numbers), MOST_DOCUMENTS):
             chosen = numbers[start : start + MOST_DOCUMENTS]
-            found = _append(slot, [arrivals[n] for n in chosen], priority, world)
+            found = _append(slot, [arrivals[n] for n in chosen], priority, services)
             outcomes.update(zip(chosen, found, strict=True))
     return [outcomes[number] for number in range(len(arrivals))]
 
 
 def _append(
-    slot: str, arrivals: Sequence[Arrival], priority: str, world: PoolWorld
+    slot: str, arrivals: Sequence[Arrival], priority: str, services: PoolServices
 ) -> list[str | RefusedDocumentError]:
     first = arrivals[0]
     for attempt in range(_TRIES):
         if attempt:
-            world.clock.sleep(_PAUSE * 2 ** min(attempt, 6) * (0.5 + world.jitter()))
-        stored = world.runs.get(SLOTS, slot)
-        if stored is not None and _is_full(stored, priority, world):
-            close(stored, world)
+            services.clock.sleep(_PAUSE * 2 ** min(attempt, 6) * (0.5 + services.jitter()))
+        stored = services.runs.get(SLOTS, slot)
+        if stored is not None and _is_full(stored, priority, services):
+            close(stored, services)
             continue
-        outcomes, taken = _sort_out(arrivals, priority, world)
+        outcomes, taken = _sort_out(arrivals, priority, services)
         if not taken:
             return outcomes
         lines = b"".join(arrivals[number].line for number, _ in taken)
         takes = [(item["pk"], item["take"]) for _, item in taken]
         chunk = hashlib.sha256(canonical(takes) + lines).hexdigest()[:32]
-        now = int(world.clock.now())
-        opened = stored if stored is not None and stored["documents"] else _opened(slot, stored, first, priority, world)
+        now = int(services.clock.now())
+        opened = (
+            stored if stored is not None and stored["documents"] else _opened(slot, stored, first, priority, services)
+        )
         places = Places(first.message.tenant, opened["run"])
         if opened is not stored:
             # The same bytes whoever writes them: the slot is one prompt's.
-            world.input.put_json(places.pool_request, dict(first.prompt.request))
-        world.input.put(places.pool_chunk(chunk), lines, "application/x-ndjson")
+            services.input.put_json(places.pool_request, dict(first.prompt.request))
+        services.input.put(places.pool_chunk(chunk), lines, "application/x-ndjson")
         filled: Item = {
             **opened,
             "version": opened["version"] + 1,
             "documents": opened["documents"] + len(taken),
             "bytes": opened["bytes"] + len(lines),
             "oldestSentAt": min([opened["oldestSentAt"], *(arrivals[number].sent_at for number, _ in taken)]),
-            "expires_at": world.expires_at,
+            "expires_at": services.expires_at,
         }
         puts = [
             ConditionalPut(filled, "version", None if stored is None else stored["version"]),
@@ -168,7 +170,7 @@ def _append(
                 {
                     "pk": pool_pk(opened["run"]),
                     "sk": chunk_sk(chunk),
-                    "expires_at": world.expires_at,
+                    "expires_at": services.expires_at,
                     "documents": len(taken),
                     "bytes": len(lines),
                 },
@@ -179,35 +181,39 @@ def _append(
         for _, item in taken:
             item |= {"state": POOLED, "run": opened["run"], "at": now}
             puts.append(ConditionalPut(item, "version", item["version"] - 1 or None))
-        if _put_all(puts, world):
-            if _is_full(filled, priority, world) and close(filled, world) and filled["documents"] <= STARTED_AT_ONCE:
-                found = world.runs.get(POOLS, filled["run"])
+        if _put_all(puts, services):
+            if (
+                _is_full(filled, priority, services)
+                and close(filled, services)
+                and filled["documents"] <= STARTED_AT_ONCE
+            ):
+                found = services.runs.get(POOLS, filled["run"])
                 if found is not None:
-                    start(found, world)
+                    start(found, services)
             return outcomes
     raise ThrottledError(f"the pool of slot {slot} was changed by others {_TRIES} times in a row")
 
 
-def _put_all(puts: Sequence[ConditionalPut], world: PoolWorld) -> bool:
+def _put_all(puts: Sequence[ConditionalPut], services: PoolServices) -> bool:
     try:
-        return world.runs.put_all(puts)
+        return services.runs.put_all(puts)
     except ThrottledError:
         # Two transactions met. Which of them holds is read again.
         return False
 
 
 def _sort_out(
-    arrivals: Sequence[Arrival], priority: str, world: PoolWorld
+    arrivals: Sequence[Arrival], priority: str, services: PoolServices
 ) -> tuple[list[str | RefusedDocumentError], list[tuple[int, Item]]]:
     """What becomes of each arrival, and the items of those that go into the pool, by their numbers."""
     outcomes: list[str | RefusedDocumentError] = []
     taken: dict[str, tuple[int, Item]] = {}
     for number, one in enumerate(arrivals):
         key = document_pk(one.message.tenant, one.scope, one.message.id)
-        known = taken[key][1] | {"state": POOLED} if key in taken else world.runs.get(key, DOCUMENT)
+        known = taken[key][1] | {"state": POOLED} if key in taken else services.runs.get(key, DOCUMENT)
         verdict = judge(known, one.message, one.message_id)
-        if verdict is Verdict.NEW:
-            now, expires_at = world.clock.now(), world.expires_at
+        if verdict is Admission.NEW:
+            now, expires_at = services.clock.now(), services.expires_at
             item = document_item(
                 known,
                 one.message,
@@ -220,16 +226,16 @@ def _sort_out(
             )
             taken[key] = (number, item)
             outcomes.append("pooled")
-        elif verdict is Verdict.CONFLICT and known is not None:
+        elif verdict is Admission.CONFLICT and known is not None:
             outcomes.append(conflict(known))
         else:
             outcomes.append("known")
     return outcomes, list(taken.values())
 
 
-def _opened(slot: str, stored: Item | None, first: Arrival, priority: str, world: PoolWorld) -> Item:
+def _opened(slot: str, stored: Item | None, first: Arrival, priority: str, services: PoolServices) -> Item:
     """A new pool in the slot, empty still. Its run's name is its own: it holds the moment and the slot's version."""
-    now = world.clock.now()
+    now = services.clock.now()
     version = 0 if stored is None else int(stored["version"])
     stamp = datetime.fromtimestamp(now, UTC).strftime("%Y%m%dT%H%M%S")
     unique = hashlib.sha256(canonical([slot, version, stamp])).hexdigest()[:8]
@@ -250,16 +256,16 @@ def _opened(slot: str, stored: Item | None, first: Arrival, priority: str, world
     }
 
 
-def _is_full(slot: Item, priority: str, world: PoolWorld) -> bool:
-    limits = world.limits(priority)
+def _is_full(slot: Item, priority: str, services: PoolServices) -> bool:
+    limits = services.limits(priority)
     return bool(slot["documents"]) and (
         slot["documents"] >= limits.documents
         or slot["bytes"] >= limits.bytes
-        or world.clock.now() - slot["openedAt"] >= limits.seconds
+        or services.clock.now() - slot["openedAt"] >= limits.seconds
     )
 
 
-def close(slot: Item, world: PoolWorld) -> bool:
+def close(slot: Item, services: PoolServices) -> bool:
     """Takes the slot's pool, as it was read, out of the slot; False if it has been changed or closed since."""
     emptied: Item = {**slot, "version": slot["version"] + 1, "documents": 0, "bytes": 0, "run": None}
     closed: Item = {
@@ -268,11 +274,11 @@ def close(slot: Item, world: PoolWorld) -> bool:
         "sk": slot["run"],
         "kind": POOL,
         "state": CLOSED,
-        "closedAt": int(world.clock.now()),
+        "closedAt": int(services.clock.now()),
         "leasedUntil": 0,
-        "expires_at": world.expires_at,
+        "expires_at": services.expires_at,
     }
-    return _put_all([ConditionalPut(emptied, "version", slot["version"]), ConditionalPut(closed, "sk", None)], world)
+    return _put_all([ConditionalPut(emptied, "version", slot["version"]), ConditionalPut(closed, "sk", None)], services)
 
 
 _OF_POOL: Final = (
@@ -289,44 +295,44 @@ _OF_POOL: Final = (
 )
 
 
-def close_old(world: PoolWorld) -> int:
+def close_old(services: PoolServices) -> int:
     """Closes every open pool that is old or full; how many."""
-    slots = [one for one in world.runs.query(SLOTS) if _is_full(one, one["priority"], world)]
-    return sum(close(one, world) for one in slots)
+    slots = [one for one in services.runs.query(SLOTS) if _is_full(one, one["priority"], services)]
+    return sum(close(one, services) for one in slots)
 
 
-def start(closed: Item, world: PoolWorld) -> bool:
+def start(closed: Item, services: PoolServices) -> bool:
     """Starts the run of a closed pool; False if somebody else does, or has done so. Safe to repeat at any time.
 
     The corpus is written once: an object that is written again has another ETag, and a run that reads it would take it
     for changed. Hence the lease, which outlives every worker.
     """
-    if closed["kind"] != POOL or closed["state"] != CLOSED or (leased := lease(closed, world)) is None:
+    if closed["kind"] != POOL or closed["state"] != CLOSED or (leased := lease(closed, services)) is None:
         return False
     places = Places(closed["tenant"], closed["run"])
     prompt = StoredPrompt(
-        closed["prompt"], closed["tenant"], world.input.get_json(places.pool_request) or {}, closed["promptDigest"]
+        closed["prompt"], closed["tenant"], services.input.get_json(places.pool_request) or {}, closed["promptDigest"]
     )
-    if world.input.find(places.pool_corpus) is None:
-        with world.input.writer(places.pool_corpus) as corpus:
-            for data in _documents(closed["run"], places, world):
+    if services.input.find(places.pool_corpus) is None:
+        with services.input.writer(places.pool_corpus) as corpus:
+            for data in _documents(closed["run"], places, services):
                 corpus.write(data)
     request = prompt.run_request(places.pool_corpus, closed["scope"], closed["priority"])
     # False says that an execution of this name exists and is over: it is this pool's, which nobody else names.
-    world.pipeline.start(closed["run"], request)
-    started = {**leased, "state": STARTED, "startedAt": int(world.clock.now()), "leasedUntil": 0}
-    return world.runs.put_if(started, "leasedUntil", leased["leasedUntil"])
+    services.pipeline.start(closed["run"], request)
+    started = {**leased, "state": STARTED, "startedAt": int(services.clock.now()), "leasedUntil": 0}
+    return services.runs.put_if(started, "leasedUntil", leased["leasedUntil"])
 
 
-def _documents(run: str, places: Places, world: PoolWorld) -> Iterator[bytes]:
+def _documents(run: str, places: Places, services: PoolServices) -> Iterator[bytes]:
     """The pool's chunks in the order of their names, some read at once: a hundred thousand one by one would take longer
     than a function lives."""
 
     def read(chunk: Item) -> bytes:
-        return b"".join(world.input.read(places.pool_chunk(str(chunk["sk"]).removeprefix(CHUNKS))))
+        return b"".join(services.input.read(places.pool_chunk(str(chunk["sk"]).removeprefix(CHUNKS))))
 
     with ThreadPoolExecutor(_READERS, "chunks") as threads:
-        for some in _together(world.runs.query(pool_pk(run), CHUNKS)):
+        for some in _together(services.runs.query(pool_pk(run), CHUNKS)):
             yield from threads.map(read, some)
 
 
@@ -343,13 +349,13 @@ def _together(chunks: Iterable[Item]) -> Iterator[list[Item]]:
         yield some
 
 
-def lease(item: Item, world: PoolWorld) -> Item | None:
+def lease(item: Item, services: PoolServices) -> Item | None:
     """The pool's item under a lease of the caller's; None if somebody else has one. Given up by writing 0."""
-    now = int(world.clock.now())
+    now = int(services.clock.now())
     if item["leasedUntil"] > now:
         return None
     leased = {**item, "leasedUntil": now + LEASE_SECONDS}
-    return leased if world.runs.put_if(leased, "leasedUntil", item["leasedUntil"]) else None
+    return leased if services.runs.put_if(leased, "leasedUntil", item["leasedUntil"]) else None
 
 
 def limits_of(variables: Any) -> PoolLimits:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from bulk_inference.core.errors import InvalidRequestError
-from bulk_inference.core.run_spec import Settings
+from bulk_inference.core.settings import Settings
 from bulk_inference.intake.message import BAD_PROMPT, RefusedDocumentError, default_scope
 from bulk_inference.request import parse
 from bulk_inference.request.parse import RunRequest

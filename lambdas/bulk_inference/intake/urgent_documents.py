@@ -18,26 +18,35 @@ from bulk_inference.core.index_line import canonical
 from bulk_inference.core.keys import Places
 from bulk_inference.core.ports import Bucket, Bus, Clock, Intake
 from bulk_inference.core.result_line import split
-from bulk_inference.core.run_spec import Cuts, Estimate, Limits, Model, RunSettings, RunSpec, Settings
+from bulk_inference.core.run_spec import (
+    Cuts,
+    Estimate,
+    Limits,
+    Model,
+    RunSettings,
+    RunSpec,
+)
 from bulk_inference.core.runs_table import DOCUMENT, META, POOLS, TALLY, Item, document_pk, pool_pk, run_pk, shard_sk
-from bulk_inference.corpus.ranges import Cut, Part
-from bulk_inference.cut.shard_files import CutWorld, cut_run
-from bulk_inference.intake.document_outcomes import DocumentOutcome, OutcomeWorld, conclude, landed_elsewhere
+from bulk_inference.core.settings import Settings
+from bulk_inference.core.times import expiry
+from bulk_inference.corpus.ranges import Cut, CutRange
+from bulk_inference.cut.cut_run import CutServices, cut_run
+from bulk_inference.intake.document_outcomes import DocumentOutcome, OutcomeServices, conclude, landed_elsewhere
 from bulk_inference.intake.message import (
     BAD_PROMPT,
     DONE,
     FAILED,
     INFERRING,
+    Admission,
     RefusedDocumentError,
-    Verdict,
     conflict,
     document_item,
     judge,
 )
 from bulk_inference.intake.pooling import OPEN, WINDOW, Arrival
 from bulk_inference.intake.stored_prompts import StoredPrompt, check
-from bulk_inference.land.unit_context import Workshop
-from bulk_inference.land.units import Unit, expiry
+from bulk_inference.land.unit_context import UnitContext
+from bulk_inference.land.units import Unit
 from bulk_inference.plan.planning import MAX_LINE_BYTES
 from bulk_inference.plan.quotas import resolve
 from bulk_inference.request.parse import RunRequest
@@ -58,29 +67,29 @@ _TRIES: Final = 5
 
 
 @dataclass(frozen=True)
-class WindowWorld:
+class WindowServices:
     input: Bucket
     output: Bucket
     runs: Intake
     bus: Bus
     clock: Clock
     settings: Settings
-    cuts: CutWorld
-    shop_of: Callable[[str, str], Workshop]
+    cuts: CutServices
+    shop_of: Callable[[str, str], UnitContext]
     """By tenant and run."""
     once: Callable[[str, str, Callable[[], dict[str, Any]]], dict[str, Any]]
     """By run and unit: does the work unless another worker is at it, or has just done it."""
 
     @property
-    def outcomes(self) -> OutcomeWorld:
-        return OutcomeWorld(self.runs, self.bus, self.clock)
+    def outcomes(self) -> OutcomeServices:
+        return OutcomeServices(self.runs, self.bus, self.clock)
 
     @property
     def expires_at(self) -> int:
         return int(self.clock.now()) + self.settings.defaults.claim_ttl_days * 86_400
 
 
-def infer_now(arrival: Arrival, world: WindowWorld) -> str:
+def infer_now(arrival: Arrival, services: WindowServices) -> str:
     """Infers the document and writes its end down: `done` or `failed`; `known` if it came before.
 
     Raises RefusedDocumentError; ThrottledError or WorkInProgressError when the message is to come again.
@@ -91,21 +100,21 @@ def infer_now(arrival: Arrival, world: WindowWorld) -> str:
             f"prompt: {arrival.prompt.name} cuts documents into chunks, which only a run puts together again: send the "
             "document to the queue of priority normal or low",
         )
-    item = _begin(arrival, world)
+    item = _begin(arrival, services)
     if item is None:
         return "known"
     run, cut = item["run"], unit_of(item)
     busy = {"pk": pool_pk(run), "sk": f"{BUSY}{cut}", "unit": cut, "sentAt": item["sentAt"]}
-    world.runs.put({**busy, "expires_at": world.expires_at})
-    open_window(run, arrival.prompt, arrival.scope, world)
+    services.runs.put({**busy, "expires_at": services.expires_at})
+    open_window(run, arrival.prompt, arrival.scope, services)
     places = Places(item["tenant"], run)
-    counts = cut_run(run, item["tenant"], _cut(cut, places, arrival.line, world), world.cuts)
-    put_shards(run, counts, world.runs, world.expires_at)
-    unit = _infer(cut, item, counts, places, world) if counts["pieces"] else None
-    outcome = _outcome(item, counts, unit, places, world)
-    if conclude(item["pk"], run, outcome, world.outcomes):
-        world.runs.add(pool_pk(run), TALLY, {outcome.state: 1}, {"expires_at": world.expires_at})
-    not_busy(item, world.runs)
+    counts = cut_run(run, item["tenant"], _cut(cut, places, arrival.line, services), services.cuts)
+    put_shards(run, counts, services.runs, services.expires_at)
+    unit = _infer(cut, item, counts, places, services) if counts["pieces"] else None
+    outcome = _outcome(item, counts, unit, places, services)
+    if conclude(item["pk"], run, outcome, services.outcomes):
+        services.runs.add(pool_pk(run), TALLY, {outcome.state: 1}, {"expires_at": services.expires_at})
+    not_busy(item, services.runs)
     return outcome.state
 
 
@@ -119,20 +128,20 @@ def unit_of(item: Item) -> str:
     return f"{UNITS}{hashlib.sha256(canonical([item['pk'], item['take']])).hexdigest()[:20]}"
 
 
-def _begin(arrival: Arrival, world: WindowWorld) -> Item | None:
+def _begin(arrival: Arrival, services: WindowServices) -> Item | None:
     """The document's item, which says in which window it is; None for a document that came before."""
     message, scope = arrival.message, arrival.scope
     key = document_pk(message.tenant, scope, message.id)
     for _ in range(_TRIES):
-        known = world.runs.get(key, DOCUMENT)
+        known = services.runs.get(key, DOCUMENT)
         verdict = judge(known, message, arrival.message_id)
-        if verdict is Verdict.CONFLICT and known is not None:
+        if verdict is Admission.CONFLICT and known is not None:
             raise conflict(known)
-        if verdict is Verdict.GOES_ON:
+        if verdict is Admission.GOES_ON:
             return known
-        if verdict is Verdict.KNOWN:
+        if verdict is Admission.KNOWN:
             return None
-        now = world.clock.now()
+        now = services.clock.now()
         item = document_item(
             known,
             message,
@@ -141,12 +150,12 @@ def _begin(arrival: Arrival, world: WindowWorld) -> Item | None:
             message_id=arrival.message_id,
             sent_at=arrival.sent_at,
             now=now,
-            expires_at=world.expires_at,
+            expires_at=services.expires_at,
         )
         run = (known or {}).get("run")
         goes_on = known is not None and known["take"] == item["take"] and str(run).startswith(f"in-{PRIORITY}-")
         item |= {"state": INFERRING, "run": run if goes_on else window_of(arrival.prompt, scope, now)}
-        if world.runs.put_if(item, "version", None if known is None else known["version"]):
+        if services.runs.put_if(item, "version", None if known is None else known["version"]):
             return item
     raise WorkInProgressError(f"document {message.id}: others change its item")
 
@@ -158,18 +167,18 @@ def window_of(prompt: StoredPrompt, scope: str, now: float) -> str:
     return f"in-{PRIORITY}-{prompt.name[:20]}-{hour}-{unique}"
 
 
-def open_window(run: str, prompt: StoredPrompt, scope: str, world: WindowWorld) -> None:
+def open_window(run: str, prompt: StoredPrompt, scope: str, services: WindowServices) -> None:
     """Writes what every function needs to know of the run, once. Raises RefusedDocumentError of class bad_prompt."""
-    if world.runs.get(run_pk(run), META) is not None:
+    if services.runs.get(run_pk(run), META) is not None:
         return
     places = Places(prompt.tenant, run)
     request = prompt.run_request(f"{places.pool}documents/", scope, PRIORITY, prefix=True)
-    parsed = check(prompt, run, request, world.settings, world.input.name)
-    spec = window_spec(parsed, world.settings, world.input.name, world.clock.now())
-    if world.input.find(places.spec) is None:
-        world.input.put_json(places.spec, spec.to_json())
-    now = int(world.clock.now())
-    world.runs.put_new(
+    parsed = check(prompt, run, request, services.settings, services.input.name)
+    spec = window_spec(parsed, services.settings, services.input.name, services.clock.now())
+    if services.input.find(places.spec) is None:
+        services.input.put_json(places.spec, spec.to_json())
+    now = int(services.clock.now())
+    services.runs.put_new(
         {
             "pk": POOLS,
             "sk": run,
@@ -189,7 +198,7 @@ def open_window(run: str, prompt: StoredPrompt, scope: str, world: WindowWorld) 
             "expires_at": expiry(spec, now),
         }
     )
-    world.runs.put_new(
+    services.runs.put_new(
         {
             "pk": run_pk(run),
             "sk": META,
@@ -256,16 +265,16 @@ def window_spec(request: RunRequest, settings: Settings, input_bucket: str, now:
     return RunSpec(**told)
 
 
-def _cut(cut: str, places: Places, line: bytes, world: WindowWorld) -> Cut:
+def _cut(cut: str, places: Places, line: bytes, services: WindowServices) -> Cut:
     """The document as one line of corpus. What the first try wrote stays: written again, it would be another object."""
     key = places.document(cut)
-    found = world.input.find(key)
+    found = services.input.find(key)
     if found is None:
-        world.input.put(key, line, "application/x-ndjson")
-        found = world.input.find(key)
+        services.input.put(key, line, "application/x-ndjson")
+        found = services.input.find(key)
     if found is None:
         raise ThrottledError(f"{key} has been written, and is not there")
-    return Cut(cut, [Part(key, 0, found.size, found.size, found.etag)])
+    return Cut(cut, [CutRange(key, 0, found.size, found.size, found.etag)])
 
 
 def put_shards(run: str, counts: dict[str, Any], runs: Intake, expires_at: int) -> None:
@@ -286,34 +295,34 @@ def put_shards(run: str, counts: dict[str, Any], runs: Intake, expires_at: int) 
         )
 
 
-def _infer(cut: str, item: Item, counts: dict[str, Any], places: Places, world: WindowWorld) -> Unit:
-    shop = world.shop_of(item["tenant"], item["run"])
+def _infer(cut: str, item: Item, counts: dict[str, Any], places: Places, services: WindowServices) -> Unit:
+    unit_context = services.shop_of(item["tenant"], item["run"])
     lines = [
         json.loads(raw)
         for piece in counts["pieces"]
-        for raw, _ in split(world.input.read(places.index(piece["piece"])))
+        for raw, _ in split(services.input.read(places.index(piece["piece"])))
     ]
     batch = Batch.from_event(
         {"BatchInput": {"run": item["run"], "tenant": item["tenant"], "unit": cut}, "Items": lines}
     )
-    unit = shop.unit(cut)
+    unit = unit_context.unit(cut)
     if unit is None or not unit.settled:
         try:
-            progress = world.once(item["run"], cut, lambda: infer_batch(batch, shop))
+            progress = services.once(item["run"], cut, lambda: infer_batch(batch, unit_context))
         except UnitFailedError as error:
             raise RefusedDocumentError("refused", str(error), passing=True) from error
         if progress["rest"]:
             raise ThrottledError(f"document {item['id']}: Bedrock let it through too late")
-        unit = shop.unit(cut)
+        unit = unit_context.unit(cut)
     if unit is None or not unit.settled:
         raise WorkInProgressError(f"document {item['id']}: its unit {cut} is not settled")
     return unit
 
 
 def _outcome(
-    item: Item, counts: dict[str, Any], unit: Unit | None, places: Places, world: WindowWorld
+    item: Item, counts: dict[str, Any], unit: Unit | None, places: Places, services: WindowServices
 ) -> DocumentOutcome:
-    run, bucket = item["run"], world.output.name
+    run, bucket = item["run"], services.output.name
     if unit is not None and unit.counts.landed:
         part = unit.results[0]
         return DocumentOutcome(DONE, run, {"bucket": bucket, "key": part.key, "offset": 0, "length": part.bytes})
@@ -322,9 +331,11 @@ def _outcome(
         return DocumentOutcome(FAILED, run, place, unit.errors[0].error_class, "the model gave no answer that counts")
     if counts["rejected"]:
         key = places.failures(f"cut-{counts['cut']}")
-        line = next(raw for raw, _ in split(world.output.read(key)))
+        line = next(raw for raw, _ in split(services.output.read(key)))
         told = json.loads(line)
         place = {"bucket": bucket, "key": key, "offset": 0, "length": len(line) + 1}
         return DocumentOutcome(FAILED, run, place, told["errorClass"], told["errorMessage"])
-    found = landed_elsewhere([item["id"]], item["tenant"], item["scope"], world.cuts.ledger, bucket, world.clock.now())
+    found = landed_elsewhere(
+        [item["id"]], item["tenant"], item["scope"], services.cuts.ledger, bucket, services.clock.now()
+    )
     return found.get(item["id"], DocumentOutcome(DONE, None, None))

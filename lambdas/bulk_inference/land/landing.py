@@ -15,14 +15,15 @@ from bulk_inference.core.index_line import Pointer
 from bulk_inference.core.ports import Bucket, Clock, Writer
 from bulk_inference.core.result_line import Usage, result_line
 from bulk_inference.core.run_spec import RunSpec
-from bulk_inference.land.units import Part, expiry
+from bulk_inference.core.times import expiry
+from bulk_inference.land.units import Part
 from bulk_inference.ledger import claims
 from bulk_inference.ledger.claims import (
     CLAIMS_PER_REQUEST,
     Claim,
+    ClaimJudge,
     ClaimStore,
-    Patience,
-    Stands,
+    DeadlineBackoff,
     chunked,
     claim,
     claim_key,
@@ -51,7 +52,7 @@ def land(
     ledger: ClaimStore,
     clock: Clock,
     reserve: float,
-    stands: Stands = held,
+    stands: ClaimJudge = held,
 ) -> Landed:
     """Claims the records (pointer, modelOutput or Valued) for `owner` and makes the result lines of those it owns.
 
@@ -89,10 +90,10 @@ def _claim(
     ledger: ClaimStore,
     clock: Clock,
     reserve: float,
-    stands: Stands,
+    stands: ClaimJudge,
 ) -> set[str]:
     now = clock.now()
-    patience = Patience(clock, reserve)
+    patience = DeadlineBackoff(clock, reserve)
     wanted = {claim_key(spec.tenant, spec.scope, record_id): record_id for record_id in record_ids}
     requests = list(chunked((Claim(key, owner, spec.run, expiry(spec, now)) for key in wanted), CLAIMS_PER_REQUEST))
 
@@ -138,3 +139,10 @@ class PartStream:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._stack.__exit__(kind, error, trace)
+
+
+LANDING_RESERVE_SECONDS: Final = 45.0
+
+
+LANDING_RESERVE_SHARE: Final = 0.1
+"""What is kept for landing: requests that still run by then are given up, and their records handed back."""

@@ -20,8 +20,7 @@ from bulk_inference.core.index_line import canonical
 from bulk_inference.core.ports import Bucket, Runs
 from bulk_inference.core.result_line import split
 from bulk_inference.core.runs_table import LATES, META, STALE, UNITS, late_sk, run_pk
-from bulk_inference.finish.conservation import Late
-from bulk_inference.land.units import Unit
+from bulk_inference.land.units import Late, Unit
 from bulk_inference.ledger.claims import chunked
 
 _WRITERS: Final = 16
@@ -128,7 +127,7 @@ def mark_stale(run: str, tenant: str, mark: str, runs: Runs, expires_at: int) ->
     runs.put({"pk": STALE, "sk": run, "run": run, "tenant": tenant, "mark": mark, "expires_at": expires_at})
 
 
-def tell_if_over(run: str, tenant: str, unit: str, runs: Runs, expires_at: int) -> None:
+def mark_if_run_ended(run: str, tenant: str, unit: str, runs: Runs, expires_at: int) -> None:
     """Marks a run that ended while the unit was being worked on: its manifest was written without what has landed
     since. Who ends a run marks it too, and a mark is followed when the status is set: so what is saved before the
     status is seen by the one, and what is saved after it by the other."""

@@ -14,13 +14,14 @@ from bulk_inference.core.ports import BatchJobs, Bucket, Clock, Executions, Mode
 from bulk_inference.core.result_line import Valued
 from bulk_inference.core.run_spec import RunSpec, own_scope
 from bulk_inference.core.runs_table import LATES, run_pk, unit_sk
-from bulk_inference.land.units import Unit, expiry
-from bulk_inference.ledger.claims import ClaimStore, Standing, Stands, held, standing_claims
-from bulk_inference.ledger.rival_claims import Rivals
+from bulk_inference.core.times import expiry
+from bulk_inference.land.units import Unit
+from bulk_inference.ledger.claims import ClaimJudge, ClaimStanding, ClaimStore, current_claims, held
+from bulk_inference.ledger.rival_claims import RivalClaims
 from bulk_inference.render import cache_points
 from bulk_inference.render.media import IllegalMediaError, locations, may_point, places_of
 from bulk_inference.structured.answers import judge
-from bulk_inference.structured.schemas import Checker, checker
+from bulk_inference.structured.checker import Checker, checker
 
 
 @dataclass(frozen=True)
@@ -36,7 +37,7 @@ class Judged:
 
 
 @dataclass(frozen=True)
-class Workshop:
+class UnitContext:
     spec: RunSpec
     input: Bucket
     output: Bucket
@@ -49,11 +50,11 @@ class Workshop:
     executions: Executions
 
     @cached_property
-    def stands(self) -> Stands:
+    def stands(self) -> ClaimJudge:
         """Judge of other runs' claims. Where the scope is the run's own, there are none."""
         if self.spec.scope == own_scope(self.spec.run):
             return held
-        return Rivals(
+        return RivalClaims(
             self.spec.tenant,
             self.spec.run,
             output=self.output,
@@ -67,9 +68,9 @@ class Workshop:
         before they are inferred than after."""
         if self.stands is held:
             return
-        claims = standing_claims(self.ledger, self.spec.tenant, self.spec.scope, record_ids, now=int(self.clock.now()))
+        claims = current_claims(self.ledger, self.spec.tenant, self.spec.scope, record_ids, now=int(self.clock.now()))
         for one in claims.values():
-            if self.stands(one) is Standing.UNDECIDED:
+            if self.stands(one) is ClaimStanding.UNDECIDED:
                 raise WorkInProgressError(
                     f"run {one.run} is over, but a worker of it may still land what it has claimed"
                 )

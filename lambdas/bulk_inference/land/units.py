@@ -3,12 +3,13 @@
 import hashlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, fields, replace
+from enum import Enum
 from typing import Any, Final, Self
 
 from bulk_inference.core.failure_line import Failure
 from bulk_inference.core.index_line import canonical
+from bulk_inference.core.json_document import Document
 from bulk_inference.core.result_line import Usage
-from bulk_inference.core.run_spec import Document, RunSpec
 from bulk_inference.core.runs_table import Item, run_pk, unit_sk
 
 RATIO_MINIMUM: Final = 10
@@ -158,6 +159,18 @@ def broken(counts: Counts, late: int, tolerated_percentage: float) -> str | None
     return f"{failed} of {counts.sent} records failed, more than the {tolerated_percentage:g} % tolerated"
 
 
-def expiry(spec: RunSpec, now: float) -> int:
-    """Epoch seconds at which claims and items of a run written now may go."""
-    return int(now) + spec.limits.claim_ttl_days * 86_400
+class Late(Enum):
+    """What became of a record after its unit had counted it as failed."""
+
+    LANDED = "landed"
+    DUPLICATE = "duplicate"
+    RESUBMITTED = "resubmitted"
+    DROPPED = "dropped"
+
+
+def describe(unit: Unit) -> str:
+    """The commonest errors of a unit, by class and code alone: words of the model stay in the failures file."""
+    return "commonest: " + ", ".join(
+        f"{kind.error_class} {kind.error_code} ×{kind.count} (such as record {kind.record_id})"
+        for kind in unit.errors[:5]
+    )

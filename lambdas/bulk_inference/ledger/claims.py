@@ -7,7 +7,7 @@ A claim is a promise to land the record. Two promises cannot be kept any more, a
 
 * a unit that fails a record which an earlier, dead try of the same unit had claimed *gives the claim back*;
 * the claim of a run that is over, whose unit did not land the record, is *taken over* by a later run of the same scope.
-  Whether it is so, `Stands` says (rival_claims.py).
+  Whether it is so, `ClaimJudge` says (rival_claims.py).
 """
 
 import random
@@ -56,7 +56,7 @@ class Insertion(Enum):
     THROTTLED = "throttled"
 
 
-class Standing(Enum):
+class ClaimStanding(Enum):
     """What a claim of somebody else is worth."""
 
     HELD = "held"
@@ -67,15 +67,15 @@ class Standing(Enum):
     """Its owner's run is over, but a worker of it may still write for a while."""
 
 
-Stands = Callable[[Claim], Standing]
+ClaimJudge = Callable[[Claim], ClaimStanding]
 
 
-def held(claim: Claim) -> Standing:
+def held(claim: Claim) -> ClaimStanding:
     """For scopes that belong to one run: every claim stands."""
-    return Standing.HELD
+    return ClaimStanding.HELD
 
 
-class Patience:
+class DeadlineBackoff:
     """How long a throttled ledger is waited for: until `reserve` seconds of the function's time are left.
 
     A table that has been warm for long can be throttled for minutes when a large run begins: whoever gave up at once
@@ -127,7 +127,7 @@ class ClaimStore(Protocol):
 
 
 def claim(
-    store: ClaimStore, claims: Sequence[Claim], *, now: int, patience: Patience, stands: Stands = held
+    store: ClaimStore, claims: Sequence[Claim], *, now: int, patience: DeadlineBackoff, stands: ClaimJudge = held
 ) -> dict[str, str]:
     """Claims every record it may; returns the losers as {key: owner that has it}.
 
@@ -152,7 +152,7 @@ def give_back(store: ClaimStore, keys: Iterable[str], owner: str) -> int:
     return given
 
 
-def _insert(store: ClaimStore, claims: Sequence[Claim], patience: Patience) -> list[Claim]:
+def _insert(store: ClaimStore, claims: Sequence[Claim], patience: DeadlineBackoff) -> list[Claim]:
     """Inserts with retries of the throttled ones; returns the claims whose key was taken."""
     taken: list[Claim] = []
     waiting, tries = list(claims), 0
@@ -168,7 +168,7 @@ def _insert(store: ClaimStore, claims: Sequence[Claim], patience: Patience) -> l
         patience.pause(tries, f"{len(waiting)} claims")
 
 
-def _losers(store: ClaimStore, taken: Sequence[Claim], now: int, stands: Stands) -> dict[str, str]:
+def _losers(store: ClaimStore, taken: Sequence[Claim], now: int, stands: ClaimJudge) -> dict[str, str]:
     existing = store.find([one.key for one in taken])
     lost: dict[str, str] = {}
     for one in taken:
@@ -186,14 +186,14 @@ def _losers(store: ClaimStore, taken: Sequence[Claim], now: int, stands: Stands)
     return lost
 
 
-def _free(other: Claim, stands: Stands) -> bool:
+def _free(other: Claim, stands: ClaimJudge) -> bool:
     standing = stands(other)
-    if standing is Standing.UNDECIDED:
+    if standing is ClaimStanding.UNDECIDED:
         raise WorkInProgressError(f"run {other.run} is over, but a worker of it may still land what it has claimed")
-    return standing is Standing.FREE
+    return standing is ClaimStanding.FREE
 
 
-def standing_claims(
+def current_claims(
     store: ClaimStore, tenant: str, scope: str, record_ids: Iterable[str], *, now: int
 ) -> Mapping[str, Claim]:
     """{recordId: claim} of those that are claimed in the scope and not expired. Any number of ids."""

@@ -15,7 +15,7 @@ from bulk_inference.core.keys import Places
 from bulk_inference.core.ports import Bucket, Executions, Runs
 from bulk_inference.core.result_line import parse_id, split
 from bulk_inference.core.runs_table import META, run_pk, unit_sk
-from bulk_inference.ledger.claims import Claim, Standing
+from bulk_inference.ledger.claims import Claim, ClaimStanding
 
 LONGEST_INVOCATION_SECONDS: Final = 900
 """Lambda's own limit: a worker that was started before its execution ended is gone so long after."""
@@ -27,7 +27,7 @@ _LANE: Final = ("reprocess-", "document-")
 no execution."""
 
 
-class Rivals:
+class RivalClaims:
     """Judges claims of other runs of one tenant; remembers what it has read, so it lives for one invocation only."""
 
     def __init__(
@@ -43,18 +43,18 @@ class Rivals:
         self._settled: dict[str, bool] = {}
         self._landed: dict[str, set[str]] = {}
 
-    def __call__(self, claim: Claim) -> Standing:
+    def __call__(self, claim: Claim) -> ClaimStanding:
         run, _, unit = claim.owner.partition("/")
         if run == self._run or unit.startswith(_LANE) or self._is_settled(run, unit):
-            return Standing.HELD
+            return ClaimStanding.HELD
         gone_at = self._workers_gone_at(run)
         if gone_at is None:
-            return Standing.HELD
+            return ClaimStanding.HELD
         # Taken before the parts are read: what is not in them then comes no more.
         gone = self._now() >= gone_at
         if claim.key.partition("#")[2] in self._landed_by(run, unit, final=gone):
-            return Standing.HELD
-        return Standing.FREE if gone else Standing.UNDECIDED
+            return ClaimStanding.HELD
+        return ClaimStanding.FREE if gone else ClaimStanding.UNDECIDED
 
     def _is_settled(self, run: str, unit: str) -> bool:
         """A settled unit has given back every claim on a record that it did not land."""

@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
 from bulk_inference.core.errors import CanaryFailedError, ThrottledError
+from bulk_inference.core.json_document import Document
 from bulk_inference.core.result_line import extract
-from bulk_inference.core.run_spec import Document
-from bulk_inference.structured.answers import Verdict, judge
-from bulk_inference.structured.schemas import Checker
+from bulk_inference.structured.answers import Judgement, judge
+from bulk_inference.structured.checker import Checker
 
 _MESSAGE_CHARACTERS: Final = 600
 
@@ -117,7 +117,7 @@ def _codes(failed: Sequence[Outcome]) -> str:
     return ", ".join(f"{count} × {code}" for code, count in Counter(outcome.error_code for outcome in failed).items())
 
 
-def _rules(unfit: Sequence[Verdict]) -> str:
+def _rules(unfit: Sequence[Judgement]) -> str:
     """What is broken, the commonest first: path and rule, never a word of an answer."""
     kinds = Counter(f"{verdict.code}: {verdict.message}" for verdict in unfit).most_common()
     return "; ".join(f"{count} × {kind}" for kind, count in kinds)[:_MESSAGE_CHARACTERS]

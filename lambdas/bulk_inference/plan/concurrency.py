@@ -3,7 +3,9 @@
 from dataclasses import dataclass
 from typing import Final
 
-from bulk_inference.core.run_spec import Concurrency, Document, Quota
+from bulk_inference.core.json_document import Document
+from bulk_inference.core.run_spec import Quota
+from bulk_inference.core.settings import Concurrency
 
 RECORDS: Final = "records"
 """There is not more to do."""

@@ -7,33 +7,34 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any, Protocol, TypeVar
 
-from bulk_inference.assembly import assembly, exports
 from bulk_inference.core import tenants
+from bulk_inference.core.ceilings import refuse_larger
+from bulk_inference.core.environment import require_layer
 from bulk_inference.core.errors import InvalidRequestError
+from bulk_inference.core.json_document import Json
 from bulk_inference.core.keys import Places
 from bulk_inference.core.model_families import geography_of
 from bulk_inference.core.ports import Bucket, Runs
 from bulk_inference.core.result_line import split
 from bulk_inference.core.run_spec import (
     Cuts,
-    Defaults,
     Estimate,
-    Json,
     Limits,
     Model,
     Quotas,
     RunSpec,
-    Settings,
     Source,
+    wanted,
 )
 from bulk_inference.core.runs_table import META, QUOTA, live_item, quota_pk, run_pk
+from bulk_inference.core.settings import Defaults, Settings
+from bulk_inference.core.times import expiry
 from bulk_inference.core.tokens import estimate as estimate_tokens
 from bulk_inference.core.tokens import reserved
 from bulk_inference.corpus import formats
 from bulk_inference.corpus.jsonl_rows import BOM
-from bulk_inference.corpus.ranges import Cut, Part, cut_line, pack_ranges, plan_cuts
+from bulk_inference.corpus.ranges import Cut, CutRange, cut_line, pack_ranges, plan_cuts
 from bulk_inference.corpus.reader import Corpus, CorpusBucket
-from bulk_inference.land.units import expiry
 from bulk_inference.plan import concurrency, planning, quotas, sampling, sizing
 from bulk_inference.plan.canary import CanaryResult, Tried, run_canary
 from bulk_inference.plan.canary import Model as CanaryModel
@@ -44,7 +45,7 @@ from bulk_inference.render.records import Record, RecordReader
 from bulk_inference.render.rendering import renderer_for
 from bulk_inference.request import parse
 from bulk_inference.request.parse import RunRequest
-from bulk_inference.structured.schemas import checker
+from bulk_inference.structured.checker import checker
 
 _T = TypeVar("_T")
 
@@ -54,7 +55,7 @@ class PlanBucket(Bucket, Protocol):
 
 
 @dataclass(frozen=True)
-class StartWorld:
+class PlanServices:
     input_bucket: PlanBucket
     output_bucket: Bucket
     settings_key: str
@@ -67,40 +68,40 @@ class StartWorld:
     """Epoch seconds."""
 
 
-def start_run(run: str, execution_arn: str, request: dict[str, Json], world: StartWorld) -> dict[str, Any]:
+def start_run(run: str, execution_arn: str, request: dict[str, Json], services: PlanServices) -> dict[str, Any]:
     """Plans the run once: a second call with an equal request answers the same plan. A dry run leaves its report and
     nothing else: no plan, no item, so that a run of that name can still be started.
 
     Raises InvalidRequestError (also for a run id that another request has used), CanaryFailedError, ThrottledError.
     """
-    settings = _settings(world)
-    parsed = parse.parse(run, request, settings, world.input_bucket.name)
+    settings = _settings(services)
+    parsed = parse.parse(run, request, settings, services.input_bucket.name)
     places = Places(parsed.tenant, parsed.run)
     if parsed.dry_run:
-        return _only_report(parsed, execution_arn, places, world, settings)
-    spec = _planned(places, parsed, world)
+        return _only_report(parsed, execution_arn, places, services, settings)
+    spec = _planned(places, parsed, services)
     if spec is None:
-        drawn = _draw_up(parsed, execution_arn, places, world, settings)
+        drawn = _draw_up(parsed, execution_arn, places, services, settings)
         body = json.dumps(drawn.to_json(), ensure_ascii=False, indent=1).encode()
-        written = world.input_bucket.put_if_absent(places.spec, body, "application/json")
+        written = services.input_bucket.put_if_absent(places.spec, body, "application/json")
         # Another invocation of the same run was first: its plan holds.
-        spec = drawn if written else _planned(places, parsed, world) or drawn
-    known = world.runs.put_new(_run_item(spec, world.now))
+        spec = drawn if written else _planned(places, parsed, services) or drawn
+    known = services.runs.put_new(_run_item(spec, services.now))
     if known is None or known["status"] == "running":
-        world.runs.put(live_item(spec.run, spec.execution_arn, expiry(spec, world.now)))
-    _publish(spec, places, world)
-    return _answer(spec, places, world)
+        services.runs.put(live_item(spec.run, spec.execution_arn, expiry(spec, services.now)))
+    _publish(spec, places, services)
+    return _answer(spec, places, services)
 
 
 def _only_report(
-    request: RunRequest, execution_arn: str, places: Places, world: StartWorld, settings: Settings
+    request: RunRequest, execution_arn: str, places: Places, services: PlanServices, settings: Settings
 ) -> dict[str, Any]:
-    if world.input_bucket.find(places.spec) is not None:
+    if services.input_bucket.find(places.spec) is not None:
         raise InvalidRequestError(
             f"run.dry_run: run {request.run!r} has been planned for good already: give the dry run another run.id"
         )
-    spec = _draw_up(request, execution_arn, places, world, settings)
-    _publish(spec, places, world)
+    spec = _draw_up(request, execution_arn, places, services, settings)
+    _publish(spec, places, services)
     return {
         "run": spec.run,
         "tenant": spec.tenant,
@@ -108,31 +109,32 @@ def _only_report(
         "mode": spec.mode,
         "next": "report",
         "report": spec.report,
-        "places": {"reportBucket": world.output_bucket.name, "reportKey": places.plan_report},
+        "places": {"reportBucket": services.output_bucket.name, "reportKey": places.plan_report},
     }
 
 
-def _publish(spec: RunSpec, places: Places, world: StartWorld) -> None:
+def _publish(spec: RunSpec, places: Places, services: PlanServices) -> None:
     """The report, for people and tools. The plan of an older bundle has none."""
     if spec.report:
-        world.output_bucket.put_json(places.plan_report, spec.report)
-        world.output_bucket.put(places.plan_text, as_text(spec.report).encode(), "text/plain; charset=utf-8")
+        services.output_bucket.put_json(places.plan_report, spec.report)
+        services.output_bucket.put(places.plan_text, as_text(spec.report).encode(), "text/plain; charset=utf-8")
 
 
-def _settings(world: StartWorld) -> Settings:
-    value = world.input_bucket.get_json(world.settings_key)
+def _settings(services: PlanServices) -> Settings:
+    value = services.input_bucket.get_json(services.settings_key)
     if value is None:
         raise InvalidRequestError(
-            f"s3://{world.input_bucket.name}/{world.settings_key} does not exist: apply the module, which writes it"
+            f"s3://{services.input_bucket.name}/{services.settings_key} does not exist: "
+            "apply the module, which writes it"
         )
     try:
         return Settings.from_json(value)
     except ValueError as error:
-        raise InvalidRequestError(f"s3://{world.input_bucket.name}/{world.settings_key}: {error}") from error
+        raise InvalidRequestError(f"s3://{services.input_bucket.name}/{services.settings_key}: {error}") from error
 
 
-def _planned(places: Places, request: RunRequest, world: StartWorld) -> RunSpec | None:
-    value = world.input_bucket.get_json(places.spec)
+def _planned(places: Places, request: RunRequest, services: PlanServices) -> RunSpec | None:
+    value = services.input_bucket.get_json(places.spec)
     if value is None:
         return None
     spec = RunSpec.from_json(value)
@@ -144,12 +146,14 @@ def _planned(places: Places, request: RunRequest, world: StartWorld) -> RunSpec 
     return spec
 
 
-def _draw_up(request: RunRequest, execution_arn: str, places: Places, world: StartWorld, settings: Settings) -> RunSpec:
+def _draw_up(
+    request: RunRequest, execution_arn: str, places: Places, services: PlanServices, settings: Settings
+) -> RunSpec:
     if request.output.parquet:
-        exports.require_layer()
-    limits_of = quotas.resolve(request.model, _found_quotas(request, world))
+        require_layer()
+    limits_of = quotas.resolve(request.model, _found_quotas(request, services))
     defaults = tenants.defaults_of(settings, request.tenant)
-    found = _look_at_corpus(request, defaults, places, world)
+    found = _look_at_corpus(request, defaults, places, services)
     max_tokens = request.prompt.inference.get("maxTokens")
     answers = sizing.assumed_answers(max_tokens, embedding=request.family.embeds)
     estimate = _with_answers(planning.estimate(found.cuts.bytes, found.sample, max_tokens), answers.tokens)
@@ -158,9 +162,9 @@ def _draw_up(request: RunRequest, execution_arn: str, places: Places, world: Sta
     )
     limits, limit_notes = planning.resolve_limits(request.limits, defaults, limits_of, mode)
     basis = "counted" if found.whole else f"estimated from {found.sample.records} of them"
-    sizing.refuse_larger(limits, estimate.records, estimate.input_tokens + estimate.output_tokens, basis)
+    refuse_larger(limits, estimate.records, estimate.input_tokens + estimate.output_tokens, basis)
     canary, estimate, tokens_basis = _try(request, found, limits, estimate, answers)
-    sizing.refuse_larger(limits, estimate.records, estimate.input_tokens + estimate.output_tokens, tokens_basis)
+    refuse_larger(limits, estimate.records, estimate.input_tokens + estimate.output_tokens, tokens_basis)
     work = sizing.work(mode, estimate, found.cuts.count, limits, planning.items_per_batch(request.limits, defaults))
     chosen = _concurrencies(request, settings, limits_of, mode, estimate, work, found.cuts.count)
     run_settings = planning.resolve_settings(
@@ -173,7 +177,7 @@ def _draw_up(request: RunRequest, execution_arn: str, places: Places, world: Sta
     )
     fallbacks = quotas.fallback_notes(limits_of, batch=_batch_capable(request))
     notes = [*fallbacks, *found.notes, *limit_notes, *([] if found.cuts.count else ["the corpus is empty"])]
-    now = datetime.fromtimestamp(world.now, UTC).isoformat(timespec="seconds")
+    now = datetime.fromtimestamp(services.now, UTC).isoformat(timespec="seconds")
     model = Model(
         id=request.model_id,
         invoke_id=request.model.invoke_id,
@@ -217,7 +221,7 @@ def _draw_up(request: RunRequest, execution_arn: str, places: Places, world: Sta
         prompt=request.prompt,
         output=request.output,
         chunking=request.chunking,
-        input_bucket=world.input_bucket.name,
+        input_bucket=services.input_bucket.name,
         source_buckets=settings.source_buckets,
         quotas=limits_of,
         limits=limits,
@@ -253,23 +257,25 @@ class _Found:
         return self.sample.bytes >= self.cuts.bytes
 
 
-def _look_at_corpus(request: RunRequest, defaults: Defaults, places: Places, world: StartWorld) -> _Found:
+def _look_at_corpus(request: RunRequest, defaults: Defaults, places: Places, services: PlanServices) -> _Found:
     """Plans the cuts (a dry run writes them nowhere) and reads a sample."""
-    bucket = world.source_bucket(request.source.bucket)
+    bucket = services.source_bucket(request.source.bucket)
     corpus = Corpus(request.source, bucket)
     cut_bytes = request.limits.get("cut_bytes") or defaults.cut_bytes
     if request.source.ranges is not None:
-        planned = pack_ranges(_ranges(request.source.ranges, bucket, world), cut_bytes)
+        planned = pack_ranges(_ranges(request.source.ranges, bucket, services), cut_bytes)
     else:
         planned = plan_cuts(corpus, cut_bytes, corpus.handling)
     spread = _Spread(sampling.places(request.source))
     if request.dry_run:
         cuts = _survey(planned, places.cuts, spread, lambda line: None)
     else:
-        with world.input_bucket.writer(places.cuts) as file:
+        with services.input_bucket.writer(places.cuts) as file:
             cuts = _survey(planned, places.cuts, spread, file.write)
     source = replace(request.source, format=corpus.format)
-    media = places_of(request.source.bucket, world.input_bucket.name, request.tenant, _settings(world).source_buckets)
+    media = places_of(
+        request.source.bucket, services.input_bucket.name, request.tenant, _settings(services).source_buckets
+    )
     renderer = renderer_for(request.prompt, request.family, request.api, output=request.output, places=media)
     reader = RecordReader(
         id_field=request.source.id_field,
@@ -290,7 +296,7 @@ def _look_at_corpus(request: RunRequest, defaults: Defaults, places: Places, wor
         sample if rows is None else sampling.counted(sample, cuts.bytes, rows),
         records,
         corpus.notes(),
-        lambda bodies: run_canary(bodies, world.model, request.model.invoke_id, request.api, schema),
+        lambda bodies: run_canary(bodies, services.model, request.model.invoke_id, request.api, schema),
     )
 
 
@@ -363,35 +369,35 @@ def _batch_capable(request: RunRequest) -> bool:
     return request.family.batch if request.model.batch is None else request.model.batch
 
 
-def _found_quotas(request: RunRequest, world: StartWorld) -> dict[str, float]:
+def _found_quotas(request: RunRequest, services: PlanServices) -> dict[str, float]:
     """From the cache of the runs table if it is fresh and asked the same, else from Service Quotas."""
     wanted = quotas.wanted(request.family, request.model, geography_of(request.model.invoke_id))
     if not _batch_capable(request):
         wanted = {name: one for name, one in wanted.items() if name == quotas.TOKENS_PER_MINUTE}
     asked = hashlib.sha256(repr(sorted(wanted.items())).encode()).hexdigest()
     key = quota_pk(request.model_id)
-    cached = world.runs.get(key, QUOTA)
-    if cached and cached["asked"] == asked and world.now - cached["readAt"] < quotas.CACHE_SECONDS:
+    cached = services.runs.get(key, QUOTA)
+    if cached and cached["asked"] == asked and services.now - cached["readAt"] < quotas.CACHE_SECONDS:
         return dict(cached["found"])
-    found = quotas.look_up(wanted, world.quotas) if wanted else {}
-    world.runs.put(
+    found = quotas.look_up(wanted, services.quotas) if wanted else {}
+    services.runs.put(
         {
             "pk": key,
             "sk": QUOTA,
             "asked": asked,
             "found": found,
-            "readAt": int(world.now),
-            "expires_at": int(world.now) + quotas.CACHE_SECONDS,
+            "readAt": int(services.now),
+            "expires_at": int(services.now) + quotas.CACHE_SECONDS,
         }
     )
     return found
 
 
-def _ranges(key: str, bucket: CorpusBucket, world: StartWorld) -> Iterator[Part]:
+def _ranges(key: str, bucket: CorpusBucket, services: PlanServices) -> Iterator[CutRange]:
     """The ranges that redrive_failures has written. A record's offset leaves a byte order mark out, but a line begins
     with it."""
-    for raw, _ in split(world.input_bucket.read(key)):
-        part = Part.from_json(json.loads(raw))
+    for raw, _ in split(services.input_bucket.read(key)):
+        part = CutRange.from_json(json.loads(raw))
         if part.start == len(BOM) and b"".join(bucket.read(part.key, end=len(BOM), etag=part.etag)) == BOM:
             part = replace(part, start=0)
         yield part
@@ -431,7 +437,7 @@ class _Spread:
         """How many rows the corpus has, where that is known before they are read."""
         return self._parts if source.format == formats.TEXT else self._selected or None
 
-    def probes(self, source: Source) -> list[Part]:
+    def probes(self, source: Source) -> list[CutRange]:
         """Parts to begin reading at, the corpus' first one among them."""
         cuts = _evenly(self._kept, self._wanted)
         each = -(-self._wanted // len(cuts)) if cuts else 0
@@ -462,7 +468,7 @@ def _run_item(spec: RunSpec, now: float) -> dict[str, Any]:
     }
 
 
-def _answer(spec: RunSpec, places: Places, world: StartWorld) -> dict[str, Any]:
+def _answer(spec: RunSpec, places: Places, services: PlanServices) -> dict[str, Any]:
     return {
         "run": spec.run,
         "tenant": spec.tenant,
@@ -472,10 +478,10 @@ def _answer(spec: RunSpec, places: Places, world: StartWorld) -> dict[str, Any]:
         "cuts": spec.cuts.to_json(),
         "settings": spec.settings.to_json(),
         "report": spec.report,
-        "assembly": assembly.wanted(spec),
+        "assembly": wanted(spec),
         "places": {
-            "inputBucket": world.input_bucket.name,
-            "outputBucket": world.output_bucket.name,
+            "inputBucket": services.input_bucket.name,
+            "outputBucket": services.output_bucket.name,
             "mapRunsPrefix": places.map_runs_prefix,
         },
     }

@@ -4,7 +4,8 @@ from dataclasses import dataclass
 from typing import Any, Final, TypeVar
 
 from bulk_inference.core.errors import InvalidRequestError
-from bulk_inference.core.run_spec import Defaults, Estimate, Limits, Quotas, RunSettings
+from bulk_inference.core.run_spec import Estimate, Limits, Quotas, RunSettings
+from bulk_inference.core.settings import Defaults
 
 _T = TypeVar("_T")
 

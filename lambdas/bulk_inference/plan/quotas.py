@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from typing import Final, Protocol
 
 from bulk_inference.core.model_families import Family
-from bulk_inference.core.run_spec import ModelSettings, Quota, Quotas
+from bulk_inference.core.run_spec import Quota, Quotas
+from bulk_inference.core.settings import ModelSettings
 
 OVERRIDE: Final = "override"
 SERVICE_QUOTAS: Final = "service-quotas"

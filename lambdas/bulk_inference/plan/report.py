@@ -5,10 +5,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from bulk_inference.core.run_spec import Document, Estimate, Limits, Model, Prices, Quotas
+from bulk_inference.core.json_document import Document
+from bulk_inference.core.prices import money
+from bulk_inference.core.run_spec import Estimate, Limits, Model, Quotas
+from bulk_inference.core.settings import Prices
 from bulk_inference.plan.canary import CanaryResult
 from bulk_inference.plan.concurrency import Decision
-from bulk_inference.plan.sizing import Minutes, Work, money
+from bulk_inference.plan.sizing import Minutes, Work
 
 REPORT_VERSION: Final = 1
 
@@ -107,37 +110,6 @@ def _estimated_money(planned: Planned, prices: Prices) -> dict[str, Any]:
         "prices": prices.to_json(),
     }
     return found
-
-
-_ELSEWHERE: Final = ("version", "run", "tenant", "scope", "dryRun", "model", "quotas")
-
-
-def beside(document: Mapping[str, Any]) -> dict[str, Any]:
-    """The report as the manifest holds it: without what stands there already. Empty for a plan of an older bundle."""
-    return {name: value for name, value in document.items() if name not in _ELSEWHERE}
-
-
-def account_in_money(
-    prices: Prices | None,
-    report_of_plan: Mapping[str, Any],
-    tokens: tuple[int, int],
-    tokens_in_batch: tuple[int, int],
-) -> dict[str, Any] | None:
-    """What the run's tokens (input, output) cost at the user's prices, the canary's included; None without prices."""
-    if prices is None:
-        return None
-    in_batch = money(prices, *tokens_in_batch, batch=True)
-    on_demand = money(prices, tokens[0] - tokens_in_batch[0], tokens[1] - tokens_in_batch[1], batch=False)
-    planned = report_of_plan.get("money") or {}
-    canary = planned.get("canary", 0)
-    return {
-        "currency": prices.currency,
-        "batch": in_batch,
-        "onDemand": on_demand,
-        "canary": canary,
-        "total": round(in_batch + on_demand + canary, 6),
-        "estimate": planned.get("estimate"),
-    }
 
 
 def as_text(document: Mapping[str, Any]) -> str:

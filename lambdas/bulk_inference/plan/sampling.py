@@ -9,7 +9,7 @@ from bulk_inference.core.errors import InvalidRequestError
 from bulk_inference.core.run_spec import Source
 from bulk_inference.core.tokens import estimate as estimate_tokens
 from bulk_inference.corpus import formats
-from bulk_inference.corpus.ranges import Part
+from bulk_inference.corpus.ranges import CutRange
 from bulk_inference.corpus.reader import CorpusBucket, parquet_table, part_rows, shape_of_part, unpacked_share
 from bulk_inference.corpus.rows import RejectedLineError, Row
 from bulk_inference.cut.cutting import sample_records
@@ -31,7 +31,7 @@ def places(source: Source) -> int:
     return _DOCUMENTS if source.format == formats.TEXT else _PROBES
 
 
-def within(part: Part, source: Source, wanted: int) -> list[Part]:
+def within(part: CutRange, source: Source, wanted: int) -> list[CutRange]:
     """Ranges that begin evenly spread over one large object of lines; others are read from their beginning."""
     size = part.end - part.start
     if size <= SAMPLE_BYTES or part.rows is not None or not _has_lines(part, source):
@@ -40,7 +40,7 @@ def within(part: Part, source: Source, wanted: int) -> list[Part]:
 
 
 def sample(
-    bucket: CorpusBucket, source: Source, probes: Sequence[Part], reader: RecordReader
+    bucket: CorpusBucket, source: Source, probes: Sequence[CutRange], reader: RecordReader
 ) -> tuple[Sample, list[Record]]:
     """The first rows at each probe and the records among them. Raises InvalidRequestError if there are many rows and
     no record."""
@@ -78,12 +78,12 @@ def counted(found: Sample, corpus_bytes: int, rows: int) -> Sample:
     return replace(found, bytes=ceil(corpus_bytes * found.lines / rows)) if rows else found
 
 
-def _has_lines(part: Part, source: Source) -> bool:
+def _has_lines(part: CutRange, source: Source) -> bool:
     shape = shape_of_part(part, source)
     return shape.format != formats.PARQUET and formats.is_cut_in_ranges(shape, source)
 
 
-def _taken(bucket: CorpusBucket, part: Part, source: Source) -> Callable[[Row], float]:
+def _taken(bucket: CorpusBucket, part: CutRange, source: Source) -> Callable[[Row], float]:
     """Bytes of the object that a row takes."""
     shape = shape_of_part(part, source)
     if shape.format == formats.TEXT:

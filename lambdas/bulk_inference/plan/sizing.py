@@ -1,10 +1,9 @@
 """How large a run is to be: shards, jobs, tokens, minutes, money. Estimates, said as such; and what is too large."""
 
 from dataclasses import dataclass
-from typing import Final
 
-from bulk_inference.core.errors import InvalidRequestError
-from bulk_inference.core.run_spec import Document, Estimate, Limits, Prices
+from bulk_inference.core.json_document import Document
+from bulk_inference.core.run_spec import Estimate, Limits
 from bulk_inference.core.tokens import DEFAULT_MAX_TOKENS, FILLED_PART
 from bulk_inference.cut.sealing import TAIL_DIVISOR
 from bulk_inference.plan.concurrency import CALLS_PER_MINUTE_PER_WORKER
@@ -75,29 +74,6 @@ def assumed_answers(max_tokens: int | None, *, embedding: bool) -> Answers:
     return Answers(-(-max_tokens // FILLED_PART), f"output: assumed, an eighth of maxTokens ({max_tokens})")
 
 
-def refuse_larger(limits: Limits, records: int, tokens: int, basis: str) -> None:
-    """Raises InvalidRequestError that names each limit which the run exceeds. `basis`: where the numbers are from."""
-    problems = [
-        f"limits.{name}: {number} {what} ({basis}) are more than the {most} that this run may have"
-        for name, number, what, most in (
-            ("max_records", records, "records", limits.max_records),
-            ("max_tokens", tokens, "input and output tokens", limits.max_tokens),
-        )
-        if most is not None and number > most
-    ]
-    if problems:
-        raise InvalidRequestError(
-            "; ".join(problems) + ": raise the limit in the request, or give the run a smaller corpus"
-        )
-
-
-def true_tokens(estimate: Estimate, records: int, shard_bytes: int) -> int:
-    """Input and output tokens again, from what was cut: input by bytes, output by records."""
-    per_byte = estimate.input_tokens / estimate.shard_bytes if estimate.shard_bytes else 0
-    per_record = estimate.output_tokens / estimate.records if estimate.records else 0
-    return round(per_byte * shard_bytes + per_record * records)
-
-
 @dataclass(frozen=True)
 class Minutes(Document):
     value: float
@@ -125,16 +101,6 @@ def sync_minutes(
     return Minutes(
         _rounded(by_workers), f"estimate: {at_once} workers at {CALLS_PER_MINUTE_PER_WORKER} calls a minute, no retries"
     )
-
-
-_MILLION: Final = 1_000_000
-
-
-def money(prices: Prices, input_tokens: float, output_tokens: float, *, batch: bool) -> float:
-    """In units of the prices' currency."""
-    factor = prices.batch_factor if batch else 1
-    both = input_tokens * prices.input_per_million + output_tokens * prices.output_per_million
-    return round(both * factor / _MILLION, 6)
 
 
 def _rounded(minutes: float) -> float:

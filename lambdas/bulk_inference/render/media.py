@@ -11,7 +11,8 @@ from typing import Any, Final
 
 from bulk_inference.core import tenants
 from bulk_inference.core.model_families import UNKNOWN, family_named
-from bulk_inference.core.run_spec import Media, RunSpec, Settings, SourceBucket
+from bulk_inference.core.run_spec import Media, RunSpec
+from bulk_inference.core.settings import Settings, SourceBucket
 
 IMAGE: Final = "image"
 DOCUMENT: Final = "document"

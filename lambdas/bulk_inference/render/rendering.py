@@ -13,7 +13,7 @@ from bulk_inference.core.model_families import CONVERSE, Family
 from bulk_inference.core.run_spec import Example, Media, Output, Prompt
 from bulk_inference.core.tokens import DEFAULT_MAX_TOKENS
 from bulk_inference.render.media import DOCUMENT, IMAGE, IllegalMediaError, MediaPlaces, block, values
-from bulk_inference.structured.schemas import native
+from bulk_inference.structured.native import native
 
 # A placeholder is {{name}}, blanks allowed inside the braces; every other brace is text. \{{name}} is text, too.
 _PLACEHOLDER: Final = re.compile(r"(\\?)\{\{\s*([A-Za-z_][A-Za-z0-9_\-]*(?:\.[A-Za-z0-9_\-]+)*)\s*\}\}")

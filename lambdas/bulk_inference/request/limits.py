@@ -4,7 +4,7 @@ import re
 from collections.abc import Mapping
 from typing import Any, Final
 
-from bulk_inference.core.run_spec import Prices
+from bulk_inference.core.settings import Prices
 from bulk_inference.request.fields import Fields
 
 _LIMITS: Final[Mapping[str, tuple[float, float]]] = {

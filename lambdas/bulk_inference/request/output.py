@@ -8,7 +8,8 @@ from bulk_inference.render.media import MediaPlaces
 from bulk_inference.request.fields import Fields
 from bulk_inference.request.prompt import parse_prompt
 from bulk_inference.request.recombine import parse_recombine
-from bulk_inference.structured.schemas import native, problems
+from bulk_inference.structured.admission import problems
+from bulk_inference.structured.native import native
 
 _KEYS = ("schema", "ask", "recombine", "parquet", "ordered")
 

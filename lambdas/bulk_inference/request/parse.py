@@ -15,7 +15,14 @@ from typing import Any, Final
 from bulk_inference.core import tenants
 from bulk_inference.core.errors import InvalidRequestError
 from bulk_inference.core.model_families import APIS, CONVERSE, Family, family_of
-from bulk_inference.core.run_spec import Chunking, ModelSettings, Output, Prices, Prompt, Settings, Source, own_scope
+from bulk_inference.core.run_spec import (
+    Chunking,
+    Output,
+    Prompt,
+    Source,
+    own_scope,
+)
+from bulk_inference.core.settings import ModelSettings, Prices, Settings
 from bulk_inference.render.media import places_of
 from bulk_inference.request.chunking import parse_chunking
 from bulk_inference.request.fields import Fields, Problems, listed, near

@@ -3,8 +3,15 @@
 from collections.abc import Callable
 from typing import Any, Final
 
-from bulk_inference.assembly.recombination import CONCAT, MERGE_JSON, METHODS, REDUCE
-from bulk_inference.core.run_spec import Chunking, Prompt, Recombine
+from bulk_inference.core.run_spec import (
+    CONCAT,
+    MERGE_JSON,
+    METHODS,
+    REDUCE,
+    Chunking,
+    Prompt,
+    Recombine,
+)
 from bulk_inference.render.rendering import Template
 from bulk_inference.request.chunking import SIZES
 from bulk_inference.request.fields import Fields

@@ -4,7 +4,8 @@ from typing import Final
 
 from bulk_inference.core import tenants
 from bulk_inference.core.keys import Places
-from bulk_inference.core.run_spec import Csv, Settings, Source
+from bulk_inference.core.run_spec import Csv, Source
+from bulk_inference.core.settings import Settings
 from bulk_inference.corpus import encodings
 from bulk_inference.corpus.formats import AUTO, CSV, FORMATS, PARQUET
 from bulk_inference.corpus.globs import GlobError, compiled, literal_prefix

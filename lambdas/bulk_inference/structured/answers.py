@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any, Final, NoReturn
 
 from bulk_inference.core.result_line import stop_reason, text_of
-from bulk_inference.structured.schemas import Checker
+from bulk_inference.structured.checker import Checker
 
 NO_TEXT: Final = "NoText"
 NOT_JSON: Final = "NotJson"
@@ -31,7 +31,7 @@ _BEGINS_JSON: Final = re.compile(r"\{[ \t\r\n]*(?:[\"}]|\Z)|\[[ \t\r\n]*(?:[\"{\
 
 
 @dataclass(frozen=True)
-class Verdict:
+class Judgement:
     """`value`, or `code` and `message` of the failure. The message names path and rule, and quotes nothing but keys."""
 
     value: Any = None
@@ -39,7 +39,7 @@ class Verdict:
     message: str = ""
 
 
-def judge(output: Any, checker: Checker) -> Verdict:
+def judge(output: Any, checker: Checker) -> Judgement:
     """The value of a model's answer (its response body)."""
     text = text_of(output)
     verdict = _judge(text, checker)
@@ -47,11 +47,11 @@ def judge(output: Any, checker: Checker) -> Verdict:
         return verdict
     reason = stop_reason(output)
     if reason in _LENGTH:
-        return Verdict(
+        return Judgement(
             code=TRUNCATED, message=f"the answer ended at its token limit ({reason}): raise prompt.inference.maxTokens"
         )
     if reason not in _NATURAL:
-        return Verdict(code=STOPPED, message=f"the answer was ended: stop reason {reason}")
+        return Judgement(code=STOPPED, message=f"the answer was ended: stop reason {reason}")
     return verdict
 
 
@@ -63,20 +63,20 @@ def only_value(text: str | None) -> Any:
     return found[0]
 
 
-def _judge(text: str | None, checker: Checker) -> Verdict:
+def _judge(text: str | None, checker: Checker) -> Judgement:
     if text is None or not text.strip(_WHITE):
-        return Verdict(code=NO_TEXT, message="the answer holds no text")
+        return Judgement(code=NO_TEXT, message="the answer holds no text")
     found = _values(text, checker.types)
     if found is None:
-        return Verdict(code=NOT_JSON, message="the answer holds JSON that is broken off or malformed")
+        return Judgement(code=NOT_JSON, message="the answer holds JSON that is broken off or malformed")
     if not found:
-        return Verdict(code=NOT_JSON, message=f"the answer holds no JSON {_shown(checker.types)}")
+        return Judgement(code=NOT_JSON, message=f"the answer holds no JSON {_shown(checker.types)}")
     if len(found) > 1:
-        return Verdict(code=AMBIGUOUS, message=f"the answer holds {len(found)} JSON values: which one counts is open")
+        return Judgement(code=AMBIGUOUS, message=f"the answer holds {len(found)} JSON values: which one counts is open")
     broken = checker.broken(found[0])
     if broken is not None:
-        return Verdict(code=MISMATCH, message=f"{broken.path}: breaks the schema's rule {broken.rule}")
-    return Verdict(found[0])
+        return Judgement(code=MISMATCH, message=f"{broken.path}: breaks the schema's rule {broken.rule}")
+    return Judgement(found[0])
 
 
 def _values(text: str, types: frozenset[str] | None) -> list[Any] | None:

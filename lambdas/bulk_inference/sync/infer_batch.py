@@ -15,18 +15,25 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
-from bulk_inference.batch.collect_results import describe
 from bulk_inference.core.errors import ThrottledError, UnitFailedError, WorkInProgressError
 from bulk_inference.core.failure_line import Failure, class_of_outcome
 from bulk_inference.core.index_line import Pointer
 from bulk_inference.core.ports import Outcome
 from bulk_inference.core.result_line import encode, split, text_of, usage_of
-from bulk_inference.cut.item_batches import Slice
-from bulk_inference.land.landing import give_back, land, owner_of
-from bulk_inference.land.late_outcomes import tell_if_over
-from bulk_inference.land.unit_context import Workshop
-from bulk_inference.land.units import Counts, Part, Unit, broken, items_unit, tally
-from bulk_inference.sync.inference import LANDING_RESERVE_SECONDS, LANDING_RESERVE_SHARE, infer_all
+from bulk_inference.cut.item_batches import ItemBatch
+from bulk_inference.land.landing import LANDING_RESERVE_SECONDS, LANDING_RESERVE_SHARE, give_back, land, owner_of
+from bulk_inference.land.late_outcomes import mark_if_run_ended
+from bulk_inference.land.unit_context import UnitContext
+from bulk_inference.land.units import (
+    Counts,
+    Part,
+    Unit,
+    broken,
+    describe,
+    items_unit,
+    tally,
+)
+from bulk_inference.sync.inference import infer_all
 
 CHUNK: Final = 50
 """Records that are landed together: two requests of claims, one part."""
@@ -47,7 +54,7 @@ class Batch:
     items: list[Mapping[str, Any]]
     positions: list[int]
     """Position in the unit of each of the items: those handed back keep theirs."""
-    slice: Slice | None
+    slice: ItemBatch | None
     """Where its items lie; None: they came along."""
     piece: str | None
     """The shard whose remainder this is; None: each item names its own piece."""
@@ -58,7 +65,7 @@ class Batch:
     def from_event(cls, event: Mapping[str, Any]) -> "Batch":
         """`{"BatchInput": {"run", "tenant", "unit"?, …}, "Items": […]}`. Items: one slice, or records and pointers."""
         given, items = event["BatchInput"], list(event["Items"])
-        where = Slice.from_items(items)
+        where = ItemBatch.from_items(items)
         name = where.batch if where is not None else items_unit(given["run"], items)
         return cls(
             run=given["run"],
@@ -72,11 +79,13 @@ class Batch:
             round=int(given.get("round", 1)),
         )
 
-    def loaded(self, shop: Workshop) -> "Batch":
+    def loaded(self, unit_context: UnitContext) -> "Batch":
         """With its items at hand."""
         if self.slice is None:
             return self
-        raw = shop.input.get_range(shop.places.index(self.slice.index), self.slice.offset, self.slice.length)
+        raw = unit_context.input.get_range(
+            unit_context.places.index(self.slice.index), self.slice.offset, self.slice.length
+        )
         items = self.slice.items(raw)
         return replace(self, items=list[Mapping[str, Any]](items), positions=list(range(len(items))))
 
@@ -107,22 +116,22 @@ class Batch:
         }
 
 
-def infer_batch(batch: Batch, shop: Workshop) -> dict[str, Any]:
+def infer_batch(batch: Batch, unit_context: UnitContext) -> dict[str, Any]:
     """Infers and lands what it can before its deadline: `{"rest": positions that are open, "counts": the unit's so far,
     "done": {"landed", "failed"} by this call}`. Holds no text of records.
 
     Raises UnitFailedError (too many failed, or Bedrock refuses this role or model), after landing; ThrottledError, if
     nothing could be landed; WorkInProgressError when another invocation changes the same unit.
     """
-    batch = batch.loaded(shop)
-    unit = shop.unit(batch.unit) or _begin(batch, shop)
+    batch = batch.loaded(unit_context)
+    unit = unit_context.unit(batch.unit) or _begin(batch, unit_context)
     try:
-        return _Landing(batch, shop, unit).run()
+        return _Landing(batch, unit_context, unit).run()
     finally:
-        tell_if_over(batch.run, batch.tenant, unit.unit, shop.runs, shop.expires_at)
+        mark_if_run_ended(batch.run, batch.tenant, unit.unit, unit_context.runs, unit_context.expires_at)
 
 
-def _begin(batch: Batch, shop: Workshop) -> Unit:
+def _begin(batch: Batch, unit_context: UnitContext) -> Unit:
     pointers = [Pointer.from_json(item) for item in batch.items]
     seen: set[str] = set()
     outcomes = ""
@@ -136,7 +145,7 @@ def _begin(batch: Batch, shop: Workshop) -> Unit:
     unit = Unit(
         unit=batch.unit, kind="items", pieces=pieces, next="infer", attempt=batch.attempt, outcomes=outcomes, version=1
     )
-    if not shop.runs.put_if(unit.item(batch.run, shop.expires_at), "version", None):
+    if not unit_context.runs.put_if(unit.item(batch.run, unit_context.expires_at), "version", None):
         raise WorkInProgressError(f"unit {batch.unit} has just been begun by another invocation")
     return unit
 
@@ -152,16 +161,16 @@ def _whole(pointer: Pointer) -> bytes:
 class _Landing:
     """One invocation's work on one unit."""
 
-    def __init__(self, batch: Batch, shop: Workshop, unit: Unit) -> None:
+    def __init__(self, batch: Batch, unit_context: UnitContext, unit: Unit) -> None:
         self.batch = batch
-        self.shop = shop
+        self.unit_context = unit_context
         self.unit = unit
         self.before = unit.counts
         self.pointers = {at: Pointer.from_json(item) for item, at in zip(batch.items, batch.positions, strict=True)}
         self.settled: dict[int, Outcome] = {}
         self.refusal: str | None = None
         self.owner = owner_of(batch.run, unit.unit)
-        self.reserve = 0.5 * min(LANDING_RESERVE_SECONDS, LANDING_RESERVE_SHARE * shop.clock.remaining())
+        self.reserve = 0.5 * min(LANDING_RESERVE_SECONDS, LANDING_RESERVE_SHARE * unit_context.clock.remaining())
 
     def run(self) -> dict[str, Any]:
         try:
@@ -177,10 +186,10 @@ class _Landing:
             self._send(part, self._failed_in(part))
         self._sent()
         wanted = [at for at in self.pointers if self.unit.outcomes[at] == OPEN]
-        self.shop.require_decided(self.pointers[at].record_id for at in wanted)
+        self.unit_context.require_decided(self.pointers[at].record_id for at in wanted)
         missing = {number: sum(at // CHUNK == number for at in wanted) for number in {at // CHUNK for at in wanted}}
-        body_of = lambda at: self.shop.body(self.pointers[at])  # noqa: E731
-        for at, outcome in infer_all(wanted, body_of, self.shop.infer, self.shop.clock):
+        body_of = lambda at: self.unit_context.body(self.pointers[at])  # noqa: E731
+        for at, outcome in infer_all(wanted, body_of, self.unit_context.infer, self.unit_context.clock):
             if outcome.error_class in _SYSTEMIC:
                 self.refusal = f"{outcome.error_code}: {outcome.error_message}"
                 break
@@ -199,15 +208,15 @@ class _Landing:
         flush = self.unit.flushes.get(f"{number}", 0) + 1
         part = chunk if flush == 1 else f"{chunk}-f{flush}"
         successes = [(self.pointers[at], done.output) for at, done in outcomes.items() if done.error_class is None]
-        shop = self.shop
+        unit_context = self.unit_context
         landed = land(
             successes,
             owner=self.owner,
-            spec=shop.spec,
-            ledger=shop.ledger,
-            clock=shop.clock,
+            spec=unit_context.spec,
+            ledger=unit_context.ledger,
+            clock=unit_context.clock,
             reserve=self.reserve,
-            stands=shop.stands,
+            stands=unit_context.stands,
         )
         failed = {
             at: Failure(
@@ -221,12 +230,14 @@ class _Landing:
             for at, done in outcomes.items()
             if done.error_class is not None
         }
-        source = shop.spec.source.bucket
-        results = self._part(shop.places.results(part), landed.lines)
-        failures = self._part(shop.places.failures(part), [one.line(source) for one in failed.values()])
+        source = unit_context.spec.source.bucket
+        results = self._part(unit_context.places.results(part), landed.lines)
+        failures = self._part(unit_context.places.failures(part), [one.line(source) for one in failed.values()])
         if failed:
             self._park(part, list(failed.values()))
-            give_back((one.pointer.record_id for one in failed.values()), self.owner, shop.spec, shop.ledger)
+            give_back(
+                (one.pointer.record_id for one in failed.values()), self.owner, unit_context.spec, unit_context.ledger
+            )
         lost = {pointer.record_id for pointer in landed.lost}
         letters = list(self.unit.outcomes)
         pieces = dict(self.unit.pieces)
@@ -261,10 +272,10 @@ class _Landing:
 
     def _part(self, key: str, lines: list[bytes]) -> list[Part]:
         """No lines, no object: unless a dead try has left one, which must not stay as it is."""
-        if not lines and self.shop.output.find(key) is None:
+        if not lines and self.unit_context.output.find(key) is None:
             return []
         body = b"".join(lines)
-        self.shop.output.put(key, body, "application/x-ndjson")
+        self.unit_context.output.put(key, body, "application/x-ndjson")
         return [Part(key, len(body), len(lines))]
 
     # The failure lane.
@@ -273,7 +284,7 @@ class _Landing:
         """Records that came along whole are kept, so that messages hold pointers alone."""
         parked = b"".join(_whole(failure.pointer) for failure in failed if failure.pointer.body is not None)
         if parked:
-            self.shop.output.put(self.shop.places.parked(part), parked, "application/x-ndjson")
+            self.unit_context.output.put(self.unit_context.places.parked(part), parked, "application/x-ndjson")
 
     def _send(self, part: str, failed: Sequence[Failure]) -> None:
         """One message per failure of a flush, in the order of its failure part."""
@@ -283,17 +294,17 @@ class _Landing:
             item = failure.pointer.to_json()
             if failure.pointer.body is not None:
                 length = len(_whole(failure.pointer))
-                key = self.shop.places.parked(part)
+                key = self.unit_context.places.parked(part)
                 item = {"recordId": failure.pointer.record_id, "parked": key, "offset": parked, "length": length}
                 parked += length
             piece = _piece(batch, failure.pointer)
             messages.append(failure.message(batch.run, batch.tenant, batch.unit, piece, item))
-        self.shop.queue.send(messages)
+        self.unit_context.queue.send(messages)
 
     def _failed_in(self, part: str) -> list[Failure]:
         """The failures of a flush whose worker died before it had sent their messages."""
         by_id = {pointer.caller_id: pointer for pointer in self.pointers.values()}
-        lines = split(self.shop.output.read(self.shop.places.failures(part)))
+        lines = split(self.unit_context.output.read(self.unit_context.places.failures(part)))
         told = [json.loads(raw) for raw, _ in lines]
         return [
             Failure(
@@ -312,8 +323,8 @@ class _Landing:
 
     def _save(self, unit: Unit) -> None:
         changed = replace(unit, version=self.unit.version + 1)
-        item = changed.item(self.batch.run, self.shop.expires_at)
-        if not self.shop.runs.put_if(item, "version", self.unit.version):
+        item = changed.item(self.batch.run, self.unit_context.expires_at)
+        if not self.unit_context.runs.put_if(item, "version", self.unit.version):
             raise WorkInProgressError(f"unit {unit.unit} is being worked on by another invocation")
         self.unit = changed
 
@@ -325,8 +336,10 @@ class _Landing:
         if not counts.open:
             if not self.unit.settled:
                 self._save(replace(self.unit, settled=True, next="done"))
-            tolerated = self.shop.spec.settings.tolerated_failure_percentage
-            if broken(counts, 0, tolerated) and (why := broken(counts, self.shop.late(self.unit.unit), tolerated)):
+            tolerated = self.unit_context.spec.settings.tolerated_failure_percentage
+            if broken(counts, 0, tolerated) and (
+                why := broken(counts, self.unit_context.late(self.unit.unit), tolerated)
+            ):
                 raise UnitFailedError(f"unit {self.unit.unit}: {why}; {describe(self.unit)}")
         done = {"landed": counts.landed - self.before.landed, "failed": counts.failed - self.before.failed}
         return {"rest": rest, "counts": counts.to_json(), "done": done}

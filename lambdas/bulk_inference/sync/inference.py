@@ -11,6 +11,7 @@ from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from typing import Any, Final, Protocol
 
 from bulk_inference.core.ports import Clock, Outcome
+from bulk_inference.land.landing import LANDING_RESERVE_SECONDS, LANDING_RESERVE_SHARE
 
 WIDTH: Final = 16
 """Requests in flight at most. Many executions run side by side, so a single one need not be wide."""
@@ -25,12 +26,8 @@ START_RESERVE_SECONDS: Final = 180.0
 START_RESERVE_SHARE: Final = 0.25
 """What must be left of the function's time, at most and as a share of it, for a new request to be started."""
 
-LANDING_RESERVE_SECONDS: Final = 45.0
-LANDING_RESERVE_SHARE: Final = 0.1
-"""What is kept for landing: requests that still run by then are given up, and their records handed back."""
 
-
-class Pace:
+class AdaptiveLimiter:
     """How many requests may run, and until when nobody may start one. Thread-safe."""
 
     def __init__(self, width: int, clock: Clock, jitter: Callable[[], float] = random.random) -> None:
@@ -91,7 +88,7 @@ class Call(Protocol):
     def __call__(self, body: Mapping[str, Any], /) -> Outcome: ...
 
 
-def infer_one(body: Mapping[str, Any], call: Call, pace: Pace, clock: Clock) -> Outcome | None:
+def infer_one(body: Mapping[str, Any], call: Call, pace: AdaptiveLimiter, clock: Clock) -> Outcome | None:
     """One record, tried until it is settled; None when time ran out before."""
     errors = 0
     while pace.enter():
@@ -122,7 +119,7 @@ def infer_all(
 
     An exception of `body_of` or `call` ends the iteration, after those that run have been given up.
     """
-    pace = Pace(width, clock)
+    pace = AdaptiveLimiter(width, clock)
     keep = min(LANDING_RESERVE_SECONDS, LANDING_RESERVE_SHARE * clock.remaining())
     pool = ThreadPoolExecutor(min(width, max(1, len(positions))), "infer")
 

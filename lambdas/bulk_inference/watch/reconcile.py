@@ -9,12 +9,12 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from bulk_inference.batch.slots import forget
+from bulk_inference.batch.task_tokens import answer
 from bulk_inference.core.errors import ThrottledError
-from bulk_inference.core.jobs import Job, attempt_id
+from bulk_inference.core.jobs import Job
 from bulk_inference.core.ports import BatchJobs, Runs, Tasks
-from bulk_inference.core.runs_table import JOB, JOBS, LIVE, META, OPEN, job_key, run_pk
-from bulk_inference.watch.stop_run import STATUSES, Stopping, StopWorld, stop
+from bulk_inference.core.runs_table import LIVE, META, OPEN, job_key, run_pk
+from bulk_inference.watch.stop_run import STATUSES, Stopping, StopServices, stop
 
 _CLOCK_SKEW_SECONDS: Final = 3600.0
 
@@ -42,27 +42,6 @@ class Reconciled:
     """What could not be looked at for now."""
 
 
-def answer(job: Job, runs: Runs, tasks: Tasks) -> bool:
-    """Tells the child that waits for a terminal job; whether somebody was still waiting. Jobs not ours are left alone.
-
-    The child's output: `{"jobName", "jobArn", "status"}`.
-    """
-    known = runs.get(job_key(job.name), JOB)
-    if known is None or not job.terminal:
-        return False
-    token = known["taskToken"]
-    heard = tasks.succeed(token, {"jobName": job.name, "jobArn": job.arn, "status": job.status})
-    runs.update(
-        run_pk(known["run"]),
-        f"{JOBS}{attempt_id(known['shard'], known['attempt'])}",
-        {"jobName": job.name, "jobArn": job.arn, "status": job.status},
-    )
-    forget(job.model_id, runs)
-    # Not if the token has been replaced meanwhile: then submit_job itself sees that the job has ended.
-    runs.delete_if(OPEN, job_key(job.name), "taskToken", token)
-    return heard
-
-
 def resume(event: Mapping[str, Any], name: str, *, runs: Runs, jobs: BatchJobs, tasks: Tasks) -> bool:
     """Follows one "Batch Inference Job State Change" event; whether a child was woken.
 
@@ -77,14 +56,14 @@ def resume(event: Mapping[str, Any], name: str, *, runs: Runs, jobs: BatchJobs, 
     return job is not None and answer(job, runs, tasks)
 
 
-def reconcile(world: StopWorld, tasks: Tasks) -> Reconciled:
+def reconcile(services: StopServices, tasks: Tasks) -> Reconciled:
     """Looks at every run that goes on and every job that is awaited.
 
     Throttling ends a part of the look, not all of it: what was found by then is done, and the rest is left to the next.
     """
     found = Reconciled()
-    with_patience(found, "runs", lambda: _close_runs(world, found))
-    with_patience(found, "jobs", lambda: _Waits(world, tasks, found).look())
+    with_patience(found, "runs", lambda: _close_runs(services, found))
+    with_patience(found, "jobs", lambda: _Waits(services, tasks, found).look())
     return found
 
 
@@ -95,25 +74,25 @@ def with_patience(found: Reconciled, what: str, work: Callable[[], None]) -> Non
         found.throttled.append(f"{what}: {error}")
 
 
-def _close_runs(world: StopWorld, found: Reconciled) -> None:
-    now = world.clock.now()
-    for item in list(world.runs.query(LIVE)):
+def _close_runs(services: StopServices, found: Reconciled) -> None:
+    now = services.clock.now()
+    for item in list(services.runs.query(LIVE)):
         run, arn = item["sk"], item["executionArn"]
-        execution = world.executions.describe(arn)
+        execution = services.executions.describe(arn)
         if execution is not None and (execution.ended_at is None or now - execution.ended_at < GRACE_SECONDS):
             continue
         if execution is not None and execution.status == "SUCCEEDED":
             # Closed by finish_run, which died before it said so here.
-            world.runs.delete_if(LIVE, run, "executionArn", arn)
+            services.runs.delete_if(LIVE, run, "executionArn", arn)
             continue
         status = "failed" if execution is None else STATUSES.get(execution.status, "failed")
         redrives = 0 if execution is None else execution.redrives
-        before = world.runs.get(run_pk(run), META) or {}
-        stopped = stop(Stopping(run, arn, status, redrives), world)
+        before = services.runs.get(run_pk(run), META) or {}
+        stopped = stop(Stopping(run, arn, status, redrives), services)
         found.stopped += stopped.jobs
         if stopped.meta is None:
             # Started under this name by another execution since, or never planned.
-            world.runs.delete_if(LIVE, run, "executionArn", arn)
+            services.runs.delete_if(LIVE, run, "executionArn", arn)
         else:
             found.abandoned += stopped.meta.get("stoppedAt") != before.get("stoppedAt")
 
@@ -121,15 +100,15 @@ def _close_runs(world: StopWorld, found: Reconciled) -> None:
 class _Waits:
     """One look at the jobs that children wait for."""
 
-    def __init__(self, world: StopWorld, tasks: Tasks, found: Reconciled) -> None:
-        self.world = world
+    def __init__(self, services: StopServices, tasks: Tasks, found: Reconciled) -> None:
+        self.services = services
         self.tasks = tasks
         self.found = found
-        self.now = world.clock.now()
+        self.now = services.clock.now()
         self.over: dict[str, bool] = {}
 
     def look(self) -> None:
-        waiting = {item["sk"]: item for item in self.world.runs.query(OPEN)}
+        waiting = {item["sk"]: item for item in self.services.runs.query(OPEN)}
         self.found.open = len(waiting)
         for job in self._jobs(dict(waiting)):
             item = waiting[job_key(job.name)]
@@ -140,29 +119,29 @@ class _Waits:
         if not waiting:
             return
         since = min(item["openedAt"] for item in waiting.values()) - _CLOCK_SKEW_SECONDS
-        for job in self.world.jobs.list(name_contains=f"{self.world.name}-", submitted_after=since):
+        for job in self.services.jobs.list(name_contains=f"{self.services.name}-", submitted_after=since):
             if waiting.pop(job_key(job.name), None) is not None:
                 yield job
         for key, item in waiting.items():
-            older = self.world.jobs.get(item["jobArn"]) if item.get("jobArn") else None
+            older = self.services.jobs.get(item["jobArn"]) if item.get("jobArn") else None
             if older is not None:
                 yield older
             elif self._is_over(item["run"]):
                 # Its submitter died before it made the job, and will not be tried again.
-                self.found.expired += self.world.runs.delete_if(OPEN, key, "taskToken", item["taskToken"])
+                self.found.expired += self.services.runs.delete_if(OPEN, key, "taskToken", item["taskToken"])
 
     def _follow(self, job: Job, item: Mapping[str, Any]) -> None:
         if job.terminal:
             self.found.terminal += 1
-            heard = answer(job, self.world.runs, self.tasks)
+            heard = answer(job, self.services.runs, self.tasks)
             self.found.answered += heard
             self.found.expired += not heard
         elif job.status != "Stopping" and (self.now > item.get("dueAt", self.now) or self._is_over(item["run"])):
-            self.found.stopped += self.world.jobs.stop(job.arn)
+            self.found.stopped += self.services.jobs.stop(job.arn)
 
     def _is_over(self, run: str) -> bool:
         if run not in self.over:
-            meta = self.world.runs.get(run_pk(run), META)
-            ended = None if meta is None else self.world.executions.ended(meta["executionArn"])
+            meta = self.services.runs.get(run_pk(run), META)
+            ended = None if meta is None else self.services.executions.ended(meta["executionArn"])
             self.over[run] = ended is not None and self.now - ended >= GRACE_SECONDS
         return self.over[run]

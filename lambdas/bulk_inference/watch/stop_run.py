@@ -16,11 +16,11 @@ from bulk_inference.core.jobs import Job
 from bulk_inference.core.ports import BatchJobs, Bucket, Bus, Clock, Execution, Executions, MapRun, Runs
 from bulk_inference.core.run_spec import RunSpec
 from bulk_inference.core.runs_table import JOBS, LIVE, META, run_pk
+from bulk_inference.core.times import expiry, iso_time
 from bulk_inference.finish.conservation import Account
 from bulk_inference.finish.finishing import DETAIL_TYPE, FAILING, check, detail_of, publish, reopen
-from bulk_inference.finish.reporting import iso_time, manifest
+from bulk_inference.finish.reporting import manifest
 from bulk_inference.land.late_outcomes import mark_stale
-from bulk_inference.land.units import expiry
 
 STATUSES: Final = {"FAILED": "failed", "ABORTED": "aborted", "TIMED_OUT": "timed_out"}
 """Status of the execution, and of the run that it was."""
@@ -59,7 +59,7 @@ class Stopping:
 
 
 @dataclass(frozen=True)
-class StopWorld:
+class StopServices:
     name: str
     """Of the pipeline: state machines are named after it."""
     output: Bucket
@@ -82,7 +82,7 @@ class Stopped:
     """Nested executions that were told to stop."""
 
 
-def stop(stopping: Stopping, world: StopWorld) -> Stopped:
+def stop(stopping: Stopping, services: StopServices) -> Stopped:
     """Stops what the run has running, closes its account as it stands, and says so. Safe to repeat: what was closed is
     not said again, but a job that was created meanwhile is stopped.
 
@@ -90,35 +90,41 @@ def stop(stopping: Stopping, world: StopWorld) -> Stopped:
 
     Raises ThrottledError.
     """
-    runs, pk = world.runs, run_pk(stopping.run)
+    runs, pk = services.runs, run_pk(stopping.run)
     meta = runs.get(pk, META)
     if meta is None or meta.get("executionArn") != stopping.execution_arn:
         return Stopped(None)
-    execution = world.executions.describe(stopping.execution_arn)
+    execution = services.executions.describe(stopping.execution_arn)
     if execution is not None and execution.redrives > stopping.redrives:
         # Events come late and more than once: the execution has been redriven since, and its jobs are wanted. Its
         # status is no argument, because DescribeExecution may lag behind the event.
         return Stopped(None)
-    halted = _stop_nested(stopping, world)
+    halted = _stop_nested(stopping, services)
     # After the executions, so that none of them creates another one.
-    stopped = _stop_jobs(stopping.run, world)
+    stopped = _stop_jobs(stopping.run, services)
     if meta.get("stoppedAt") is not None and meta.get("stoppedRedrive") == stopping.redrives:
         runs.delete_if(LIVE, stopping.run, "executionArn", stopping.execution_arn)
         return Stopped(meta, stopped, halted)
     status = str(meta["status"]) if meta.get("status") in FAILING else stopping.status
-    now = world.clock.now()
-    spec = world.spec_of(meta["tenant"], stopping.run)
-    summed, problems = check(spec, world.output, runs)
+    now = services.clock.now()
+    spec = services.spec_of(meta["tenant"], stopping.run)
+    summed, problems = check(spec, services.output, runs)
     if status != "inconsistent":
         # Of a run that broke off in the middle, the sums of cuts and shards need not hold: nothing is made of that.
         problems = []
-    why = explain(stopping, summed, world)
+    why = explain(stopping, summed, services)
     finished_at = iso_time(now)
     document = manifest(
-        spec, summed, status=status, problems=problems, finished_at=finished_at, bucket=world.output.name, stopped=why
+        spec,
+        summed,
+        status=status,
+        problems=problems,
+        finished_at=finished_at,
+        bucket=services.output.name,
+        stopped=why,
     )
-    publish(document, world.output)
-    world.bus.put(DETAIL_TYPE, {**detail_of(spec, status, summed.counts, world.output.name), "stopped": why})
+    publish(document, services.output)
+    services.bus.put(DETAIL_TYPE, {**detail_of(spec, status, summed.counts, services.output.name), "stopped": why})
     values: dict[str, Any] = {
         "status": status,
         "counts": summed.counts,
@@ -131,7 +137,7 @@ def stop(stopping: Stopping, world: StopWorld) -> Stopped:
     mark_stale(stopping.run, meta["tenant"], f"end {stopping.redrives}", runs, expiry(spec, now))
     meta = runs.update(pk, META, values)
     runs.delete_if(LIVE, stopping.run, "executionArn", stopping.execution_arn)
-    execution = world.executions.describe(stopping.execution_arn)
+    execution = services.executions.describe(stopping.execution_arn)
     if execution is not None and execution.redrives > stopping.redrives:
         # Redriven while it was closed: the event of that has found nothing to change.
         meta = reopen(meta, runs)
@@ -153,24 +159,24 @@ def go_on(event: Mapping[str, Any], runs: Runs) -> bool:
     return True
 
 
-def _stop_nested(stopping: Stopping, world: StopWorld) -> int:
+def _stop_nested(stopping: Stopping, services: StopServices) -> int:
     """AWS stops nested executions by best effort; the pipeline names them by run and redrive."""
     cause = f"run {stopping.run} has {stopping.status.replace('_', ' ')}"
-    return sum(world.executions.stop(arn, cause) for arn in _nested(stopping, world))
+    return sum(services.executions.stop(arn, cause) for arn in _nested(stopping, services))
 
 
-def _nested(stopping: Stopping, world: StopWorld) -> list[str]:
+def _nested(stopping: Stopping, services: StopServices) -> list[str]:
     # arn:…:execution:<pipeline>:<run>
     account = stopping.execution_arn.rsplit(":", 2)[0]
-    return [f"{account}:{world.name}-{machine}:{stopping.run}-{stopping.redrives}" for machine in _NESTED]
+    return [f"{account}:{services.name}-{machine}:{stopping.run}-{stopping.redrives}" for machine in _NESTED]
 
 
-def _stop_jobs(run: str, world: StopWorld) -> int:
+def _stop_jobs(run: str, services: StopServices) -> int:
     stopped = 0
-    for item in list(world.runs.query(run_pk(run), JOBS)):
-        job = _job(item, world.jobs)
+    for item in list(services.runs.query(run_pk(run), JOBS)):
+        job = _job(item, services.jobs)
         if job is not None and not job.terminal and job.status != "Stopping":
-            stopped += world.jobs.stop(job.arn)
+            stopped += services.jobs.stop(job.arn)
     return stopped
 
 
@@ -182,13 +188,13 @@ def _job(item: Mapping[str, Any], jobs: BatchJobs) -> Job | None:
 # Why a run ended.
 
 
-def explain(stopping: Stopping, summed: Account, world: StopWorld) -> dict[str, Any]:
+def explain(stopping: Stopping, summed: Account, services: StopServices) -> dict[str, Any]:
     """`{"error", "cause", "thresholds": […], "errors": […], "children": […]}`, without a word of any record."""
-    ended = world.executions.describe(stopping.execution_arn)
+    ended = services.executions.describe(stopping.execution_arn)
     if ended is None:
         ended = Execution(stopping.execution_arn, "GONE", error="ExecutionDoesNotExist")
-    nested = [one for arn in _nested(stopping, world) if (one := world.executions.describe(arn)) is not None]
-    map_runs = [one for arn in (ended.arn, *(each.arn for each in nested)) for one in world.executions.map_runs(arn)]
+    nested = [one for arn in _nested(stopping, services) if (one := services.executions.describe(arn)) is not None]
+    map_runs = [one for arn in (ended.arn, *(each.arn for each in nested)) for one in services.executions.map_runs(arn)]
     # What the pipeline says of a nested execution that failed is that it failed.
     first = next((one for one in nested if one.status in ("FAILED", "TIMED_OUT") and one.error), ended)
     children = _children(map_runs)

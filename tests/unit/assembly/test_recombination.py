@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bulk_inference.assembly.recombination import Merged, merge, pack
+from bulk_inference.assembly.recombination import MergedValue, merge, pack
 from bulk_inference.render.chunking import size_of
 
 KEYS = ["id", "name"]
@@ -44,7 +44,7 @@ values = st.recursive(
     ],
 )
 def test_merged_without_conflict(answers: list[Any], expected: Any) -> None:
-    assert merge(answers, KEYS) == Merged(expected)
+    assert merge(answers, KEYS) == MergedValue(expected)
 
 
 @pytest.mark.parametrize(
@@ -57,7 +57,7 @@ def test_merged_without_conflict(answers: list[Any], expected: Any) -> None:
     ],
 )
 def test_what_differs_is_told_and_the_first_stays(answers: list[Any], expected: Any, conflicts: list[str]) -> None:
-    assert merge(answers, KEYS) == Merged(expected, conflicts)
+    assert merge(answers, KEYS) == MergedValue(expected, conflicts)
 
 
 @given(st.lists(values, max_size=5))

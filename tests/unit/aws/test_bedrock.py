@@ -13,7 +13,7 @@ from botocore.stub import ANY, Stubber
 from bulk_inference.aws.bedrock import ModelInvocationJobs
 from bulk_inference.core.errors import JobRejectedError, JobSlotsFullError, ThrottledError
 from bulk_inference.core.jobs import Job, JobNameTakenError
-from bulk_inference.core.run_spec import JobVpc
+from bulk_inference.core.settings import JobVpc
 from tests.unit.core.test_jobs import GOOD
 
 if TYPE_CHECKING:

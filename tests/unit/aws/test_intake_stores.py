@@ -9,8 +9,7 @@ from moto import mock_aws
 
 from bulk_inference.aws.dynamodb import RunsTable
 from bulk_inference.aws.intake_queues import IntakeQueue
-from bulk_inference.core.ports import ConditionalPut
-from bulk_inference.intake.intake_status import Depth
+from bulk_inference.core.ports import ConditionalPut, Depth
 
 
 @pytest.fixture

@@ -69,7 +69,7 @@ def event(attempt: int = 1, **more: Any) -> dict[str, Any]:
 
 def work(made: Stage, given: dict[str, Any] | None = None) -> dict[str, Any]:
     task = ShardTask.from_event(given or event())
-    return next_state(task, made.shop, collect(task, made.shop))
+    return next_state(task, made.unit_context, collect(task, made.unit_context))
 
 
 def landed(made: Stage) -> list[str]:
@@ -183,7 +183,7 @@ def test_too_few_for_a_job_go_the_sync_way() -> None:
 
 def remainder(made: Stage, state: dict[str, Any]) -> list[Any]:
     """What infer_batch will find."""
-    return list(Batch.from_event(state["remainder"]).loaded(made.shop).items)
+    return list(Batch.from_event(state["remainder"]).loaded(made.unit_context).items)
 
 
 def test_after_the_last_attempt_unprocessed_records_fail_by_that_class() -> None:
@@ -388,5 +388,5 @@ def test_a_ledger_that_lets_nothing_through_is_an_error_to_be_tried_again_later(
     made.ledger.throttle = lambda one: True
     with pytest.raises(ThrottledError, match="throttled"):
         work(made)
-    assert made.shop.unit(f"{SHARD}-a1") is None
+    assert made.unit_context.unit(f"{SHARD}-a1") is None
     assert landed(made) == []

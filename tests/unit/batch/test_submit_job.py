@@ -8,8 +8,9 @@ import pytest
 from bulk_inference.batch.submit_job import SubmitTask, submit
 from bulk_inference.core.errors import InvalidRequestError, JobRejectedError, JobSlotsFullError
 from bulk_inference.core.jobs import JobRequest
-from bulk_inference.core.run_spec import JobVpc, Quota
+from bulk_inference.core.run_spec import Quota
 from bulk_inference.core.runs_table import COUNT, JOB, OPEN, job_key, run_pk
+from bulk_inference.core.settings import JobVpc
 from bulk_inference.watch.reconcile import resume
 from tests.worlds.inference_world import RUN, Stage, assert_survives_kills, make_spec
 

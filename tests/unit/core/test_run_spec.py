@@ -7,7 +7,9 @@ from typing import Any
 import pytest
 
 from bulk_inference.core.environment import Environment
-from bulk_inference.core.run_spec import Document, Quota, Settings
+from bulk_inference.core.json_document import Document
+from bulk_inference.core.run_spec import Quota
+from bulk_inference.core.settings import Settings
 
 SETTINGS: dict[str, Any] = {
     "name": "tickets",

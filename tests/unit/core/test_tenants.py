@@ -6,15 +6,8 @@ import pytest
 
 from bulk_inference.core import tenants
 from bulk_inference.core.errors import InvalidRequestError
-from bulk_inference.core.run_spec import (
-    Defaults,
-    ModelSettings,
-    RunSettings,
-    Settings,
-    SourceBucket,
-    TenantDefaults,
-    TenantSettings,
-)
+from bulk_inference.core.run_spec import RunSettings
+from bulk_inference.core.settings import Defaults, ModelSettings, Settings, SourceBucket, TenantDefaults, TenantSettings
 from bulk_inference.request.parse import RunRequest
 from bulk_inference.request.parse import parse as parse_request
 

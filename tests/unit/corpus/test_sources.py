@@ -19,7 +19,7 @@ from bulk_inference.core.run_spec import Csv
 from bulk_inference.corpus.compression import Unpacked
 from bulk_inference.corpus.csv_rows import csv_rows
 from bulk_inference.corpus.encodings import charset_of, physical_lines
-from bulk_inference.corpus.ranges import Part, cut_line, pack_ranges, select
+from bulk_inference.corpus.ranges import CutRange, cut_line, pack_ranges, select
 from bulk_inference.corpus.reader import part_rows
 from bulk_inference.corpus.rows import Row
 from tests.worlds.corpus_world import (
@@ -166,7 +166,7 @@ def test_failed_rows_are_found_again(texts: list[str], data: st.DataObject) -> N
         bucket = MemoryBucket({PREFIX + name: content})
         stored = bucket.find(PREFIX + name)
         assert stored is not None
-        whole = Part(stored.key, 0, stored.size, stored.size, stored.etag)
+        whole = CutRange(stored.key, 0, stored.size, stored.size, stored.etag)
         places = []
         for number, row in enumerate(part_rows(bucket, whole, source(), 10_000)):
             if number in wanted:
@@ -175,7 +175,7 @@ def test_failed_rows_are_found_again(texts: list[str], data: st.DataObject) -> N
         again = [
             row
             for part in select(whole, places)
-            for row in part_rows(bucket, Part.from_json(part.to_json()), source(), 10_000)
+            for row in part_rows(bucket, CutRange.from_json(part.to_json()), source(), 10_000)
         ]
         ids = [(row.fields or json.loads(row.data or b"{}"))["id"] for row in again]
         assert ids == [f"r{n}" for n in sorted(wanted)]
@@ -403,7 +403,7 @@ def test_an_object_is_read_as_a_stream(name: str) -> None:
 @settings(deadline=None)
 @given(st.sets(st.tuples(st.integers(0, 3), st.integers(0, 20_000)), min_size=1), st.booleans())
 def test_selected_rows_are_all_named(places: set[tuple[int, int]], grouped: bool) -> None:
-    whole = Part("k" * 1024, 0, 10**10, 10**10, "e" * 32)
+    whole = CutRange("k" * 1024, 0, 10**10, 10**10, "e" * 32)
     rows_of: list[tuple[int, ...]] = sorted(places if grouped else {(number,) for _, number in places})
     parts = list(select(whole, rows_of))
     named = [(*before, n) for part in parts for *before, first, last in part.rows or () for n in range(first, last + 1)]
@@ -411,7 +411,7 @@ def test_selected_rows_are_all_named(places: set[tuple[int, int]], grouped: bool
 
 
 def test_as_many_rows_as_possible_make_cuts_that_state_inputs_hold() -> None:
-    whole = Part("k" * 1024, 0, 10**10, 10**10, "e" * 32)
+    whole = CutRange("k" * 1024, 0, 10**10, 10**10, "e" * 32)
     scattered = [(n // 10_000, n % 10_000 * 2) for n in range(30_000)]
     cuts = list(pack_ranges(select(whole, scattered), 256 * 1024**2))
     assert len(cuts) == 15

@@ -12,7 +12,7 @@ from bulk_inference.core.errors import InvalidRequestError
 from bulk_inference.core.model_families import family_named
 from bulk_inference.core.run_spec import Prompt
 from bulk_inference.corpus.jsonl_rows import lines_of_range
-from bulk_inference.corpus.ranges import Cut, Part
+from bulk_inference.corpus.ranges import Cut, CutRange
 from bulk_inference.corpus.rows import Row
 from bulk_inference.cut import cutting
 from bulk_inference.cut.cutting import CutCount, cut_records
@@ -78,11 +78,11 @@ def cut(
         max_line_bytes=MAX_LINE,
     )
 
-    def rows_of(part: Part) -> Iterable[Row]:
+    def rows_of(part: CutRange) -> Iterable[Row]:
         return lines_of_range([data], part.start, part.end, MAX_LINE)
 
     count = cut_records(
-        Cut("00007", [Part("t/corpus/a.jsonl", 0, len(data), len(data), "e")]),
+        Cut("00007", [CutRange("t/corpus/a.jsonl", 0, len(data), len(data), "e")]),
         "corpus-bucket",
         rows_of,
         reader,
@@ -183,7 +183,7 @@ def test_a_piece_never_outgrows_its_bytes() -> None:
 def test_a_range_in_mid_object_says_from_where_its_lines_count() -> None:
     files = Files()
     reader = RecordReader(id_field=None, sequence_field=None, renderer=None, max_line_bytes=MAX_LINE)
-    part = Part("k", 3, 9, 9, "e")
+    part = CutRange("k", 3, 9, 9, "e")
     cut_records(
         Cut("00001", [part]),
         "b",

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bulk_inference.cut.item_batches import Slice, cut
+from bulk_inference.cut.item_batches import ItemBatch, cut
 
 
 @given(st.lists(st.integers(2, 400), max_size=80), st.integers(1, 20), st.integers(1, 1000))
@@ -29,7 +29,7 @@ def test_a_batch_reads_its_own_lines_and_no_others() -> None:
     whole = b"".join(index)
     ids = []
     for one in cut("p", map(len, index), items=2, size=10**6):
-        given = Slice.from_items([json.loads(one.line())])
+        given = ItemBatch.from_items([json.loads(one.line())])
         assert given == one
         ids.append([line["recordId"] for line in one.items(whole[one.offset : one.offset + one.length])])
     assert ids == [["r0", "r1"], ["r2", "r3"], ["r4"]]
@@ -38,9 +38,9 @@ def test_a_batch_reads_its_own_lines_and_no_others() -> None:
 @pytest.mark.parametrize("raw", [b"", b'{"recordId":"a"}', b'{"recordId":"a"}\n{}\n', b'ecordId":"a"}\n{"r"\n'])
 def test_bytes_that_are_not_the_batch_are_refused(raw: bytes) -> None:
     with pytest.raises(ValueError, match="does not hold batch"):
-        Slice("p-00001", "p", 0, 17, 1).items(raw)
+        ItemBatch("p-00001", "p", 0, 17, 1).items(raw)
 
 
 @pytest.mark.parametrize("items", [[], [{"recordId": "a"}], ["text"], [{"batch": "a", "index": "p"}] * 2])
 def test_records_and_pointers_are_no_slice(items: list[object]) -> None:
-    assert Slice.from_items(items) is None
+    assert ItemBatch.from_items(items) is None

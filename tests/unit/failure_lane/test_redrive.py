@@ -7,15 +7,16 @@ from typing import Any
 import pytest
 
 from bulk_inference.core.errors import InvalidRequestError
-from bulk_inference.core.run_spec import Defaults, ModelSettings, RunSpec, Settings, Source, TenantSettings
+from bulk_inference.core.run_spec import RunSpec, Source
 from bulk_inference.core.runs_table import META, STALE, run_pk
-from bulk_inference.corpus.ranges import Part, pack_ranges
+from bulk_inference.core.settings import Defaults, ModelSettings, Settings, TenantSettings
+from bulk_inference.corpus.ranges import CutRange, pack_ranges
 from bulk_inference.corpus.reader import part_rows
-from bulk_inference.failure_lane.redrive import RedriveWorld, carry_out, parse
-from bulk_inference.failure_lane.reprocess import Message, reprocess
-from bulk_inference.finish.conservation import Late
+from bulk_inference.failure_lane.redrive import RedriveServices, carry_out, parse
+from bulk_inference.failure_lane.reprocess import LaneMessage, reprocess
 from bulk_inference.finish.finishing import finish
 from bulk_inference.land.late_outcomes import failed_records, settle
+from bulk_inference.land.units import Late
 from tests.unit.batch.test_collect_results import IDS
 from tests.unit.finish import test_finishing
 from tests.worlds.inference_world import RUN, FakeOutcome, Killed, Stage
@@ -57,9 +58,9 @@ class Site:
         return self.stage.spec
 
     @property
-    def world(self) -> RedriveWorld:
+    def world(self) -> RedriveServices:
         stage = self.stage
-        return RedriveWorld(
+        return RedriveServices(
             stage.input,
             stage.output,
             stage.runs,
@@ -168,7 +169,7 @@ def test_a_redrive_that_dies_anywhere_and_is_given_again_loses_no_message() -> N
         back = site.letters.bodies("normal")
         assert {one["recordId"] for one in back} == set(IDS[:5])
         # What came twice is settled by its first: no record is doubled.
-        answers = [reprocess(Message.from_json(one), site.stage.shop) for one in back]
+        answers = [reprocess(LaneMessage.from_json(one), site.stage.unit_context) for one in back]
         assert answers.count("landed") == 5
         assert len(site.stage.output.lines(site.stage.places.results_prefix)) == len(IDS)
 
@@ -232,7 +233,7 @@ def test_a_drop_given_twice_or_killed_anywhere_drops_once() -> None:
 
 def test_a_record_that_landed_meanwhile_is_not_dropped() -> None:
     site = Site()
-    reprocess(Message.from_json(site.letters.bodies()[0]), site.stage.shop)
+    reprocess(LaneMessage.from_json(site.letters.bodies()[0]), site.stage.unit_context)
     assert site.go("drop", run=RUN, reason="bad data")["dropped"] == 2
     counts = site.counts()
     assert (counts["landed"], counts["dropped"]) == (len(IDS) - 2, 2)
@@ -243,7 +244,7 @@ def test_who_settles_a_failure_first_has_settled_it() -> None:
     site = Site()
     stage = site.stage
     failed = list(failed_records(RUN, stage.runs, stage.output))
-    reprocess(Message.from_json(site.letters.bodies()[0]), stage.shop)
+    reprocess(LaneMessage.from_json(site.letters.bodies()[0]), stage.unit_context)
     assert sum(settle(failed, Late.DROPPED, stage.runs, 1)) == 2
     assert outcomes(site) == [(IDS[0], "landed"), (IDS[1], "dropped"), (IDS[2], "dropped")]
 
@@ -258,8 +259,8 @@ def test_a_message_of_a_dropped_record_that_is_under_way_still_tells_the_truth()
         return real(model_id, api, body)
 
     site.stage.model.infer = infer  # type: ignore[method-assign]
-    message = Message.from_json(site.letters.bodies()[0])
-    assert reprocess(message, site.stage.shop) == "landed"
+    message = LaneMessage.from_json(site.letters.bodies()[0])
+    assert reprocess(message, site.stage.unit_context) == "landed"
     counts = site.counts()
     assert (counts["landed"], counts["dropped"], counts["failed"]) == (len(IDS) - 2, 2, 0)
 
@@ -273,8 +274,8 @@ def test_a_run_that_is_not_there_is_refused(action: str) -> None:
 # Resubmit.
 
 
-def ranges(site: Site, run: str) -> list[Part]:
-    return [Part.from_json(line) for line in site.stage.input.lines(f"default/runs/{run}/plan/ranges.jsonl")]
+def ranges(site: Site, run: str) -> list[CutRange]:
+    return [CutRange.from_json(line) for line in site.stage.input.lines(f"default/runs/{run}/plan/ranges.jsonl")]
 
 
 def test_a_resubmission_is_a_run_in_the_same_scope_over_the_failed_lines_alone() -> None:
@@ -410,7 +411,7 @@ def test_ranges_hold_the_chosen_lines_and_no_other(end: bytes) -> None:
 def test_finish_still_holds_after_everything() -> None:
     site = Site()
     site.go("drop", run=RUN, reason="bad data", record_ids=[IDS[0]])
-    reprocess(Message.from_json(site.stage.queue.messages[1]), site.stage.shop)
+    reprocess(LaneMessage.from_json(site.stage.queue.messages[1]), site.stage.unit_context)
     stage = site.stage
     detail = finish(stage.spec, output=stage.output, runs=stage.runs, bus=stage.bus, clock=stage.time.clock)
     assert detail["status"] == "succeeded"

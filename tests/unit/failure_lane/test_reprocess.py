@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from bulk_inference.aws.bedrock_runtime import READ_TIMEOUT_SECONDS
+from bulk_inference.core.backoff import MOST_POSTPONEMENTS
 from bulk_inference.core.errors import InvalidRequestError, ThrottledError
 from bulk_inference.core.failure_line import Failure
 from bulk_inference.core.index_line import Pointer
@@ -13,12 +14,11 @@ from bulk_inference.core.runs_table import STALE, run_pk
 from bulk_inference.failure_lane.reprocess import (
     LANDING_SHARE,
     LONGEST_CALL_SECONDS,
-    MOST_POSTPONEMENTS,
-    Delivery,
     HopelessRecordError,
-    Message,
+    LaneConsumer,
+    LaneDelivery,
+    LaneMessage,
     RecordFailedError,
-    Shift,
     longest_call,
     reprocess,
 )
@@ -41,7 +41,7 @@ def body(made: Stage, record_id: str = "b", unit: str = "00001-a1") -> dict[str,
 
 
 def go(made: Stage) -> str:
-    return reprocess(Message.from_json(body(made)), made.shop)
+    return reprocess(LaneMessage.from_json(body(made)), made.unit_context)
 
 
 def late(made: Stage) -> list[dict[str, Any]]:
@@ -84,7 +84,9 @@ def test_a_record_that_landed_elsewhere_is_a_duplicate() -> None:
 
 def test_one_recordid_that_failed_in_two_units_lands_once() -> None:
     made = stage()
-    answers = [reprocess(Message.from_json(body(made, unit=unit)), made.shop) for unit in ("00001-a1", "sync-x")]
+    answers = [
+        reprocess(LaneMessage.from_json(body(made, unit=unit)), made.unit_context) for unit in ("00001-a1", "sync-x")
+    ]
     assert answers == ["landed", "duplicate"]
     assert len(made.output.lines(made.places.results_prefix)) == 1
 
@@ -104,7 +106,7 @@ def test_a_record_that_fails_again_goes_back_to_the_queue_without_its_words() ->
 @pytest.mark.parametrize("change", [{"version": 2}, {"version": None}])
 def test_messages_of_another_version_are_refused(change: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match="version"):
-        Message.from_json({**body(stage()), **change})
+        LaneMessage.from_json({**body(stage()), **change})
 
 
 def test_a_worker_that_dies_anywhere_and_a_redelivery_end_in_the_same() -> None:
@@ -117,12 +119,14 @@ def test_a_worker_that_dies_anywhere_and_a_redelivery_end_in_the_same() -> None:
 # A shift: what becomes of messages.
 
 
-def shift(made: Stage, lane: FakeLane, *, jitter: float = 1.0) -> Shift:
-    return Shift(lane, made.time.clock, lambda message: made.shop, lambda message, work: work(), lambda: jitter)
+def shift(made: Stage, lane: FakeLane, *, jitter: float = 1.0) -> LaneConsumer:
+    return LaneConsumer(
+        lane, made.time.clock, lambda message: made.unit_context, lambda message, work: work(), lambda: jitter
+    )
 
 
-def delivery(message: dict[str, Any] | str, receives: int = 1) -> Delivery:
-    return Delivery(message if isinstance(message, str) else json.dumps(message), f"receipt-{receives}", receives)
+def delivery(message: dict[str, Any] | str, receives: int = 1) -> LaneDelivery:
+    return LaneDelivery(message if isinstance(message, str) else json.dumps(message), f"receipt-{receives}", receives)
 
 
 def refuse(made: Stage, error_class: str, record_id: str = "b") -> None:

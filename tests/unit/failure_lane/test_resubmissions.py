@@ -8,7 +8,7 @@ import pytest
 
 from bulk_inference.core.errors import InvalidRequestError
 from bulk_inference.core.result_line import encode
-from bulk_inference.corpus.ranges import Part
+from bulk_inference.corpus.ranges import CutRange
 from tests.worlds.ingest_world import HAIKU, World, ingest_world
 
 KEY = "default/corpus/a.jsonl"
@@ -36,7 +36,7 @@ def ranges(world: World, run: str, *numbers: int) -> None:
     stored = world.input.find(KEY)
     assert stored is not None
     parts = [
-        Part(KEY, offset, offset + length + 1, stored.size, stored.etag)
+        CutRange(KEY, offset, offset + length + 1, stored.size, stored.etag)
         for offset, length in (places(body)[number] for number in numbers)
     ]
     world.input.put(f"default/runs/{run}/plan/ranges.jsonl", b"".join(encode(part.to_json()) for part in parts))

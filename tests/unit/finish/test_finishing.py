@@ -9,7 +9,7 @@ import pytest
 from bulk_inference.batch.collect_results import ShardTask, collect
 from bulk_inference.core.errors import ConservationError, IncompleteRunError, InvalidRequestError
 from bulk_inference.core.runs_table import LIVE, META, cut_sk, run_pk, shard_sk, unit_sk
-from bulk_inference.failure_lane.reprocess import Message, reprocess
+from bulk_inference.failure_lane.reprocess import LaneMessage, reprocess
 from bulk_inference.finish.finishing import DETAIL_TYPE, finish
 from tests.unit.batch.test_collect_results import IDS, PIECE, SHARD, bad, event, ok
 from tests.unit.batch.test_collect_results import stage as collected
@@ -28,7 +28,7 @@ def stage(failing: int = 1) -> Stage:
     counts = {"read": 14, "accepted": 12, "rejected": 1, "duplicate": 1}
     made.runs.put({"pk": pk, "sk": cut_sk("00001"), "cut": "00001", **counts})
     made.runs.put({"pk": pk, "sk": shard_sk(SHARD), "mode": "batch", "piece": PIECE, "accepted": 12, "duplicate": 0})
-    collect(ShardTask.from_event(event()), made.shop)
+    collect(ShardTask.from_event(event()), made.unit_context)
     made.world.effects.clear()
     return made
 
@@ -85,7 +85,7 @@ def test_no_word_of_a_record_is_in_manifest_report_or_event() -> None:
 def test_a_late_landing_moves_from_failed_to_landed_and_the_sums_hold() -> None:
     made = stage()
     go(made)
-    reprocess(Message.from_json(made.queue.messages[0]), made.shop)
+    reprocess(LaneMessage.from_json(made.queue.messages[0]), made.unit_context)
     detail = go(made)
     assert (detail["counts"]["landed"], detail["counts"]["failed"]) == (12, 0)
     assert manifest(made)["late"] == 1
@@ -113,7 +113,7 @@ def reprocessing_dies(made: Stage) -> None:
     died_at = len(made.world.effects) + 2
     made.world.kill_at = died_at
     with pytest.raises(Killed):
-        reprocess(Message.from_json(made.queue.messages[0]), made.shop)
+        reprocess(LaneMessage.from_json(made.queue.messages[0]), made.unit_context)
     assert made.world.effects[-1].startswith(f"put out-bucket {made.places.results('reprocess-')[:-6]}")
     made.world.kill_at = None
 
@@ -124,7 +124,7 @@ def test_a_record_that_is_being_reprocessed_is_no_contradiction() -> None:
     reprocessing_dies(made)
     detail = go(made)
     assert (detail["status"], detail["counts"]["failed"], detail["counts"]["landed"]) == ("succeeded", 1, 11)
-    reprocess(Message.from_json(made.queue.messages[0]), made.shop)
+    reprocess(LaneMessage.from_json(made.queue.messages[0]), made.unit_context)
     assert go(made)["counts"]["landed"] == 12
 
 
@@ -177,7 +177,7 @@ def dies_for_good(before: str) -> Stage:
     calm = stage_effects()
     made.world.kill_at = next(at for at, effect in enumerate(calm) if effect.startswith(before))
     with pytest.raises(Killed):
-        collect(ShardTask.from_event(event()), made.shop)
+        collect(ShardTask.from_event(event()), made.unit_context)
     made.world.kill_at = None
     return made
 
@@ -185,7 +185,7 @@ def dies_for_good(before: str) -> Stage:
 def stage_effects() -> list[str]:
     made = collected([bad(IDS[0]), *[ok(one) for one in IDS[1:]]])
     made.spec = replace(made.spec, settings=replace(make_spec().settings, tolerated_failure_percentage=100))
-    collect(ShardTask.from_event(event()), made.shop)
+    collect(ShardTask.from_event(event()), made.unit_context)
     return made.world.effects
 
 
@@ -200,7 +200,7 @@ def test_what_a_dead_worker_has_landed_and_not_noted_counts_as_landed() -> None:
     assert (told["status"], told["counts"]["landed"], told["counts"]["pending"]) == ("incomplete", 11, 1)
     assert (told["shards"][0]["landed"], told["shards"][0]["pending"]) == (11, 1)
     assert (told["results"]["parts"], told["tokens"]) == (1, TOKENS)
-    collect(ShardTask.from_event(event()), made.shop)
+    collect(ShardTask.from_event(event()), made.unit_context)
     detail = go(made)
     assert (detail["status"], detail["counts"]["landed"], detail["counts"]["failed"]) == ("succeeded", 11, 1)
 
@@ -208,10 +208,10 @@ def test_what_a_dead_worker_has_landed_and_not_noted_counts_as_landed() -> None:
 def test_what_the_lane_settles_of_a_dead_worker_was_pending() -> None:
     """The message went out before the worker noted the failure."""
     made = dies_for_good("item UNIT")
-    reprocess(Message.from_json(made.queue.messages[0]), made.shop)
+    reprocess(LaneMessage.from_json(made.queue.messages[0]), made.unit_context)
     detail = go(made)
     assert (detail["status"], detail["counts"]["landed"], detail["counts"]["failed"]) == ("succeeded", 12, 0)
-    collect(ShardTask.from_event(event()), made.shop)
+    collect(ShardTask.from_event(event()), made.unit_context)
     assert go(made)["counts"] == detail["counts"]
 
 
@@ -233,7 +233,7 @@ def test_a_redriven_run_with_pending_records_goes_back_to_inference() -> None:
     assert detail["status"] == "running"
     assert made.runs.get(run_pk(RUN), META)["status"] == "running"  # type: ignore[index]
     assert made.runs.get(LIVE, RUN) is not None, "reconciliation looks after it again"
-    collect(ShardTask.from_event(event()), made.shop)
+    collect(ShardTask.from_event(event()), made.unit_context)
     detail = finish(made.spec, output=made.output, runs=made.runs, bus=made.bus, clock=made.time.clock, more=True)
     assert detail["status"] == "succeeded"
 

@@ -11,8 +11,8 @@ import pytest
 from bulk_inference.core.errors import InvalidRequestError
 from bulk_inference.core.run_spec import RunSpec
 from bulk_inference.core.runs_table import META, STALE, UPDATE, run_pk
-from bulk_inference.failure_lane.reprocess import Message, reprocess
-from bulk_inference.finish.updating import DETAIL_TYPE, Updated, UpdateWorld, update_runs
+from bulk_inference.failure_lane.reprocess import LaneMessage, reprocess
+from bulk_inference.finish.updating import DETAIL_TYPE, Updated, UpdateServices, update_runs
 from bulk_inference.land.late_outcomes import mark_stale, watch
 from bulk_inference.land.units import Unit
 from bulk_inference.ledger.claims import Claim, claim_key
@@ -23,14 +23,14 @@ from tests.worlds.inference_world import NOW, RUN, Killed
 AGAIN = "run-2"
 
 
-def world(site: Site, origin: str | None = None) -> UpdateWorld:
+def world(site: Site, origin: str | None = None) -> UpdateServices:
     stage = site.stage
 
     def spec_of(tenant: str, run: str) -> RunSpec:
         source = replace(stage.spec.source, failures_of=origin) if run == AGAIN else stage.spec.source
         return replace(stage.spec, run=run, source=source)
 
-    return UpdateWorld(
+    return UpdateServices(
         stage.output, stage.runs, stage.ledger, stage.bus, stage.time.clock, spec_of, stage.executions, Assemblies()
     )
 
@@ -44,7 +44,7 @@ class Assemblies:
 
 def land(site: Site, *numbers: int) -> None:
     for number in numbers:
-        reprocess(Message.from_json(site.stage.queue.messages[number]), site.stage.shop)
+        reprocess(LaneMessage.from_json(site.stage.queue.messages[number]), site.stage.unit_context)
 
 
 def manifest(site: Site) -> dict[str, Any]:
@@ -277,7 +277,7 @@ def test_what_a_resubmission_landed_leaves_the_first_runs_failures() -> None:
     assert {(item["outcome"], item["landedIn"]) for item in items} == {("resubmitted", AGAIN)}
     assert stale(site) == []
     # Its message, redriven, finds the record settled.
-    assert reprocess(Message.from_json(site.stage.queue.messages[0]), site.stage.shop) == "settled"
+    assert reprocess(LaneMessage.from_json(site.stage.queue.messages[0]), site.stage.unit_context) == "settled"
 
 
 @pytest.mark.parametrize("change", [{"settled": False}, {"status": "running"}])

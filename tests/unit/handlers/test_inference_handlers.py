@@ -22,9 +22,9 @@ from bulk_inference.handlers import (
     infer_batch,
     reconcile_jobs,
     resume_job,
-    services,
     stop_run,
     submit_job,
+    wiring,
 )
 from bulk_inference.watch.reconcile import Reconciled
 from tests.worlds.inference_world import NOW, RUN, FakeOutcome, Stage, converse
@@ -69,12 +69,12 @@ def made(monkeypatch: pytest.MonkeyPatch) -> Iterator[Stage]:
         "completion_bus": lambda: stage.bus,
         "stop_world": lambda context: stage.stop_world,
         "run_spec": lambda tenant, run: stage.spec,
-        "workshop": lambda tenant, run, context, **given: replace(
-            stage.shop, clock=replace(stage.time.clock, remaining=lambda: context.left / 1000)
+        "unit_context": lambda tenant, run, context, **given: replace(
+            stage.unit_context, clock=replace(stage.time.clock, remaining=lambda: context.left / 1000)
         ),
     }
     for name, fake in fakes.items():
-        monkeypatch.setattr(services, name, fake)
+        monkeypatch.setattr(wiring, name, fake)
     with mock_aws():
         client = boto3.client("dynamodb")
         client.create_table(
@@ -238,5 +238,5 @@ def test_a_state_change_of_another_kind_is_left_alone(made: Stage) -> None:
 
 
 def test_the_clock_of_an_invocation_counts_down_in_seconds() -> None:
-    assert services.clock(Context(left=1500)).remaining() == 1.5
-    assert services.clock(Context()).now() > NOW - 10**9
+    assert wiring.clock(Context(left=1500)).remaining() == 1.5
+    assert wiring.clock(Context()).now() > NOW - 10**9

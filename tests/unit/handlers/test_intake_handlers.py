@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 
 from bulk_inference.core.environment import IntakeEnvironment
-from bulk_inference.handlers import follow_pools, infer_documents, intake_services, intake_status, pool_documents
-from bulk_inference.intake.consumer import ShiftWorld
+from bulk_inference.handlers import follow_pools, infer_documents, intake_status, intake_wiring, pool_documents
+from bulk_inference.intake.consumer import ConsumerServices
 from tests.unit.handlers.test_inference_handlers import Context
 from tests.worlds.intake_world import SETTINGS, Intake, message
 
@@ -16,17 +16,17 @@ from tests.worlds.intake_world import SETTINGS, Intake, message
 def intake(monkeypatch: pytest.MonkeyPatch) -> Intake:
     world = Intake(documents=2)
 
-    def shift_world(priority: str, context: Any) -> ShiftWorld:
+    def shift_world(priority: str, context: Any) -> ConsumerServices:
         queue = world.queues[priority]
-        return ShiftWorld(
+        return ConsumerServices(
             priority, queue, world.input, world.bucket, world.runs, world.outcomes, SETTINGS, world.time.clock, 3
         )
 
-    monkeypatch.setattr(intake_services, "shift_world", shift_world)
-    monkeypatch.setattr(intake_services, "pool_world", lambda context: world.pools)
-    monkeypatch.setattr(intake_services, "window_world", lambda context: world.windows)
-    monkeypatch.setattr(intake_services, "follow_world", lambda context: world.following)
-    monkeypatch.setattr(intake_services, "status_world", lambda context: world.status)
+    monkeypatch.setattr(intake_wiring, "shift_world", shift_world)
+    monkeypatch.setattr(intake_wiring, "pool_world", lambda context: world.pools)
+    monkeypatch.setattr(intake_wiring, "window_world", lambda context: world.windows)
+    monkeypatch.setattr(intake_wiring, "follow_world", lambda context: world.following)
+    monkeypatch.setattr(intake_wiring, "status_world", lambda context: world.status)
     return world
 
 

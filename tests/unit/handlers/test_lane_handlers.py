@@ -8,7 +8,7 @@ import pytest
 from bulk_inference.core.environment import LaneEnvironment
 from bulk_inference.core.errors import InvalidRequestError
 from bulk_inference.core.runs_table import STALE
-from bulk_inference.handlers import redrive_failures, reprocess_records, services, update_runs
+from bulk_inference.handlers import redrive_failures, reprocess_records, update_runs, wiring
 from tests.unit.failure_lane.test_redrive import SETTINGS
 from tests.unit.handlers.test_inference_handlers import Context, load, made  # noqa: F401
 from tests.worlds.inference_world import FakeOutcome, Stage
@@ -19,7 +19,7 @@ from tests.worlds.lane_world import FakeLane, FakeLetters, FakePipeline
 def lane(made: Stage, monkeypatch: pytest.MonkeyPatch) -> FakeLane:  # noqa: F811
     """Its queue has the ARN of the messages in tests/events."""
     fake = FakeLane(made.world)
-    monkeypatch.setattr(services, "message_lane", {"arn:aws:sqs:us-east-1:123456789012:q": fake}.__getitem__)
+    monkeypatch.setattr(wiring, "message_lane", {"arn:aws:sqs:us-east-1:123456789012:q": fake}.__getitem__)
     made.piece("00001-001", ["a", "b"])
     return fake
 
@@ -27,11 +27,11 @@ def lane(made: Stage, monkeypatch: pytest.MonkeyPatch) -> FakeLane:  # noqa: F81
 @pytest.fixture
 def letters(made: Stage, monkeypatch: pytest.MonkeyPatch) -> FakeLetters:  # noqa: F811
     fake = FakeLetters(made.world)
-    monkeypatch.setattr(services, "dead_letters", lambda: fake)
-    monkeypatch.setattr(services, "pipeline", lambda: FakePipeline(made.world))
-    monkeypatch.setattr(services, "assemblies", lambda: FakePipeline(made.world))
-    monkeypatch.setattr(services, "settings", lambda: SETTINGS)
-    monkeypatch.setattr(services, "ledger", lambda: made.ledger)
+    monkeypatch.setattr(wiring, "dead_letters", lambda: fake)
+    monkeypatch.setattr(wiring, "pipeline", lambda: FakePipeline(made.world))
+    monkeypatch.setattr(wiring, "assemblies", lambda: FakePipeline(made.world))
+    monkeypatch.setattr(wiring, "settings", lambda: SETTINGS)
+    monkeypatch.setattr(wiring, "ledger", lambda: made.ledger)
     return fake
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from bulk_inference.intake.documents import corpus_line
-from bulk_inference.intake.message import MAX_INLINE_BYTES, Message, RefusedDocumentError, named, parse
+from bulk_inference.intake.message import MAX_INLINE_BYTES, DocumentMessage, RefusedDocumentError, named, parse
 from bulk_inference.intake.stored_prompts import read
 from tests.worlds.intake_world import PROMPT, SETTINGS, Intake, message
 
@@ -105,7 +105,7 @@ def line(key: str, body: bytes | None, **more: Any) -> dict[str, Any]:
         bucket.objects[key] = body
     place = {"key": key} | {name: value for name, value in more.items() if name == "bucket"}
     world = type("Library", (), {"own": "input", "bucket": staticmethod(intake.bucket)})()
-    told: Message = parse(message("a", record=None, document=place))
+    told: DocumentMessage = parse(message("a", record=None, document=place))
     found: dict[str, Any] = json.loads(corpus_line(told, world, SETTINGS))
     return found
 

@@ -7,7 +7,7 @@ import pytest
 
 from bulk_inference.core.keys import Places
 from bulk_inference.core.runs_table import META, POOLS, run_pk
-from bulk_inference.failure_lane.reprocess import Message as Failed
+from bulk_inference.failure_lane.reprocess import LaneMessage as Failed
 from bulk_inference.failure_lane.reprocess import reprocess
 from bulk_inference.intake.intake_status import answer
 from bulk_inference.intake.pool_outcomes import follow
@@ -105,7 +105,7 @@ def test_a_document_that_the_model_fails_on_goes_into_the_failure_lane_and_its_s
     assert "own words" not in json.dumps(told)
     (letter,) = intake.failures.messages
     intake.model.answers.clear()
-    assert reprocess(Failed.from_json(letter), intake.shop("default", told["run"])) == "landed"
+    assert reprocess(Failed.from_json(letter), intake.unit_context("default", told["run"])) == "landed"
     assert follow(intake.following).concluded == 1
     told = status(intake)
     assert told["status"] == "done"

@@ -31,7 +31,7 @@ from bulk_inference.batch.submit_job import SubmitTask, submit
 from bulk_inference.core.errors import BulkInferenceError, ShardFailedError, UnitFailedError
 from bulk_inference.core.run_spec import own_scope
 from bulk_inference.core.runs_table import cut_sk, run_pk, shard_sk
-from bulk_inference.failure_lane.reprocess import HopelessRecordError, Message, RecordFailedError, reprocess
+from bulk_inference.failure_lane.reprocess import HopelessRecordError, LaneMessage, RecordFailedError, reprocess
 from bulk_inference.finish.conservation import cross_check
 from bulk_inference.finish.finishing import add_up
 from bulk_inference.sync.infer_batch import Batch, infer_batch
@@ -150,7 +150,7 @@ class PureCore(RuleBasedStateMachine):
 
     def call(self, step: str, given: dict[str, Any]) -> Any:
         """Invoke the function of a step with an event."""
-        event, shop = json.loads(json.dumps(given)), self.stage.shop
+        event, unit_context = json.loads(json.dumps(given)), self.stage.unit_context
         if step == "submit":
             # The state machine tries again minutes later: a count of slots is old by then.
             self.stage.time.now += 60
@@ -167,9 +167,9 @@ class PureCore(RuleBasedStateMachine):
             )
         if step == "collect":
             task = ShardTask.from_event(event)
-            return next_state(task, shop, collect(task, shop))
+            return next_state(task, unit_context, collect(task, unit_context))
         batch = Batch.from_event(event)
-        progress = infer_batch(batch, shop)
+        progress = infer_batch(batch, unit_context)
         return batch.following(progress["rest"], progress["counts"])
 
     def move(self, child: Child, death: int | None = None, cost: float = 0.0, twice_at: int | None = None) -> None:
@@ -308,7 +308,7 @@ class PureCore(RuleBasedStateMachine):
         return lambda: resume(event, "tickets", runs=stage.runs, jobs=stage.jobs, tasks=stage.tasks)
 
     def deliver(self, message: dict[str, Any]) -> str:
-        return reprocess(Message.from_json(json.loads(json.dumps(message))), self.stage.shop)
+        return reprocess(LaneMessage.from_json(json.loads(json.dumps(message))), self.stage.unit_context)
 
     # What must hold.
 

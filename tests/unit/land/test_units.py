@@ -4,7 +4,15 @@ import pytest
 
 from bulk_inference.core.failure_line import Failure
 from bulk_inference.core.index_line import Pointer
-from bulk_inference.land.units import Counts, ErrorKind, Part, Unit, broken, items_unit, tally
+from bulk_inference.land.units import (
+    Counts,
+    ErrorKind,
+    Part,
+    Unit,
+    broken,
+    items_unit,
+    tally,
+)
 
 
 def test_a_unit_survives_its_item() -> None:

@@ -8,7 +8,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bulk_inference.core.errors import ThrottledError, WorkInProgressError
-from bulk_inference.ledger.claims import Claim, Patience, Standing, claim, claim_key, give_back, standing_claims
+from bulk_inference.ledger.claims import (
+    Claim,
+    ClaimStanding,
+    DeadlineBackoff,
+    claim,
+    claim_key,
+    current_claims,
+    give_back,
+)
 from tests.worlds.inference_world import FakeLedger, FakeTime, World
 
 NOW = 1000
@@ -19,7 +27,7 @@ def claims(owner: str, *ids: str, expires_at: int = NOW + 100) -> list[Claim]:
 
 
 def lost(ledger: FakeLedger, *wanted: Claim) -> dict[str, str]:
-    return claim(ledger, wanted, now=NOW, patience=Patience(FakeTime().clock, 10))
+    return claim(ledger, wanted, now=NOW, patience=DeadlineBackoff(FakeTime().clock, 10))
 
 
 def test_a_record_belongs_to_the_first_unit_that_claims_it() -> None:
@@ -66,7 +74,7 @@ def test_throttled_statements_are_sent_again_and_the_others_are_not() -> None:
 def test_a_ledger_that_throttles_for_long_is_waited_for_until_the_reserve() -> None:
     ledger, time = FakeLedger(World()), FakeTime(remaining=300)
     ledger.throttle = lambda one: time.remaining > 100
-    patience = Patience(time.clock, 60)
+    patience = DeadlineBackoff(time.clock, 60)
     assert claim(ledger, claims("r/1", "a"), now=NOW, patience=patience) == {}
     assert ledger.owners == {"a": "r/1"}
     ledger.throttle = lambda one: True
@@ -90,7 +98,7 @@ def test_a_ledger_that_refuses_whole_requests_is_waited_for_too() -> None:
 
     ledger.insert = busy(250, ledger.insert)  # type: ignore[method-assign]
     ledger.find = busy(200, ledger.find)  # type: ignore[method-assign]
-    losers = claim(ledger, claims("r/2", "a", "b"), now=NOW, patience=Patience(time.clock, 60))
+    losers = claim(ledger, claims("r/2", "a", "b"), now=NOW, patience=DeadlineBackoff(time.clock, 60))
     assert (losers, ledger.owners) == ({"t/s#a": "r/1"}, {"a": "r/1", "b": "r/2"})
     assert time.remaining <= 200
 
@@ -99,7 +107,7 @@ def test_those_that_are_throttled_together_do_not_come_back_together() -> None:
     pauses = []
     for jitter in (0.0, 1.0):
         time = FakeTime()
-        Patience(time.clock, 10, lambda jitter=jitter: jitter).pause(8, "claims")  # type: ignore[misc]
+        DeadlineBackoff(time.clock, 10, lambda jitter=jitter: jitter).pause(8, "claims")  # type: ignore[misc]
         pauses.append(time.slept)
     assert pauses == [2.5, 5.0]
 
@@ -109,7 +117,7 @@ def test_standing_claims_are_found_by_record_and_expired_ones_are_not() -> None:
     ids = [f"{n}" for n in range(230)]
     lost(ledger, *claims("r/1", *ids))
     lost(ledger, *claims("old/1", "gone", expires_at=NOW))
-    found = standing_claims(ledger, "t", "s", [*ids, "gone", "never"], now=NOW)
+    found = current_claims(ledger, "t", "s", [*ids, "gone", "never"], now=NOW)
     assert {record_id: one.owner for record_id, one in found.items()} == dict.fromkeys(ids, "r/1")
 
 
@@ -117,10 +125,12 @@ def test_a_claim_that_nobody_honours_is_taken_over_and_one_that_stands_is_not() 
     ledger = FakeLedger(World())
     lost(ledger, *claims("dead/1", "a"), *claims("live/1", "b"))
 
-    def stands(one: Claim) -> Standing:
-        return Standing.FREE if one.run == "dead" else Standing.HELD
+    def stands(one: Claim) -> ClaimStanding:
+        return ClaimStanding.FREE if one.run == "dead" else ClaimStanding.HELD
 
-    losers = claim(ledger, claims("r/1", "a", "b"), now=NOW, patience=Patience(FakeTime().clock, 10), stands=stands)
+    losers = claim(
+        ledger, claims("r/1", "a", "b"), now=NOW, patience=DeadlineBackoff(FakeTime().clock, 10), stands=stands
+    )
     assert losers == {"t/s#b": "live/1"}
     assert ledger.owners == {"a": "r/1", "b": "live/1"}
 
@@ -130,11 +140,11 @@ def test_an_abandoned_claim_goes_to_one_of_those_that_want_it() -> None:
     ledger = FakeLedger(World())
     lost(ledger, *claims("dead/1", "a"))
 
-    def stands(one: Claim) -> Standing:
+    def stands(one: Claim) -> ClaimStanding:
         ledger.claims[one.key] = claims("quick/1", "a")[0]
-        return Standing.FREE
+        return ClaimStanding.FREE
 
-    losers = claim(ledger, claims("r/1", "a"), now=NOW, patience=Patience(FakeTime().clock, 10), stands=stands)
+    losers = claim(ledger, claims("r/1", "a"), now=NOW, patience=DeadlineBackoff(FakeTime().clock, 10), stands=stands)
     assert losers == {"t/s#a": "quick/1"}
 
 
@@ -146,8 +156,8 @@ def test_what_cannot_be_told_yet_is_tried_again_later() -> None:
             ledger,
             claims("r/1", "a"),
             now=NOW,
-            patience=Patience(FakeTime().clock, 10),
-            stands=lambda one: Standing.UNDECIDED,
+            patience=DeadlineBackoff(FakeTime().clock, 10),
+            stands=lambda one: ClaimStanding.UNDECIDED,
         )
     assert ledger.owners == {"a": "ending/1"}
 

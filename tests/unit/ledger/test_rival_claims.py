@@ -8,8 +8,8 @@ import pytest
 from bulk_inference.batch.collect_results import ShardTask, collect
 from bulk_inference.core.keys import Places
 from bulk_inference.core.runs_table import META, run_pk, unit_sk
-from bulk_inference.ledger.claims import Claim, Standing, claim_key
-from bulk_inference.ledger.rival_claims import LONGEST_INVOCATION_SECONDS, Rivals
+from bulk_inference.ledger.claims import Claim, ClaimStanding, claim_key
+from bulk_inference.ledger.rival_claims import LONGEST_INVOCATION_SECONDS, RivalClaims
 from bulk_inference.render.records import RecordReader
 from tests.unit.batch.test_collect_results import IDS, event, landed, shuffled
 from tests.unit.batch.test_collect_results import stage as shard
@@ -28,8 +28,8 @@ def stage(ended: float | None = LONG_AGO) -> Stage:
     return made
 
 
-def judge(made: Stage, record_id: str = "a", unit: str = "sync-x", run: str = DEAD) -> Standing:
-    rivals = Rivals(
+def judge(made: Stage, record_id: str = "a", unit: str = "sync-x", run: str = DEAD) -> ClaimStanding:
+    rivals = RivalClaims(
         "default", RUN, output=made.output, runs=made.runs, executions=made.executions, now=lambda: made.time.now
     )
     return rivals(Claim(claim_key("default", "s", record_id), f"{run}/{unit}", run, int(NOW) + 10))
@@ -41,45 +41,45 @@ def part(made: Stage, name: str, *record_ids: str) -> None:
 
 
 def test_a_claim_of_a_dead_run_that_did_not_land_the_record_is_free() -> None:
-    assert judge(stage()) is Standing.FREE
+    assert judge(stage()) is ClaimStanding.FREE
 
 
 def test_a_claim_of_a_run_that_goes_on_stands() -> None:
-    assert judge(stage(ended=None)) is Standing.HELD
+    assert judge(stage(ended=None)) is ClaimStanding.HELD
 
 
 def test_a_claim_is_undecided_while_a_worker_may_be_alive() -> None:
     """A function that was started before its execution ended may write until its own time is up."""
-    assert judge(stage(ended=LONG_AGO + 1)) is Standing.UNDECIDED
+    assert judge(stage(ended=LONG_AGO + 1)) is ClaimStanding.UNDECIDED
 
 
 def test_a_run_counts_as_over_from_when_the_last_of_it_was_stopped() -> None:
     made = stage()
     made.runs.update(run_pk(DEAD), META, {"stoppedAt": int(NOW) - 1})
-    assert judge(made) is Standing.UNDECIDED
+    assert judge(made) is ClaimStanding.UNDECIDED
 
 
 @pytest.mark.parametrize(
     ("unit", "name", "expected"),
     [
-        ("sync-x", "sync-x-000", Standing.HELD),
-        ("sync-x", "sync-x-004-f2", Standing.HELD),
-        ("sync-x", "sync-xy-000", Standing.FREE),
-        ("00001-a1", "00001", Standing.HELD),
-        ("00001-a1", "00001-s2", Standing.HELD),
-        ("00001-a1", "00001-a2", Standing.FREE),
-        ("00001-a2", "00001-a2-s3", Standing.HELD),
-        ("00001-a2", "00001", Standing.FREE),
+        ("sync-x", "sync-x-000", ClaimStanding.HELD),
+        ("sync-x", "sync-x-004-f2", ClaimStanding.HELD),
+        ("sync-x", "sync-xy-000", ClaimStanding.FREE),
+        ("00001-a1", "00001", ClaimStanding.HELD),
+        ("00001-a1", "00001-s2", ClaimStanding.HELD),
+        ("00001-a1", "00001-a2", ClaimStanding.FREE),
+        ("00001-a2", "00001-a2-s3", ClaimStanding.HELD),
+        ("00001-a2", "00001", ClaimStanding.FREE),
     ],
 )
 def test_what_lies_in_a_part_of_the_unit_has_landed_whether_noted_or_not(
-    unit: str, name: str, expected: Standing
+    unit: str, name: str, expected: ClaimStanding
 ) -> None:
     """The worker may have died after it wrote the part and before it noted so: taking over would land it twice."""
     made = stage()
     part(made, name, "b", "a")
     assert judge(made, unit=unit) is expected
-    assert judge(made, "c", unit=unit) is Standing.FREE
+    assert judge(made, "c", unit=unit) is ClaimStanding.FREE
 
 
 def test_an_id_that_travels_under_an_alias_is_found_by_the_callers_id() -> None:
@@ -88,30 +88,30 @@ def test_an_id_that_travels_under_an_alias_is_found_by_the_callers_id() -> None:
     record = reader.read('{"recordId": "Zürich 7", "modelInput": {"messages": []}}'.encode())
     assert record.record_id != record.original_id == "Zürich 7"
     part(made, "sync-x-000", "Zürich 7")
-    assert judge(made, record.record_id) is Standing.HELD
+    assert judge(made, record.record_id) is ClaimStanding.HELD
 
 
 def test_a_settled_unit_keeps_its_claims_without_a_look_at_its_parts() -> None:
     made = stage()
     made.runs.put({"pk": run_pk(DEAD), "sk": unit_sk("sync-x"), "settled": True})
-    assert judge(made) is Standing.HELD
+    assert judge(made) is ClaimStanding.HELD
 
 
 def test_the_failure_lanes_claims_stand() -> None:
     """Its workers go on after the run's execution, so that its end says nothing of them."""
-    assert judge(stage(), unit="reprocess-abc") is Standing.HELD
+    assert judge(stage(), unit="reprocess-abc") is ClaimStanding.HELD
 
 
 def test_claims_of_the_own_run_stand() -> None:
-    assert judge(stage(), run=RUN) is Standing.HELD
+    assert judge(stage(), run=RUN) is ClaimStanding.HELD
 
 
 def test_a_run_that_is_no_longer_known_is_over() -> None:
     made = Stage()
-    assert judge(made) is Standing.FREE
+    assert judge(made) is ClaimStanding.FREE
     made = stage(ended=None)
     made.executions.known[ARN] = None
-    assert judge(made) is Standing.FREE
+    assert judge(made) is ClaimStanding.FREE
 
 
 @pytest.mark.parametrize(
@@ -130,7 +130,7 @@ def test_a_later_run_lands_what_a_dead_one_claimed_and_did_not_land(
     made.ledger.claims[key] = Claim(key, f"{DEAD}/sync-x", DEAD, int(NOW) + 10)
     if in_part:
         part(made, "sync-x-000", *in_part)
-    counts = collect(ShardTask.from_event(event()), made.shop)["counts"]
+    counts = collect(ShardTask.from_event(event()), made.unit_context)["counts"]
     assert (counts["landed"], counts["duplicate"]) == (expected, 12 - expected)
     assert len(landed(made)) == expected
     assert ("r05" in landed(made)) == (expected == len(IDS))

@@ -5,32 +5,34 @@ from typing import Any
 
 import pytest
 
-from bulk_inference.aws.bedrock_runtime import Outcome
+from bulk_inference.aws.bedrock_runtime import ModelOutcome
 from bulk_inference.core.errors import CanaryFailedError, ThrottledError
 from bulk_inference.plan.canary import CanaryResult, Tried, run_canary
-from bulk_inference.structured.schemas import checker
+from bulk_inference.structured.checker import checker
 from tests.worlds.inference_world import converse
 
-GOOD = Outcome(output={})
-BAD = Outcome(error_class="invalid_request", error_code="ValidationException", error_message="temperature and top_p")
-BUSY = Outcome(error_class="throttled", error_code="ThrottlingException", error_message="slow down")
+GOOD = ModelOutcome(output={})
+BAD = ModelOutcome(
+    error_class="invalid_request", error_code="ValidationException", error_message="temperature and top_p"
+)
+BUSY = ModelOutcome(error_class="throttled", error_code="ThrottlingException", error_message="slow down")
 
 
 class Model:
-    def __init__(self, *outcomes: Outcome) -> None:
+    def __init__(self, *outcomes: ModelOutcome) -> None:
         self._outcomes = list(outcomes)
         self.calls = 0
 
-    def infer(self, model_id: str, api: str, body: Mapping[str, Any]) -> Outcome:
+    def infer(self, model_id: str, api: str, body: Mapping[str, Any]) -> ModelOutcome:
         self.calls += 1
         return self._outcomes.pop(0)
 
 
-def counted(input_tokens: int, output_tokens: int) -> Outcome:
-    return Outcome(output={"usage": {"inputTokens": input_tokens, "outputTokens": output_tokens}})
+def counted(input_tokens: int, output_tokens: int) -> ModelOutcome:
+    return ModelOutcome(output={"usage": {"inputTokens": input_tokens, "outputTokens": output_tokens}})
 
 
-def run(*outcomes: Outcome) -> Tried:
+def run(*outcomes: ModelOutcome) -> Tried:
     return run_canary([{}] * len(outcomes), Model(*outcomes), "m", "converse")
 
 
@@ -70,8 +72,8 @@ def test_a_throttle_after_a_success_ends_the_canary() -> None:
 SCHEMA = {"type": "object", "properties": {"a": {"type": "integer"}}, "required": ["a"]}
 
 
-def judged(*texts: str | Outcome) -> Tried:
-    outcomes = [one if isinstance(one, Outcome) else Outcome(output=converse(one)) for one in texts]
+def judged(*texts: str | ModelOutcome) -> Tried:
+    outcomes = [one if isinstance(one, ModelOutcome) else ModelOutcome(output=converse(one)) for one in texts]
     return run_canary([{}] * len(outcomes), Model(*outcomes), "m", "converse", checker(SCHEMA))
 
 
@@ -103,4 +105,4 @@ def test_a_single_answer_condemns_no_schema() -> None:
 
 
 def test_without_a_schema_any_answer_will_do() -> None:
-    assert run(Outcome(output=converse("prose")), Outcome(output=converse("prose"))).result.note is None
+    assert run(ModelOutcome(output=converse("prose")), ModelOutcome(output=converse("prose"))).result.note is None

@@ -2,7 +2,8 @@
 
 import pytest
 
-from bulk_inference.core.run_spec import Concurrency, Quota
+from bulk_inference.core.run_spec import Quota
+from bulk_inference.core.settings import Concurrency
 from bulk_inference.plan.concurrency import Decision, Wish, cutters, job_slots, reprocessors, wish, workers
 
 FREE = Concurrency()

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from bulk_inference.aws.bedrock_runtime import Outcome
+from bulk_inference.aws.bedrock_runtime import ModelOutcome
 from bulk_inference.core.errors import CanaryFailedError, InvalidRequestError
 from bulk_inference.core.run_spec import RunSpec
 from bulk_inference.plan import sampling
@@ -103,7 +103,7 @@ def test_the_canary_gets_the_body_that_jobs_will_get(world: World) -> None:
 
 def test_a_failed_canary_leaves_no_plan(world: World) -> None:
     world.corpus(*LINES)
-    world.model.outcome = Outcome(error_class="invalid_request", error_code="V", error_message="no such parameter")
+    world.model.outcome = ModelOutcome(error_class="invalid_request", error_code="V", error_message="no such parameter")
     with pytest.raises(CanaryFailedError, match="no such parameter"):
         world.plan()
     assert world.input.get("default/runs/run-1/plan/run.json") is None

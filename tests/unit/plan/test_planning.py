@@ -8,9 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bulk_inference.core.errors import InvalidRequestError
-from bulk_inference.core.run_spec import Defaults, Quota, Quotas
+from bulk_inference.core.run_spec import Quota, Quotas
+from bulk_inference.core.settings import Defaults
 from bulk_inference.corpus import ranges
-from bulk_inference.corpus.ranges import Cut, Part, cut_line, plan_cuts
+from bulk_inference.corpus.ranges import Cut, CutRange, cut_line, plan_cuts
 from bulk_inference.plan.planning import Sample, choose_mode, estimate, resolve_limits, resolve_settings
 
 
@@ -71,7 +72,7 @@ def test_too_many_cuts_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_cut_survives_json() -> None:
-    cut = Cut("00001", [Part("ü", 1, 2, 3, "e")])
+    cut = Cut("00001", [CutRange("ü", 1, 2, 3, "e")])
     assert Cut.from_json(cut.to_json()) == cut
 
 

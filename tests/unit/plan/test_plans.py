@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from bulk_inference.aws.bedrock_runtime import Outcome
+from bulk_inference.aws.bedrock_runtime import ModelOutcome
 from bulk_inference.core.errors import CanaryFailedError, InvalidRequestError
 from bulk_inference.core.run_spec import RunSpec
 from tests.worlds.ingest_world import HAIKU, SETTINGS, World, ingest_world
@@ -24,7 +24,7 @@ def world(monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
 
 def answers(world: World, input_tokens: int, output_tokens: int) -> None:
     usage = {"inputTokens": input_tokens, "outputTokens": output_tokens}
-    world.model.outcome = Outcome(output={"usage": usage})
+    world.model.outcome = ModelOutcome(output={"usage": usage})
 
 
 def items(world: World) -> list[str]:
@@ -135,7 +135,7 @@ def test_a_dry_run_tries_the_records_that_it_asks_for(world: World) -> None:
     report = world.plan(run=DRY, limits={"canary_records": 2})["report"]
     assert (report["canary"]["records"], len(world.model.bodies)) == (2, 2)
     assert report["tokens"]["output"] == 200 * 7
-    world.model.outcome = Outcome(error_class="invalid_request", error_code="V", error_message="no such parameter")
+    world.model.outcome = ModelOutcome(error_class="invalid_request", error_code="V", error_message="no such parameter")
     with pytest.raises(CanaryFailedError, match="no such parameter"):
         world.plan(run=DRY, limits={"canary_records": 2})
 

@@ -4,7 +4,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import fields
 
 from bulk_inference.core.model_families import UNKNOWN, family_named, family_of, geography_of, model_id_of
-from bulk_inference.core.run_spec import ModelSettings, QuotaOverrides
+from bulk_inference.core.settings import ModelSettings, QuotaOverrides
 from bulk_inference.plan.quotas import TOKENS_PER_MINUTE, fallback_notes, look_up, resolve, wanted
 
 HAIKU = family_named("claude-haiku-4-5")

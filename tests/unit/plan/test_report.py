@@ -3,14 +3,17 @@
 from dataclasses import replace
 from typing import Any
 
+from bulk_inference.core.prices import account_in_money
 from bulk_inference.core.result_line import Usage
-from bulk_inference.core.run_spec import Estimate, Model, Prices, Quota, Quotas
+from bulk_inference.core.run_spec import Estimate, Model, Quota, Quotas
+from bulk_inference.core.settings import Prices
+from bulk_inference.core.stored_run import beside
 from bulk_inference.finish.conservation import Account
 from bulk_inference.finish.reporting import manifest
 from bulk_inference.finish.reporting import report as page
 from bulk_inference.plan.canary import CanaryResult
 from bulk_inference.plan.concurrency import Decision
-from bulk_inference.plan.report import Concurrencies, Planned, account_in_money, as_text, beside, report
+from bulk_inference.plan.report import Concurrencies, Planned, as_text, report
 from bulk_inference.plan.sizing import Minutes, Work
 from tests.unit.plan.test_sizing import limits
 from tests.worlds.inference_world import make_spec

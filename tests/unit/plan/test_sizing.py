@@ -6,18 +6,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from bulk_inference.core.ceilings import refuse_larger, true_tokens
 from bulk_inference.core.errors import InvalidRequestError
-from bulk_inference.core.run_spec import Estimate, Limits, Prices
+from bulk_inference.core.prices import money
+from bulk_inference.core.run_spec import Estimate, Limits
+from bulk_inference.core.settings import Prices
 from bulk_inference.cut.cutting import PieceCount
 from bulk_inference.cut.sealing import seal
-from bulk_inference.plan.sizing import (
-    assumed_answers,
-    money,
-    refuse_larger,
-    sync_minutes,
-    true_tokens,
-    work,
-)
+from bulk_inference.plan.sizing import assumed_answers, sync_minutes, work
 
 
 def limits(**changes: Any) -> Limits:

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from bulk_inference.core.errors import InvalidRequestError
 from bulk_inference.core.model_families import family_named
-from bulk_inference.core.run_spec import Chunking, ModelSettings, Prompt, Settings, TenantSettings
+from bulk_inference.core.run_spec import Chunking, Prompt
+from bulk_inference.core.settings import ModelSettings, Settings, TenantSettings
 from bulk_inference.corpus.rows import Row
 from bulk_inference.render.chunking import CHUNK_ID, chunks
 from bulk_inference.render.records import DocumentPart, Record, RecordReader, RejectedLineError

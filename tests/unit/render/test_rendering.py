@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bulk_inference.core.model_families import family_named
-from bulk_inference.core.run_spec import Example, Media, Output, Prompt, SourceBucket
+from bulk_inference.core.run_spec import Example, Media, Output, Prompt
+from bulk_inference.core.settings import SourceBucket
 from bulk_inference.render.media import IllegalMediaError, places_of
 from bulk_inference.render.rendering import INSTRUCTION, EmptyPromptError, MissingFieldError, Renderer, Template
 

@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 
 from bulk_inference.core.errors import InvalidRequestError
-from bulk_inference.core.run_spec import Csv, ModelSettings, Settings, SourceBucket, TenantSettings
+from bulk_inference.core.run_spec import Csv
+from bulk_inference.core.settings import ModelSettings, Settings, SourceBucket, TenantSettings
 from bulk_inference.request.parse import STARTED_BY, RunRequest, digest, parse
 
 HAIKU, TITAN, LLAMA = "us.anthropic.claude-haiku-4-5-20251001-v1:0", "amazon.titan-embed-text-v2:0", "meta.llama3-1"

@@ -5,7 +5,8 @@ from typing import Any
 import pytest
 
 from bulk_inference.core.errors import InvalidRequestError
-from bulk_inference.core.run_spec import ModelSettings, Output, Prompt, Settings, TenantSettings
+from bulk_inference.core.run_spec import Output, Prompt
+from bulk_inference.core.settings import ModelSettings, Settings, TenantSettings
 from bulk_inference.request import parse
 from bulk_inference.request.prompt import as_request
 

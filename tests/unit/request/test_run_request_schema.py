@@ -11,7 +11,7 @@ import fastjsonschema
 import pytest
 
 from bulk_inference.core.errors import InvalidRequestError
-from bulk_inference.core.run_spec import ModelSettings, Settings, SourceBucket, TenantSettings
+from bulk_inference.core.settings import ModelSettings, Settings, SourceBucket, TenantSettings
 from bulk_inference.request.parse import STARTED_BY, parse
 
 SCHEMA: Final = json.loads((Path(__file__).parents[3] / "docs" / "run-request.schema.json").read_text())

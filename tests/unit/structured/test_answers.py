@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bulk_inference.structured.answers import judge
-from bulk_inference.structured.schemas import checker
+from bulk_inference.structured.checker import checker
 
 OBJECT = checker({"type": "object", "properties": {"a": {"type": "integer"}}, "required": ["a"]})
 ARRAY = checker({"type": "array", "items": {"type": "integer"}})

@@ -10,9 +10,9 @@ from bulk_inference.core.errors import ThrottledError, UnitFailedError, WorkInPr
 from bulk_inference.core.index_line import Pointer, fetch
 from bulk_inference.core.ports import Outcome
 from bulk_inference.core.runs_table import META, STALE, run_pk, unit_sk
-from bulk_inference.failure_lane.reprocess import Message, reprocess
+from bulk_inference.failure_lane.reprocess import LaneMessage, reprocess
 from bulk_inference.finish.conservation import cross_check
-from bulk_inference.land.unit_context import Workshop
+from bulk_inference.land.unit_context import UnitContext
 from bulk_inference.ledger.claims import Claim, claim_key
 from bulk_inference.sync.infer_batch import Batch, infer_batch
 from tests.worlds.inference_world import NOW, RUN, FakeOutcome, Killed, Stage, assert_survives_kills
@@ -68,7 +68,7 @@ def event(made: Stage, **more: Any) -> dict[str, Any]:
 
 def step(made: Stage, given: dict[str, Any]) -> dict[str, Any]:
     batch = Batch.from_event(given)
-    progress = infer_batch(batch, made.shop)
+    progress = infer_batch(batch, made.unit_context)
     return batch.following(progress["rest"], progress["counts"])
 
 
@@ -349,13 +349,13 @@ def test_a_record_that_fails_after_a_dead_try_had_claimed_it_is_free_again() -> 
         assert landed(made) == [one for one in IDS[:5] if one != "r02"], died_at
         assert "r02" not in made.ledger.owners
         (message,) = {json.dumps(one) for one in made.queue.messages}
-        assert reprocess(Message.from_json(json.loads(message)), lucky(made)) == "landed"
+        assert reprocess(LaneMessage.from_json(json.loads(message)), lucky(made)) == "landed"
         assert landed(made) == IDS[:5]
 
 
-def lucky(made: Stage) -> Workshop:
+def lucky(made: Stage) -> UnitContext:
     del made.model.answers["r02"]
-    return made.shop
+    return made.unit_context
 
 
 @pytest.mark.usefixtures("_in_order")
@@ -417,7 +417,7 @@ def test_a_claim_that_cannot_be_judged_yet_is_found_before_anything_is_paid_for(
 
 
 def test_outcomes_of_the_real_runtime_fit_the_port() -> None:
-    from bulk_inference.aws.bedrock_runtime import Outcome as Real
+    from bulk_inference.aws.bedrock_runtime import ModelOutcome as Real
 
     outcome: Outcome = Real(error_class="throttled")
     assert outcome.retryable

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from bulk_inference.core.ports import Clock
-from bulk_inference.sync.inference import Pace, infer_all, infer_one
+from bulk_inference.sync.inference import AdaptiveLimiter, infer_all, infer_one
 from tests.worlds.inference_world import FakeModel, FakeOutcome, FakeTime
 
 THROTTLED = FakeOutcome(error_class="throttled", error_code="ThrottlingException")
@@ -17,7 +17,7 @@ DONE = FakeOutcome(output={"x": 1})
 
 
 def one(model: FakeModel, time: FakeTime) -> Any:
-    pace = Pace(4, time.clock, jitter=lambda: 0.0)
+    pace = AdaptiveLimiter(4, time.clock, jitter=lambda: 0.0)
     return infer_one({"prompt": "p"}, lambda body: model.infer("m", "converse", body), pace, time.clock)
 
 
@@ -54,7 +54,7 @@ def test_a_storm_of_throttles_ends_at_the_deadline_with_the_record_unsettled() -
 
 def test_throttles_that_come_together_halve_the_pool_once() -> None:
     time = FakeTime()
-    pace = Pace(8, time.clock, jitter=lambda: 0.0)
+    pace = AdaptiveLimiter(8, time.clock, jitter=lambda: 0.0)
     for _ in range(8):
         assert pace.enter()
     for _ in range(8):
@@ -64,7 +64,7 @@ def test_throttles_that_come_together_halve_the_pool_once() -> None:
 
 def test_successes_widen_the_pool_again_up_to_its_width() -> None:
     time = FakeTime()
-    pace = Pace(4, time.clock, jitter=lambda: 0.0)
+    pace = AdaptiveLimiter(4, time.clock, jitter=lambda: 0.0)
     pace.enter()
     pace.leave(throttled=True)
     assert pace.limit == 2

@@ -11,7 +11,7 @@ from bulk_inference.core.index_line import Pointer
 from bulk_inference.core.result_line import Usage
 from bulk_inference.core.run_spec import Output
 from bulk_inference.core.runs_table import STALE, run_pk
-from bulk_inference.failure_lane.reprocess import HopelessRecordError, Message, RecordFailedError, reprocess
+from bulk_inference.failure_lane.reprocess import HopelessRecordError, LaneMessage, RecordFailedError, reprocess
 from bulk_inference.finish.finishing import add_up
 from bulk_inference.sync.infer_batch import Batch, infer_batch
 from tests.worlds.inference_world import RUN, FakeOutcome, Stage, assert_survives_kills, converse, make_spec
@@ -50,12 +50,12 @@ def in_batch() -> Stage:
 def collected(made: Stage) -> Any:
     shard = {"shard": SHARD, "piece": PIECE, "records": len(ANSWERS), "bytes": 1}
     event = {"run": RUN, "tenant": "default", "attempt": 1, "shard": shard, "job": {"jobName": "job-1"}}
-    return collect(ShardTask.from_event(event), made.shop)
+    return collect(ShardTask.from_event(event), made.unit_context)
 
 
 def inferred(made: Stage) -> Any:
     event = {"BatchInput": {"run": RUN, "tenant": "default"}, "Items": made.input.lines(made.places.batches(PIECE))}
-    return infer_batch(Batch.from_event(event), made.shop)["counts"]
+    return infer_batch(Batch.from_event(event), made.unit_context)["counts"]
 
 
 @pytest.mark.parametrize(("make", "work"), [(in_batch, collected), (stage, inferred)])
@@ -110,15 +110,15 @@ def test_bedrocks_manifest_counts_answers_that_do_not_fit_as_successes_and_that_
     assert len(add_up(RUN, other.runs).contradictions) == 2
 
 
-def message(made: Stage, record_id: str, error_class: str) -> Message:
+def message(made: Stage, record_id: str, error_class: str) -> LaneMessage:
     (line,) = [one for one in made.input.lines(made.places.index(PIECE)) if one["recordId"] == record_id]
     failure = Failure(Pointer.from_json(line), error_class, "SchemaMismatch", "words", 1)
-    return Message.from_json(failure.message(RUN, "default", f"{SHARD}-a1", SHARD, line))
+    return LaneMessage.from_json(failure.message(RUN, "default", f"{SHARD}-a1", SHARD, line))
 
 
 def test_the_lane_lands_a_better_answer_with_its_value() -> None:
     made = stage()
-    assert reprocess(message(made, "fenced", "schema"), made.shop) == "landed"
+    assert reprocess(message(made, "fenced", "schema"), made.unit_context) == "landed"
     (line,) = made.output.lines(made.places.results_prefix)
     assert line["value"] == {"a": 2}
 
@@ -126,10 +126,10 @@ def test_the_lane_lands_a_better_answer_with_its_value() -> None:
 def test_a_second_unfit_answer_is_held_and_a_first_one_is_not() -> None:
     made = stage()
     with pytest.raises(HopelessRecordError) as held:
-        reprocess(message(made, "wrong", "schema"), made.shop)
+        reprocess(message(made, "wrong", "schema"), made.unit_context)
     assert (held.value.error_class, held.value.error_code) == ("schema", "SchemaMismatch")
     with pytest.raises(RecordFailedError) as again:
-        reprocess(message(made, "wrong", "model"), made.shop)
+        reprocess(message(made, "wrong", "model"), made.unit_context)
     assert not isinstance(again.value, HopelessRecordError)
     assert "SECRET" not in str(held.value) + str(again.value)
 
@@ -140,7 +140,7 @@ def test_the_lanes_unfit_answers_keep_their_text_and_were_paid_for() -> None:
     before = add_up(RUN, made.runs)
     for _ in range(2):
         with pytest.raises(HopelessRecordError):
-            reprocess(message(made, "wrong", "schema"), made.shop)
+            reprocess(message(made, "wrong", "schema"), made.unit_context)
     (line,) = made.output.lines(f"{made.places.root}unfit/")
     assert (line["recordId"], line["errorCode"], line["text"]) == ("wrong", "SchemaMismatch", ANSWERS["wrong"])
     after = add_up(RUN, made.runs)
@@ -155,5 +155,5 @@ def test_an_answer_that_was_refused_is_no_unfit_answer() -> None:
     made = stage()
     made.model.answers["wrong"] = FakeOutcome(error_class="model_error", error_code="E", error_message="words")
     with pytest.raises(RecordFailedError):
-        reprocess(message(made, "wrong", "schema"), made.shop)
+        reprocess(message(made, "wrong", "schema"), made.unit_context)
     assert (add_up(RUN, made.runs).unfit, made.output.lines(f"{made.places.root}unfit/")) == (0, [])

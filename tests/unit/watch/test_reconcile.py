@@ -6,9 +6,10 @@ from typing import Any
 
 import pytest
 
+from bulk_inference.batch.task_tokens import answer
 from bulk_inference.core.errors import ThrottledError
 from bulk_inference.core.runs_table import COUNT, JOB, LIVE, META, OPEN, in_flight_pk, job_key, live_item, run_pk
-from bulk_inference.watch.reconcile import GRACE_SECONDS, Reconciled, answer, reconcile, resume
+from bulk_inference.watch.reconcile import GRACE_SECONDS, Reconciled, reconcile, resume
 from tests.worlds.inference_world import NOW, RUN, Stage, assert_survives_kills
 
 EVENTS = Path(__file__).parents[2] / "events"

@@ -9,8 +9,8 @@ import pytest
 
 from bulk_inference.core.errors import InvalidRequestError
 from bulk_inference.core.runs_table import run_pk
-from bulk_inference.cut import item_batches, shard_files
-from bulk_inference.cut.item_batches import Slice
+from bulk_inference.cut import cut_run, item_batches
+from bulk_inference.cut.item_batches import ItemBatch
 from tests.worlds.ingest_world import World, ingest_world
 
 LINES: list[Any] = [{"id": f"r{n}", "text": f"text {n}", "page": n} for n in range(130)]
@@ -120,7 +120,7 @@ def test_in_mode_sync_each_piece_is_cut_into_batches(world: World) -> None:
     index = world.objects("input")[f"{ROOT}index/00001-001.jsonl"]
     pointers = []
     for line in batches:
-        found = Slice.from_items([line])
+        found = ItemBatch.from_items([line])
         assert found is not None
         raw = index[found.offset : found.offset + found.length]
         pointers += [pointer["recordId"] for pointer in found.items(raw)]
@@ -202,10 +202,10 @@ def test_a_run_that_was_never_planned_is_said(world: World) -> None:
 
 def test_closed_pieces_hold_no_memory(world: World) -> None:
     """Of a cut with many pieces, only the open one may keep buffers."""
-    files = shard_files._CutFiles(world.input, world.output, shard_files.Places("default", "r"), "cut-1")
+    files = cut_run._CutFiles(world.input, world.output, cut_run.Places("default", "r"), "cut-1")
     with files:
         piece = files.open_piece("a")
         piece.write(b"x" * 1000, b"y")
         piece.close()
-        assert isinstance(piece, shard_files.PieceFiles)
+        assert isinstance(piece, cut_run.PieceFiles)
         assert len(piece._shard._buffer) == 0  # type: ignore[attr-defined]

@@ -6,7 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bulk_inference.structured.schemas import Broken, checker, native, problems
+from bulk_inference.structured.admission import problems
+from bulk_inference.structured.checker import Broken, checker
+from bulk_inference.structured.native import native
 
 TICKET: dict[str, Any] = {
     "type": "object",

@@ -4,18 +4,19 @@ import time
 from functools import cache, lru_cache
 from typing import Any
 
-from bulk_inference.assembly.assembly import AssemblyWorld
+from bulk_inference.assembly.assembly import AssemblyServices
 from bulk_inference.aws import bedrock, bedrock_runtime, dynamodb, events, s3, sqs, stepfunctions
 from bulk_inference.core.environment import Environment, LaneEnvironment
 from bulk_inference.core.errors import InvalidRequestError
 from bulk_inference.core.keys import Places
 from bulk_inference.core.ports import Clock
 from bulk_inference.core.priorities import lane
-from bulk_inference.core.run_spec import RunSpec, Settings
-from bulk_inference.cut.shard_files import load_spec
-from bulk_inference.land.unit_context import Workshop
+from bulk_inference.core.run_spec import RunSpec
+from bulk_inference.core.settings import Settings
+from bulk_inference.core.stored_run import load_spec
+from bulk_inference.land.unit_context import UnitContext
 from bulk_inference.sync.inference import WIDTH
-from bulk_inference.watch.stop_run import StopWorld
+from bulk_inference.watch.stop_run import StopServices
 
 
 @cache
@@ -101,8 +102,8 @@ def clock(context: Any) -> Clock:
     return Clock(time.time, lambda: context.get_remaining_time_in_millis() / 1000, time.sleep)
 
 
-def stop_world(context: Any) -> StopWorld:
-    return StopWorld(
+def stop_world(context: Any) -> StopServices:
+    return StopServices(
         name=environment().name,
         output=output_bucket(),
         runs=runs_table(),
@@ -114,15 +115,15 @@ def stop_world(context: Any) -> StopWorld:
     )
 
 
-def assembly_world(tenant: str, run: str) -> AssemblyWorld:
-    return AssemblyWorld(run_spec(tenant, run), input_bucket(), output_bucket(), runs_table(), time.time())
+def assembly_world(tenant: str, run: str) -> AssemblyServices:
+    return AssemblyServices(run_spec(tenant, run), input_bucket(), output_bucket(), runs_table(), time.time())
 
 
-def workshop(tenant: str, run: str, context: Any, *, longest_call: int | None = None) -> Workshop:
+def unit_context(tenant: str, run: str, context: Any, *, longest_call: int | None = None) -> UnitContext:
     """`longest_call`: seconds after which a call of the model is given up, and not tried again; None: the defaults."""
     env, spec = environment(), run_spec(tenant, run)
     calls = {} if longest_call is None else {"sdk_attempts": 1, "read_timeout": longest_call}
-    return Workshop(
+    return UnitContext(
         spec=spec,
         input=input_bucket(),
         output=output_bucket(),

@@ -12,16 +12,17 @@ from aws_lambda_powertools.utilities.data_classes.sqs_event import SQSEvent, SQS
 
 from bulk_inference.aws import dynamodb, intake_queues, s3, sqs, stepfunctions
 from bulk_inference.core.environment import IntakeEnvironment
-from bulk_inference.cut.shard_files import CutWorld
-from bulk_inference.handlers import services
+from bulk_inference.core.ports import Depth
+from bulk_inference.cut.cut_run import CutServices
+from bulk_inference.handlers import wiring
 from bulk_inference.handlers.guard import guarded
-from bulk_inference.intake.consumer import Delivery, ShiftWorld
-from bulk_inference.intake.document_outcomes import OutcomeWorld
-from bulk_inference.intake.intake_status import Depth, StatusWorld
-from bulk_inference.intake.pool_outcomes import FollowWorld
-from bulk_inference.intake.pooling import PoolLimits, PoolWorld, limits_of
+from bulk_inference.intake.consumer import ConsumerServices, DocumentDelivery
+from bulk_inference.intake.document_outcomes import OutcomeServices
+from bulk_inference.intake.intake_status import StatusServices
+from bulk_inference.intake.pool_outcomes import FollowServices
+from bulk_inference.intake.pooling import PoolLimits, PoolServices, limits_of
 from bulk_inference.intake.stored_prompts import prompt_key, read
-from bulk_inference.intake.urgent_documents import WindowWorld
+from bulk_inference.intake.urgent_documents import WindowServices
 
 
 @cache
@@ -34,97 +35,97 @@ def bucket(name: str) -> s3.Bucket:
 
 
 def table() -> dynamodb.RunsTable:
-    return services.runs_table()
+    return wiring.runs_table()
 
 
 def queue(priority: str) -> intake_queues.IntakeQueue:
     return intake_queues.IntakeQueue(environment().intake_queues_url, priority, sqs.connect())
 
 
-def outcomes(context: Any) -> OutcomeWorld:
-    return OutcomeWorld(table(), services.completion_bus(), services.clock(context))
+def outcomes(context: Any) -> OutcomeServices:
+    return OutcomeServices(table(), wiring.completion_bus(), wiring.clock(context))
 
 
-def shift_world(priority: str, context: Any) -> ShiftWorld:
-    return ShiftWorld(
+def shift_world(priority: str, context: Any) -> ConsumerServices:
+    return ConsumerServices(
         priority=priority,
         lane=queue(priority),
-        input=services.input_bucket(),
+        input=wiring.input_bucket(),
         bucket=bucket,
         runs=table(),
         outcomes=outcomes(context),
-        settings=services.settings(),
-        clock=services.clock(context),
+        settings=wiring.settings(),
+        clock=wiring.clock(context),
         max_receives=int(environment().intake_max_receives),
     )
 
 
-def pool_world(context: Any) -> PoolWorld:
+def pool_world(context: Any) -> PoolServices:
     limits: dict[str, PoolLimits] = {
         priority: limits_of(given) for priority, given in json.loads(environment().intake_pools).items()
     }
-    return PoolWorld(
-        input=services.input_bucket(),
+    return PoolServices(
+        input=wiring.input_bucket(),
         runs=table(),
         pipeline=stepfunctions.Pipeline(environment().pipeline_arn, stepfunctions.connect()),
-        clock=services.clock(context),
+        clock=wiring.clock(context),
         limits=limits.__getitem__,
-        claim_ttl_days=services.settings().defaults.claim_ttl_days,
+        claim_ttl_days=wiring.settings().defaults.claim_ttl_days,
     )
 
 
-def window_world(context: Any) -> WindowWorld:
-    clock = services.clock(context)
+def window_world(context: Any) -> WindowServices:
+    clock = wiring.clock(context)
 
     def once(run: str, unit: str, work: Callable[[], dict[str, Any]]) -> dict[str, Any]:
         return guarded(
             work,
-            table=services.environment().ledger_table,
+            table=wiring.environment().ledger_table,
             function="infer_documents",
             key={"run": run, "unit": unit},
             context=context,
         )
 
-    return WindowWorld(
-        input=services.input_bucket(),
-        output=services.output_bucket(),
+    return WindowServices(
+        input=wiring.input_bucket(),
+        output=wiring.output_bucket(),
         runs=table(),
-        bus=services.completion_bus(),
+        bus=wiring.completion_bus(),
         clock=clock,
-        settings=services.settings(),
-        cuts=CutWorld(
-            input_bucket=services.input_bucket(),
-            output_bucket=services.output_bucket(),
+        settings=wiring.settings(),
+        cuts=CutServices(
+            input_bucket=wiring.input_bucket(),
+            output_bucket=wiring.output_bucket(),
             source_bucket=bucket,
             runs=table(),
-            ledger=services.ledger(),
-            executions=services.executions(),
+            ledger=wiring.ledger(),
+            executions=wiring.executions(),
             now=clock.now(),
         ),
-        shop_of=lambda tenant, run: services.workshop(tenant, run, context),
+        shop_of=lambda tenant, run: wiring.unit_context(tenant, run, context),
         once=once,
     )
 
 
-def follow_world(context: Any) -> FollowWorld:
+def follow_world(context: Any) -> FollowServices:
     executions = environment().pipeline_arn.replace(":stateMachine:", ":execution:")
-    return FollowWorld(
+    return FollowServices(
         pools=pool_world(context),
-        output=services.output_bucket(),
-        ledger=services.ledger(),
-        executions=services.executions(),
-        bus=services.completion_bus(),
+        output=wiring.output_bucket(),
+        ledger=wiring.ledger(),
+        executions=wiring.executions(),
+        bus=wiring.completion_bus(),
         execution_arn=lambda run: f"{executions}:{run}",
-        spec_of=services.run_spec,
+        spec_of=wiring.run_spec,
     )
 
 
-def status_world(context: Any) -> StatusWorld:
+def status_world(context: Any) -> StatusServices:
     def scope_of(tenant: str, prompt: str) -> str:
-        source = services.input_bucket()
+        source = wiring.input_bucket()
         return read(tenant, prompt, source.get(prompt_key(tenant, prompt)), source.name).scope
 
-    return StatusWorld(table(), services.clock(context), depth, scope_of)
+    return StatusServices(table(), wiring.clock(context), depth, scope_of)
 
 
 def depth(priority: str) -> Depth:
@@ -136,9 +137,9 @@ def priority_of(event: dict[str, Any]) -> str:
     return str(event["Records"][0]["eventSourceARN"]).rpartition("-")[2]
 
 
-def deliveries(event: dict[str, Any]) -> list[Delivery]:
+def deliveries(event: dict[str, Any]) -> list[DocumentDelivery]:
     return [
-        Delivery(
+        DocumentDelivery(
             message_id=record.message_id,
             body=record.body,
             receipt=record.receipt_handle,
@@ -154,7 +155,7 @@ def deliveries(event: dict[str, Any]) -> list[Delivery]:
     ]
 
 
-def side_by_side(work: Callable[[Delivery], None], messages: list[Delivery]) -> None:
+def side_by_side(work: Callable[[DocumentDelivery], None], messages: list[DocumentDelivery]) -> None:
     with ThreadPoolExecutor(max(1, len(messages)), "document") as threads:
         list(threads.map(work, messages))
 

@@ -1,4 +1,4 @@
-"""JSON Schemas of answers: what is wrong with one, what a model can be asked for natively, what a value breaks.
+"""JSON Schemas that a run may declare: what is wrong with one.
 
 The dialect is draft-07 with `$defs`, as fastjsonschema implements it. fastjsonschema makes Python source of a schema
 and asks its users not to give it schemas that nobody has looked at; it also ignores keywords that it does not know.
@@ -8,10 +8,11 @@ Hence `problems`, which admits only what is known, well-formed and told apart by
 import json
 import re
 from collections.abc import Callable, Iterator, Mapping
-from functools import lru_cache
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
-import fastjsonschema  # type: ignore[import-untyped]
+import fastjsonschema
+
+from bulk_inference.structured.compiling import ANNOTATIONS, NAMED, compile_schema
 
 MAX_BYTES: Final = 50_000
 """Of a schema's JSON: it travels in the request, in the plan and, where it is asked for, in every record's body."""
@@ -25,9 +26,6 @@ FORMATS: Final = (
     "uri-reference",
 )  # fmt: skip
 
-_ANNOTATIONS: Final = frozenset(
-    {"$schema", "$comment", "title", "description", "default", "examples", "deprecated", "readOnly", "writeOnly"}
-)
 
 _UNSUPPORTED: Final = frozenset(
     {
@@ -42,49 +40,6 @@ _REF: Final = re.compile(r"#(/[A-Za-z0-9_.$~-]+)*")
 _DEFINITION: Final = re.compile(r"[A-Za-z0-9_.-]+")
 _UNSAFE: Final = re.compile(r"[\x00-\x1f\\\"{}]")
 """What a name must not hold: fastjsonschema puts names into the source that it makes, and escapes but some of it."""
-
-
-class Broken(NamedTuple):
-    """Where a value breaks its schema, and by which keyword."""
-
-    path: str
-    """`$`, `$.labels[2]`: keys in it may come from the value."""
-    rule: str
-
-
-class Checker:
-    """A compiled schema."""
-
-    def __init__(self, schema: Mapping[str, Any]) -> None:
-        """`schema` must have no `problems`; ValueError otherwise."""
-        if found := problems(schema):
-            raise ValueError(f"not a schema that can be checked: {found[0]}")
-        self._check: Callable[[Any], Any] = _compile(schema)
-        self.types = root_types(schema)
-        """What a value may be at its root; None: anything."""
-
-    def broken(self, value: Any) -> Broken | None:
-        """The first rule that the value breaks; None if it fits."""
-        try:
-            self._check(value)
-        except fastjsonschema.JsonSchemaValueException as error:
-            return Broken(_path(error.path), error.rule or "schema")
-        except RecursionError:
-            return Broken("$", "depth")
-        except (ArithmeticError, TypeError):
-            # uniqueItems and multipleOf meet values that Python cannot hash or divide.
-            return Broken("$", "value")
-        return None
-
-
-@lru_cache(maxsize=32)
-def _compiled(schema: str) -> Checker:
-    return Checker(json.loads(schema))
-
-
-def checker(schema: Mapping[str, Any]) -> Checker:
-    """The schema's checker, compiled once a process. Raises ValueError."""
-    return _compiled(json.dumps(schema, sort_keys=True))
 
 
 def problems(schema: Any) -> list[str]:
@@ -104,64 +59,11 @@ def problems(schema: Any) -> list[str]:
     if found:
         return found
     try:
-        _compile(schema)
+        compile_schema(schema)
     except (fastjsonschema.JsonSchemaDefinitionException, re.error, SyntaxError, RecursionError, ValueError) as error:
         # The keywords themselves are sound by now: they contradict each other.
         return [f": cannot be compiled: {error}"]
     return []
-
-
-def _compile(schema: Mapping[str, Any]) -> Callable[[Any], Any]:
-    """Defaults are for readers of a schema: they must not be written into what the model said."""
-    check: Callable[[Any], Any] = fastjsonschema.compile(_compilable(schema), use_default=False)
-    return check
-
-
-def _compilable(schema: Any, *, named: bool = False) -> Any:
-    """A copy, because fastjsonschema resolves references in place; without what it would trip over: text that nobody
-    checks, and `const`, which it does not escape."""
-    if isinstance(schema, list):
-        return [_compilable(one) for one in schema]
-    if not isinstance(schema, Mapping):
-        return schema
-    if named:
-        return {name: _compilable(one) for name, one in schema.items()}
-    made: dict[str, Any] = {}
-    for keyword, value in schema.items():
-        if keyword in ("const", "enum"):
-            # Python holds True to be 1, JSON does not: hence the types.
-            choices = value if keyword == "enum" else [value]
-            types = sorted({_json_type(one) for one in choices})
-            made.setdefault("allOf", []).append({"type": types, "enum": choices})
-        elif keyword == "allOf":
-            made.setdefault("allOf", []).extend(_compilable(value))
-        elif keyword not in _ANNOTATIONS:
-            made[keyword] = _compilable(value, named=keyword in _NAMED)
-    return made
-
-
-def _json_type(value: Any) -> str:
-    if isinstance(value, bool):
-        return "boolean"
-    if value is None:
-        return "null"
-    kinds = ((str, "string"), ((int, float), "number"), (list, "array"))
-    return next((name for kind, name in kinds if isinstance(value, kind)), "object")
-
-
-def root_types(schema: Mapping[str, Any]) -> frozenset[str] | None:
-    """Types that the schema allows at its root, as far as it says so plainly."""
-    seen: set[str] = set()
-    while isinstance(ref := schema.get("$ref"), str) and ref not in seen:
-        seen.add(ref)
-        target = _resolve(ref, schema) if len(seen) == 1 else None
-        if not isinstance(target, Mapping):
-            return None
-        schema = target
-    given = schema.get("type")
-    if given is None:
-        return None
-    return frozenset([given] if isinstance(given, str) else given)
 
 
 # Which schemas are admitted.
@@ -180,7 +82,7 @@ def _problems(schema: Any, path: str, root: Mapping[str, Any], depth: int) -> It
         where = f"{path}.{keyword}"
         if keyword in _UNSUPPORTED:
             yield f"{where}: this keyword of JSON Schema is not supported here"
-        elif keyword in _ANNOTATIONS:
+        elif keyword in ANNOTATIONS:
             continue
         elif keyword in _VALUES:
             rule = _VALUES[keyword](value)
@@ -191,10 +93,10 @@ def _problems(schema: Any, path: str, root: Mapping[str, Any], depth: int) -> It
         else:
             yield f"{where}: unknown keyword"
     if "$ref" in schema:
-        beside = sorted(schema.keys() - _ANNOTATIONS - {"$ref", "$defs", "definitions"})
+        beside = sorted(schema.keys() - ANNOTATIONS - {"$ref", "$defs", "definitions"})
         if beside:
             yield f"{path}.$ref: must stand alone, not beside {', '.join(beside)}: put it into an allOf"
-        elif _reference(schema["$ref"]) is None and not isinstance(_resolve(schema["$ref"], root), (Mapping, bool)):
+        elif _reference(schema["$ref"]) is None and not isinstance(resolve(schema["$ref"], root), (Mapping, bool)):
             yield f"{path}.$ref: {schema['$ref']!r} leads nowhere"
 
 
@@ -261,9 +163,6 @@ def _dependencies(value: Any, where: str, root: Mapping[str, Any], depth: int) -
         else:
             yield from _problems(item, f"{where}.{name}", root, depth)
 
-
-_NAMED: Final = frozenset({"$defs", "definitions", "dependencies", "patternProperties", "properties"})
-"""Keywords whose members are named by the schema's author."""
 
 _SUBSCHEMAS: Final[Mapping[str, Callable[[Any, str, Mapping[str, Any], int], Iterator[str]]]] = {
     "additionalItems": _one,
@@ -367,7 +266,7 @@ _VALUES: Final[Mapping[str, Callable[[Any], str | None]]] = {
 
 def _reference_problems(schema: Mapping[str, Any]) -> list[str]:
     """fastjsonschema names a function after each target, folding case and signs: two targets must not share one."""
-    targets = set(_references(schema))
+    targets = set(references(schema))
     folded: dict[str, str] = {}
     found = []
     for ref in sorted(targets):
@@ -378,22 +277,25 @@ def _reference_problems(schema: Mapping[str, Any]) -> list[str]:
     return found
 
 
-def _references(schema: Any) -> Iterator[str]:
+# What a model can be asked for natively.
+
+
+def references(schema: Any) -> Iterator[str]:
     """Every `$ref` below a schema that has passed `_problems`."""
     if isinstance(schema, list):
         for one in schema:
-            yield from _references(one)
+            yield from references(one)
     elif isinstance(schema, Mapping):
         if isinstance(schema.get("$ref"), str):
             yield schema["$ref"]
         for keyword, value in schema.items():
-            if keyword in _NAMED and isinstance(value, Mapping):
-                yield from (ref for one in value.values() for ref in _references(one))
+            if keyword in NAMED and isinstance(value, Mapping):
+                yield from (ref for one in value.values() for ref in references(one))
             elif keyword in _SUBSCHEMAS:
-                yield from _references(value)
+                yield from references(value)
 
 
-def _resolve(ref: str, root: Any) -> Any:
+def resolve(ref: str, root: Any) -> Any:
     value = root
     for step in ref.removeprefix("#").split("/")[1:]:
         name = step.replace("~1", "/").replace("~0", "~")
@@ -406,79 +308,16 @@ def _resolve(ref: str, root: Any) -> Any:
     return value
 
 
-def _path(steps: list[Any]) -> str:
-    """fastjsonschema's path begins with its name for the root."""
-    shown = "$"
-    for step in steps[1:]:
-        shown += f"[{step}]" if str(step).isdigit() else f".{step}"
-    return shown
-
-
-# What a model can be asked for natively.
-
-_NATIVE_FORMATS: Final = frozenset({"date", "date-time", "email", "hostname", "ipv4", "ipv6", "time", "uri"})
-
-_NATIVE_KEPT: Final = frozenset({"type", "enum", "const", "required", "description", "title", "$ref"})
-
-
-class _NotNativeError(Exception):
-    """The schema says what no reduced schema can."""
-
-
-def native(schema: Mapping[str, Any]) -> dict[str, Any] | None:
-    """The schema in the subset that Bedrock's structured output takes; None if it cannot be put so.
-
-    https://docs.aws.amazon.com/bedrock/latest/userguide/structured-output.html: no recursion, no bounds of numbers,
-    lengths and lists, and every object closed. What only narrows is left out, since answers are checked against the
-    whole schema afterwards; an object that is open by its silence is closed, which narrows, too.
-    """
-    if root_types(schema) != frozenset({"object"}) or _recursive(schema):
+def root_types(schema: Mapping[str, Any]) -> frozenset[str] | None:
+    """Types that the schema allows at its root, as far as it says so plainly."""
+    seen: set[str] = set()
+    while isinstance(ref := schema.get("$ref"), str) and ref not in seen:
+        seen.add(ref)
+        target = resolve(ref, schema) if len(seen) == 1 else None
+        if not isinstance(target, Mapping):
+            return None
+        schema = target
+    given = schema.get("type")
+    if given is None:
         return None
-    try:
-        return _native(schema)
-    except _NotNativeError:
-        return None
-
-
-def _native(schema: Any) -> dict[str, Any]:
-    if not isinstance(schema, Mapping):
-        raise _NotNativeError
-    types = schema.get("type")
-    if isinstance(types, list) and len(types) > 1:
-        # Only one type a schema is documented.
-        rest = {key: value for key, value in schema.items() if key not in ("type", "description", "title")}
-        if rest.keys() - {"enum"}:
-            rest.pop("enum", None)
-        branches = [_native({**(rest if one in ("object", "array", "string") else {}), "type": one}) for one in types]
-        return {**{key: schema[key] for key in ("description", "title") if key in schema}, "anyOf": branches}
-    made: dict[str, Any] = {key: schema[key] for key in schema if key in _NATIVE_KEPT}
-    if any(isinstance(one, (dict, list)) for one in made.get("enum", [])):
-        raise _NotNativeError
-    if schema.get("format") in _NATIVE_FORMATS:
-        made["format"] = schema["format"]
-    if schema.get("minItems") in (0, 1):
-        made["minItems"] = schema["minItems"]
-    for keyword, ours in (("anyOf", "anyOf"), ("oneOf", "anyOf"), ("allOf", "allOf")):
-        if keyword in schema:
-            made.setdefault(ours, []).extend(_native(one) for one in schema[keyword])
-    for keyword in ("$defs", "definitions"):
-        if keyword in schema:
-            made[keyword] = {name: _native(one) for name, one in schema[keyword].items()}
-    if isinstance(schema.get("items"), list):
-        raise _NotNativeError
-    if "items" in schema:
-        made["items"] = _native(schema["items"])
-    if "properties" in schema:
-        made["properties"] = {name: _native(one) for name, one in schema["properties"].items()}
-    if types == "object" or types == ["object"] or "properties" in schema:
-        if schema.get("additionalProperties", False) is not False or "properties" not in schema:
-            raise _NotNativeError
-        made["additionalProperties"] = False
-    return made
-
-
-def _recursive(schema: Mapping[str, Any]) -> bool:
-    def leads_back(node: Any, above: frozenset[str]) -> bool:
-        return any(ref in above or leads_back(_resolve(ref, schema), above | {ref}) for ref in set(_references(node)))
-
-    return leads_back({key: one for key, one in schema.items() if key not in ("$defs", "definitions")}, frozenset("#"))
+    return frozenset([given] if isinstance(given, str) else given)

@@ -1,0 +1,28 @@
+"""The run as plan_run stored it, read by every other function."""
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+from bulk_inference.core.errors import InvalidRequestError
+from bulk_inference.core.keys import Places
+from bulk_inference.core.ports import Bucket
+from bulk_inference.core.run_spec import RunSpec
+
+
+def load_spec(input_bucket: Bucket, places: Places) -> RunSpec:
+    """Raises InvalidRequestError if the run was never planned."""
+    value = input_bucket.get_json(places.spec)
+    if value is None:
+        raise InvalidRequestError(
+            f"s3://{input_bucket.name}/{places.spec} does not exist: start the run by the pipeline, whose "
+            "plan_run writes it"
+        )
+    return RunSpec.from_json(value)
+
+
+_ELSEWHERE: Final = ("version", "run", "tenant", "scope", "dryRun", "model", "quotas")
+
+
+def beside(document: Mapping[str, Any]) -> dict[str, Any]:
+    """The report as the manifest holds it: without what stands there already. Empty for a plan of an older bundle."""
+    return {name: value for name, value in document.items() if name not in _ELSEWHERE}

@@ -1,0 +1,178 @@
+"""State `Cut Shards`: one cut of the corpus becomes pieces and their index as objects, and counts as an item."""
+
+from collections.abc import Callable, Collection, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from typing import Any, Final, Self
+
+from bulk_inference.core.keys import Places
+from bulk_inference.core.model_families import family_named
+from bulk_inference.core.ports import Bucket, Executions, Runs, Writer
+from bulk_inference.core.run_spec import RunSpec, own_scope
+from bulk_inference.core.runs_table import Item, cut_sk, run_pk
+from bulk_inference.core.stored_run import load_spec
+from bulk_inference.core.times import expiry
+from bulk_inference.corpus.formats import CSV
+from bulk_inference.corpus.ranges import Cut
+from bulk_inference.corpus.reader import CorpusBucket, part_rows
+from bulk_inference.cut.cutting import ClaimedElsewhere, PieceSink, cut_records
+from bulk_inference.ledger import claims
+from bulk_inference.ledger.rival_claims import RivalClaims
+from bulk_inference.render.media import places_of
+from bulk_inference.render.records import RecordReader
+from bulk_inference.render.rendering import renderer_for
+
+_NO_END: Final = 1 << 62
+
+_CUTTERS: Final = 4
+"""Pieces whose batches are cut at once: most of the time of a small one is waiting for S3."""
+
+
+def record_reader(spec: RunSpec) -> RecordReader:
+    """How lines of this run become records."""
+    places = places_of(spec.source.bucket, spec.input_bucket, spec.tenant, spec.source_buckets)
+    family = family_named(spec.model.family)
+    renderer = renderer_for(spec.prompt, family, spec.model.api, output=spec.output, places=places)
+    return RecordReader(
+        id_field=spec.source.id_field,
+        sequence_field=spec.source.sequence_field,
+        carry=spec.source.carry,
+        untyped=spec.source.format == CSV,
+        renderer=renderer,
+        max_line_bytes=spec.limits.max_line_bytes,
+        chunking=spec.chunking,
+        reduces=spec.source.reduces is not None,
+        strip_cache_points=spec.mode == "batch",
+        media=places,
+    )
+
+
+@dataclass(frozen=True)
+class CutServices:
+    input_bucket: Bucket
+    output_bucket: Bucket
+    source_bucket: Callable[[str], CorpusBucket]
+    """By name."""
+    runs: Runs
+    ledger: claims.ClaimStore
+    executions: Executions
+    now: float
+    """Epoch seconds."""
+
+
+def cut_run(run: str, tenant: str, cut: Cut, services: CutServices) -> dict[str, Any]:
+    """Cuts once: a cut that has its item answers from there, whatever other runs have claimed since."""
+    done = services.runs.get(run_pk(run), cut_sk(cut.cut))
+    if done is not None:
+        return _answer(done)
+    places = Places(tenant, run)
+    spec = load_spec(services.input_bucket, places)
+    corpus = services.source_bucket(spec.source.bucket)
+    with _CutFiles(services.input_bucket, services.output_bucket, places, f"cut-{cut.cut}") as files:
+        count = cut_records(
+            cut,
+            spec.source.bucket,
+            lambda part: part_rows(corpus, part, spec.source, spec.limits.max_line_bytes),
+            record_reader(spec),
+            files,
+            max_records=spec.limits.max_records_per_shard,
+            max_bytes=spec.limits.max_bytes_per_shard,
+            claimed_elsewhere=_claimed_elsewhere(spec, services),
+        )
+    item = {
+        "pk": run_pk(run),
+        "sk": cut_sk(cut.cut),
+        "expires_at": expiry(spec, services.now),
+        "failures": files.failures_key,
+        **count.to_json(),
+    }
+    services.runs.put(item)
+    return _answer(item)
+
+
+def _answer(item: Item) -> dict[str, Any]:
+    return {name: item[name] for name in ("cut", "pieces", "read", "accepted", "rejected", "duplicate")}
+
+
+def _claimed_elsewhere(spec: RunSpec, services: CutServices) -> ClaimedElsewhere | None:
+    """None where the scope is the run's own: no other run can have claimed there.
+
+    A claim that nobody will honour any more does not count, nor one of which that cannot be told yet: whether such a
+    record lands here is decided when it is landed.
+    """
+    if spec.scope == own_scope(spec.run):
+        return None
+    stands = RivalClaims(
+        spec.tenant,
+        spec.run,
+        output=services.output_bucket,
+        runs=services.runs,
+        executions=services.executions,
+        now=lambda: services.now,
+    )
+
+    def look_up(record_ids: Sequence[str]) -> Collection[str]:
+        claimed = claims.current_claims(services.ledger, spec.tenant, spec.scope, record_ids, now=int(services.now))
+        return {
+            record_id
+            for record_id, one in claimed.items()
+            if one.run != spec.run and stands(one) is claims.ClaimStanding.HELD
+        }
+
+    return look_up
+
+
+class _CutFiles:
+    """Sinks of one cut. Leaving the context by an exception aborts what is not closed."""
+
+    def __init__(self, input_bucket: Bucket, output_bucket: Bucket, places: Places, part: str) -> None:
+        self.failures_key: str | None = None
+        """Key of the failures file, if there is one."""
+        self._input = input_bucket
+        self._output = output_bucket
+        self._places = places
+        self._part = part
+        self._stack = ExitStack()
+        self._piece: PieceFiles | None = None
+        self._failures: Writer | None = None
+
+    def __enter__(self) -> Self:
+        self._stack.__enter__()
+        return self
+
+    def __exit__(self, *failure: Any) -> None:
+        if self._piece is not None:
+            self._piece.abort_on_error(*failure)
+        self._stack.__exit__(*failure)
+
+    def open_piece(self, piece: str) -> PieceSink:
+        """The piece before must have been closed."""
+        self._piece = PieceFiles(self._input, self._places.shard(piece), self._places.index(piece))
+        return self._piece
+
+    def write_failure(self, line: bytes) -> None:
+        if self._failures is None:
+            self.failures_key = self._places.failures(self._part)
+            self._failures = self._stack.enter_context(self._output.writer(self.failures_key))
+        self._failures.write(line)
+
+
+class PieceFiles:
+    """A piece as two objects, its shard and its index; both become visible at close()."""
+
+    def __init__(self, bucket: Bucket, shard_key: str, index_key: str) -> None:
+        self._files = ExitStack()
+        self._shard = self._files.enter_context(bucket.writer(shard_key))
+        self._index = self._files.enter_context(bucket.writer(index_key))
+
+    def write(self, shard_line: bytes, index_line: bytes) -> None:
+        self._shard.write(shard_line)
+        self._index.write(index_line)
+
+    def close(self) -> None:
+        self._files.close()
+
+    def abort_on_error(self, *failure: Any) -> None:
+        """As a context's exit: an exception aborts what close() has not closed."""
+        if failure[0] is not None:
+            self._files.__exit__(*failure)

@@ -1,0 +1,120 @@
+"""State `Seal Shards`: pieces become legal shards, tails are merged, what goes on demand is cut into item batches."""
+
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from dataclasses import dataclass
+from typing import Any
+
+from bulk_inference.core.ceilings import refuse_larger, true_tokens
+from bulk_inference.core.keys import Places
+from bulk_inference.core.ports import Bucket, Runs
+from bulk_inference.core.result_line import split
+from bulk_inference.core.run_spec import RunSpec
+from bulk_inference.core.runs_table import CUTS, run_pk, shard_sk
+from bulk_inference.core.stored_run import load_spec
+from bulk_inference.core.times import expiry
+from bulk_inference.corpus.jsonl_rows import lines_of_range
+from bulk_inference.corpus.rows import Row
+from bulk_inference.cut import item_batches, sealing
+from bulk_inference.cut.cut_run import _CUTTERS, _NO_END, PieceFiles
+from bulk_inference.cut.cutting import PieceCount
+
+
+@dataclass(frozen=True)
+class SealServices:
+    input_bucket: Bucket
+    runs: Runs
+    now: float
+    """Epoch seconds."""
+
+
+def seal_run(run: str, tenant: str, services: SealServices) -> dict[str, Any]:
+    """Makes the cuts' pieces into batch shards and sync pieces: files, `plan/jobs.jsonl`, item batches, one item each.
+
+    A second call makes the same. Raises InvalidRequestError when a cut has no counts, or the run turns out larger than
+    its limits: nothing has been submitted by then.
+    """
+    bucket, places = services.input_bucket, Places(tenant, run)
+    spec = load_spec(bucket, places)
+    cuts = list(services.runs.query(run_pk(run), CUTS))
+    sealing.require_all_cuts(run, spec.cuts.count, cuts)
+    pieces = sealing.pieces_of(cuts)
+    records, size = sum(piece.records for piece in pieces), sum(piece.bytes for piece in pieces)
+    refuse_larger(spec.limits, records, true_tokens(spec.estimate, records, size), "counted by cutting")
+    plan = sealing.seal(
+        pieces,
+        spec.mode,
+        min_records=spec.limits.min_records_per_shard,
+        max_records=spec.limits.max_records_per_shard,
+        max_bytes=spec.limits.max_bytes_per_shard,
+    )
+    merged = [_merge(f"merged-{n:03d}", group, bucket, places) for n, group in enumerate(plan.merges, 1)]
+    legal = [one for one in merged if one.records >= spec.limits.min_records_per_shard]
+    batch = [*plan.kept, *(PieceCount(one.piece, one.records, one.bytes) for one in legal)]
+    # Duplicates between merged pieces may leave less than a job's minimum.
+    short = [PieceCount(one.piece, one.records, one.bytes) for one in merged if one not in legal]
+    sync = [*plan.sync, *short]
+    # A try whose time ran out leaves whole files: the next one goes on where it ended, so that no run is too large.
+    done = {one.key for one in bucket.list(places.sync_prefix)}
+    due = [piece.piece for piece in sync if places.batches(piece.piece) not in done]
+    with ThreadPoolExecutor(_CUTTERS, "batches") as pool:
+        for _ in pool.map(lambda piece: _cut_batches(piece, spec, bucket, places), due):
+            pass
+    duplicates = {one.piece: one.duplicate for one in merged}
+    expires_at = expiry(spec, services.now)
+
+    def put_item(shard: str, mode: str, piece: PieceCount) -> None:
+        services.runs.put(
+            {
+                "pk": run_pk(run),
+                "sk": shard_sk(shard),
+                "expires_at": expires_at,
+                "shard": shard,
+                "piece": piece.piece,
+                "mode": mode,
+                "accepted": piece.records,
+                "bytes": piece.bytes,
+                "duplicate": duplicates.get(piece.piece, 0),
+            }
+        )
+
+    with bucket.writer(places.jobs) as jobs:
+        for number, piece in enumerate(batch, 1):
+            shard = f"{number:05d}"
+            jobs.write(sealing.job_line(shard, piece))
+            put_item(shard, "batch", piece)
+    for piece in sync:
+        put_item(piece.piece, "sync", piece)
+    return {
+        "batch": {"key": places.jobs, "shards": len(batch), "records": sum(piece.records for piece in batch)},
+        "sync": {
+            "bucket": bucket.name,
+            "prefix": places.sync_prefix,
+            "records": sum(piece.records for piece in sync),
+            "pieces": len(sync),
+        },
+    }
+
+
+def _merge(name: str, group: Sequence[PieceCount], bucket: Bucket, places: Places) -> sealing.MergedShards:
+    def lines(key: str) -> Iterator[Row]:
+        # Nothing that a run writes itself is longer than it may be: no limit but the object's end.
+        return lines_of_range(bucket.read(key), 0, _NO_END, _NO_END)
+
+    sources = ((lines(places.shard(piece.piece)), lines(places.index(piece.piece))) for piece in group)
+    files = PieceFiles(bucket, places.shard(name), places.index(name))
+    with ExitStack() as stack:
+        stack.push(files.abort_on_error)
+        merged = sealing.merge(name, sources, files)
+        files.close()
+    return merged
+
+
+def _cut_batches(piece: str, spec: RunSpec, bucket: Bucket, places: Places) -> None:
+    """A stream, so that memory does not grow with the piece."""
+    lengths = (len(line) + 1 for line, _ in split(bucket.read(places.index(piece))))
+    batches = item_batches.cut(piece, lengths, items=spec.settings.items_per_batch, size=spec.settings.bytes_per_batch)
+    with bucket.writer(places.batches(piece)) as lines:
+        for batch in batches:
+            lines.write(batch.line())

@@ -1,0 +1,74 @@
+"""What of a schema a model can be asked for natively (Converse's outputConfig, Claude's output_config.format)."""
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+from bulk_inference.structured.admission import references, resolve, root_types
+
+_NATIVE_FORMATS: Final = frozenset({"date", "date-time", "email", "hostname", "ipv4", "ipv6", "time", "uri"})
+
+
+_NATIVE_KEPT: Final = frozenset({"type", "enum", "const", "required", "description", "title", "$ref"})
+
+
+class _NotNativeError(Exception):
+    """The schema says what no reduced schema can."""
+
+
+def native(schema: Mapping[str, Any]) -> dict[str, Any] | None:
+    """The schema in the subset that Bedrock's structured output takes; None if it cannot be put so.
+
+    https://docs.aws.amazon.com/bedrock/latest/userguide/structured-output.html: no recursion, no bounds of numbers,
+    lengths and lists, and every object closed. What only narrows is left out, since answers are checked against the
+    whole schema afterwards; an object that is open by its silence is closed, which narrows, too.
+    """
+    if root_types(schema) != frozenset({"object"}) or _recursive(schema):
+        return None
+    try:
+        return _native(schema)
+    except _NotNativeError:
+        return None
+
+
+def _native(schema: Any) -> dict[str, Any]:
+    if not isinstance(schema, Mapping):
+        raise _NotNativeError
+    types = schema.get("type")
+    if isinstance(types, list) and len(types) > 1:
+        # Only one type a schema is documented.
+        rest = {key: value for key, value in schema.items() if key not in ("type", "description", "title")}
+        if rest.keys() - {"enum"}:
+            rest.pop("enum", None)
+        branches = [_native({**(rest if one in ("object", "array", "string") else {}), "type": one}) for one in types]
+        return {**{key: schema[key] for key in ("description", "title") if key in schema}, "anyOf": branches}
+    made: dict[str, Any] = {key: schema[key] for key in schema if key in _NATIVE_KEPT}
+    if any(isinstance(one, (dict, list)) for one in made.get("enum", [])):
+        raise _NotNativeError
+    if schema.get("format") in _NATIVE_FORMATS:
+        made["format"] = schema["format"]
+    if schema.get("minItems") in (0, 1):
+        made["minItems"] = schema["minItems"]
+    for keyword, ours in (("anyOf", "anyOf"), ("oneOf", "anyOf"), ("allOf", "allOf")):
+        if keyword in schema:
+            made.setdefault(ours, []).extend(_native(one) for one in schema[keyword])
+    for keyword in ("$defs", "definitions"):
+        if keyword in schema:
+            made[keyword] = {name: _native(one) for name, one in schema[keyword].items()}
+    if isinstance(schema.get("items"), list):
+        raise _NotNativeError
+    if "items" in schema:
+        made["items"] = _native(schema["items"])
+    if "properties" in schema:
+        made["properties"] = {name: _native(one) for name, one in schema["properties"].items()}
+    if types == "object" or types == ["object"] or "properties" in schema:
+        if schema.get("additionalProperties", False) is not False or "properties" not in schema:
+            raise _NotNativeError
+        made["additionalProperties"] = False
+    return made
+
+
+def _recursive(schema: Mapping[str, Any]) -> bool:
+    def leads_back(node: Any, above: frozenset[str]) -> bool:
+        return any(ref in above or leads_back(resolve(ref, schema), above | {ref}) for ref in set(references(node)))
+
+    return leads_back({key: one for key, one in schema.items() if key not in ("$defs", "definitions")}, frozenset("#"))
