@@ -16,6 +16,10 @@ CLOCKS = {"time.time", "time.monotonic", "time.perf_counter", "time.time_ns", "t
 
 ENVIRONMENT = "core/environment.py"
 
+NAMES = "core/names.py"
+NAME_STARTS = re.compile(r"(?:reprocess|document|sync|merged|id|line|doc|in)-|-(?:[acfrst]|rest)")
+"""Texts that names begin or go on with: `f"{shard}-a{attempt}"`."""
+
 PARTITION = re.compile(r"arn:aws(-[a-z]+)*:")
 
 
@@ -31,12 +35,29 @@ def check_module(file: str, module: str, text: str) -> Iterator[Finding]:
     """`module` is the module's path below the package: `cut/cutting.py`."""
     if module.startswith(("aws/", "handlers/")):
         return
-    for node in ast.walk(ast.parse(text)):
+    tree = ast.parse(text)
+    yield from _spelled_names(file, module, tree)
+    for node in ast.walk(tree):
         line = f"line {getattr(node, 'lineno', 0)}"
         if isinstance(node, ast.Call) and ast.unparse(node.func) in CLOCKS:
             yield Finding(file, line, "clock-boundary", f"calls {ast.unparse(node.func)}: take it as an argument")
         if isinstance(node, ast.Attribute) and ast.unparse(node) == "os.environ" and module != ENVIRONMENT:
             yield Finding(file, line, "environment-boundary", f"the environment is read in {ENVIRONMENT} only")
+
+
+def _spelled_names(file: str, module: str, tree: ast.AST) -> Iterator[Finding]:
+    """Names of shards, units, parts and ids are built and parsed in one module: two that differ lose records."""
+    if module == NAMES:
+        return
+    for node in ast.walk(tree):
+        spelled = False
+        if isinstance(node, ast.FormattedValue) and node.format_spec is not None:
+            spelled = re.fullmatch(r"f'0\d+d'", ast.unparse(node.format_spec)) is not None
+        elif isinstance(node, ast.Constant):
+            spelled = NAME_STARTS.fullmatch(str(node.value)) is not None
+        if spelled:
+            line = f"line {getattr(node, 'lineno', 0)}"
+            yield Finding(file, line, "name-boundary", f"a name is spelled out: {NAMES} has all")
 
 
 def check_hcl(root: Path) -> Iterator[Finding]:

@@ -19,9 +19,12 @@ ROOT = Path(__file__).resolve().parents[2]
         ("cut/cutting.py", "import time\nnow = time.time()", "clock-boundary"),
         ("cut/cutting.py", "from datetime import UTC, datetime\nnow = datetime.now(UTC)", "clock-boundary"),
         ("cut/cutting.py", "import os\nbucket = os.environ['INPUT_BUCKET']", "environment-boundary"),
+        ("finish/orphaned_parts.py", 'part = f"{unit}-{number:03d}"', "name-boundary"),
+        ("finish/orphaned_parts.py", 'unit = f"{shard}-a{attempt}"', "name-boundary"),
+        ("finish/orphaned_parts.py", 'LANE = ("reprocess-", 1)', "name-boundary"),
     ],
 )
-def test_logic_that_takes_its_own_time_or_environment_is_found(module: str, text: str, rule: str) -> None:
+def test_logic_with_a_time_an_environment_or_a_grammar_of_its_own_is_found(module: str, text: str, rule: str) -> None:
     assert [finding.rule for finding in sources.check_module("file", module, text)] == [rule]
 
 
@@ -31,6 +34,7 @@ def test_logic_that_takes_its_own_time_or_environment_is_found(module: str, text
         ("aws/s3.py", "import boto3\nimport time\nnow = time.time()"),
         ("handlers/stop_run.py", "from aws_lambda_powertools import Logger"),
         ("core/environment.py", "import os\nbucket = os.environ['INPUT_BUCKET']"),
+        ("core/names.py", 'unit = f"{shard}-a{attempt}"'),
         ("cut/cutting.py", "import time\ndef pace(clock=time.monotonic): ..."),
     ],
 )

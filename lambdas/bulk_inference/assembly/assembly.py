@@ -22,6 +22,7 @@ from typing import Any, Final
 from bulk_inference.assembly import document_joining, part_groups
 from bulk_inference.assembly.document_sorting import LANDED, MAX_PARTITIONS, REDUCED, SENT, read_partition, sort_group
 from bulk_inference.assembly.part_groups import Group, PartSlice, group_line, read_groups, whole
+from bulk_inference.core import names
 from bulk_inference.core.errors import InvalidRequestError
 from bulk_inference.core.keys import Places
 from bulk_inference.core.ports import Bucket, Runs
@@ -176,7 +177,7 @@ def _plan_groups(services: AssemblyServices, found: Iterable[PartSlice], what: s
         before |= {group.name: group for group in _planned(services, what, number)}
     count = 0
     with services.output.writer(services.places.assembly_plan(revision, what)) as lines:
-        for group in part_groups.due(found, before.values(), done, f"{revision:04d}"):
+        for group in part_groups.due(found, before.values(), done, names.revision(revision)):
             count += 1
             lines.write(group_line(group))
     return count
@@ -319,7 +320,7 @@ def close(services: AssemblyServices, revision: int) -> dict[str, Any]:
                     lines.write(chunk)
     reductions = list(item.get("reductions", []))
     if due and not any(one["revision"] == revision for one in reductions):
-        reductions.append({"run": f"{spec.run}-r{len(reductions) + 1}", "revision": revision, "prompts": due})
+        reductions.append({"run": names.reduction(spec.run, len(reductions) + 1), "revision": revision, "prompts": due})
     if len(reductions) > MAX_REDUCTIONS:
         raise InvalidRequestError(f"run {spec.run}: its documents need more than {MAX_REDUCTIONS} reductions")
     services.runs.update(

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from bulk_inference.assembly.recombination import MAX_ROUNDS, merge, pack
+from bulk_inference.core import names
 from bulk_inference.core.run_spec import (
     CONCAT,
     MERGE_JSON,
@@ -32,7 +33,6 @@ DUE: Final = "due"
 """Statuses of documents: all chunks landed; some did; none did; another row of the same id is the document; a prompt of
 its reduction is to be sent."""
 
-_ID_DIGITS: Final = 32
 """Characters of a key that stand for the document's id: `doc-` and 28 digits."""
 
 
@@ -79,7 +79,7 @@ def outcomes(entries: Iterable[Mapping[str, Any]], how: Recombine, chunking: Chu
     texts, reductions = _gathered(entries)
     by_document: dict[str, list[_Text]] = {}
     for text in sorted(texts.values(), key=lambda one: (_place(one.source), one.key)):
-        by_document.setdefault(text.key[:_ID_DIGITS], []).append(text)
+        by_document.setdefault(names.of_same_id(text.key), []).append(text)
     for first, *others in by_document.values():
         yield _outcome(first, reductions, how, chunking)
         for other in others:
@@ -171,7 +171,7 @@ def reduction_key(key: str, packed: Sequence[Sequence[str]], how: Recombine) -> 
     """What the recordIds of one round's prompts begin with: the document, and a digest of all that they hold."""
     asked = [how.prompt.template, how.prompt.system, how.separator, *packed]
     digest = hashlib.sha256(json.dumps(asked).encode()).hexdigest()
-    return f"{key[:_ID_DIGITS]}-{digest[:16]}"
+    return names.asked_again(key, digest)
 
 
 def _row(

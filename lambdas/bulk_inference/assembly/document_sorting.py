@@ -12,10 +12,10 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Final
 
 from bulk_inference.assembly.part_groups import Group, PartSlice
+from bulk_inference.core import names
 from bulk_inference.core.result_line import encode
 from bulk_inference.corpus.jsonl_rows import lines_of_range
 from bulk_inference.corpus.rows import Row
-from bulk_inference.render.chunking import CHUNK_ID, key_of, partition_of
 
 SENT: Final = "sent"
 LANDED: Final = "landed"
@@ -43,7 +43,7 @@ def sort_group(group: Group, partitions: int, read: Callable[[PartSlice], Iterab
     shelves: dict[int, list[bytes]] = {}
     for slice_, lines in _read_all(group.slices, read):
         for key, entry in _entries(slice_.kind, lines):
-            shelves.setdefault(partition_of(key, partitions), []).append(encode(entry))
+            shelves.setdefault(names.partition_of(key, partitions), []).append(encode(entry))
     bodies = {number: b"".join(lines) for number, lines in shelves.items()}
     position = (partitions + 1) * _CELL
     table = []
@@ -86,9 +86,10 @@ def _entries(kind: str, lines: Iterable[Row]) -> Iterator[tuple[str, dict[str, A
         value = _parsed(line)
         record_id = value.get("recordId")
         document = value.get("document")
-        if not isinstance(record_id, str) or not isinstance(document, Mapping) or not CHUNK_ID.fullmatch(record_id):
+        chunk = names.parse_chunk(record_id) if isinstance(record_id, str) else None
+        if chunk is None or not isinstance(document, Mapping):
             continue
-        key = key_of(record_id)
+        key, _ = chunk
         entry = {"key": key, "id": document["id"], "of": document["chunks"]}
         if reduced:
             entry["reduced"] = True

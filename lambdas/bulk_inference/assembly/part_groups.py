@@ -10,6 +10,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
+from bulk_inference.core import names
 from bulk_inference.core.json_document import Document
 from bulk_inference.core.result_line import split
 
@@ -57,7 +58,7 @@ def due(found: Iterable[PartSlice], before: Iterable[Group], done: Collection[st
         if renewed != group or group.name not in done:
             yield renewed
     for number, slices in enumerate(_packed(one for key, one in now.items() if key not in covered and one.size), 1):
-        yield Group(f"{name}-{number:05d}", slices)
+        yield Group(names.group(name, number), slices)
 
 
 def _renewed(one: PartSlice, now: Mapping[str, PartSlice]) -> PartSlice:

@@ -19,10 +19,12 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
+from bulk_inference.core import names
 from bulk_inference.core.errors import JobNotTerminalError, ShardFailedError, ThrottledError, UnitFailedError
 from bulk_inference.core.failure_line import SCHEMA, UNPROCESSED, VALIDATION, Failure, class_of_line
 from bulk_inference.core.index_line import Pointer
-from bulk_inference.core.jobs import Job, attempt_id
+from bulk_inference.core.jobs import Job
+from bulk_inference.core.names import Attempt
 from bulk_inference.core.result_line import Usage, encode, parse, split, text_of, usage_of
 from bulk_inference.core.runs_table import JOBS, run_pk
 from bulk_inference.cut.item_batches import ItemBatch
@@ -79,17 +81,17 @@ class ShardTask:
 
     @property
     def unit(self) -> str:
-        return attempt_id(self.shard, self.attempt)
+        return Attempt(self.shard, self.attempt).name
 
     @property
     def part(self) -> str:
         """Name of this attempt's parts: the first is named after the shard alone."""
-        return self.shard if self.attempt == 1 else self.unit
+        return Attempt(self.shard, self.attempt).part()
 
 
 def input_piece(shard: str, piece: str, attempt: int) -> str:
     """The piece that an attempt reads: the shard as cut, then files of the records that were left over."""
-    return piece if attempt == 1 else attempt_id(shard, attempt)
+    return piece if attempt == 1 else Attempt(shard, attempt).name
 
 
 def collect(task: ShardTask, unit_context: UnitContext) -> dict[str, Any]:
@@ -173,16 +175,16 @@ class _Collection:
         """Runs are aborted and redriven as often as their owner likes: that must not use up the attempts."""
         if self.task.attempt == 1:
             return 0
-        before = self.unit_context.unit(attempt_id(self.task.shard, self.task.attempt - 1))
+        before = self.unit_context.unit(Attempt(self.task.shard, self.task.attempt - 1).name)
         return self.task.attempt - 1 if before is None else before.spent
 
     def run(self, refusal: str | None) -> Unit:
         """Works on until done or out of time; the unit as stored."""
-        suffix = "" if self.unit.segment == 1 else f"-s{self.unit.segment}"
+        part = Attempt(self.task.shard, self.task.attempt).part(self.unit.segment)
         places, output = self.unit_context.places, self.unit_context.output
         with (
-            PartStream(output, places.results(self.task.part + suffix)) as results,
-            PartStream(output, places.failures(self.task.part + suffix)) as failures,
+            PartStream(output, places.results(part)) as results,
+            PartStream(output, places.failures(part)) as failures,
         ):
             finished = self._stream(results, failures)
             if finished:
@@ -346,10 +348,10 @@ class _Collection:
         self._count(Counts(unprocessed=0 if following == "done" else len(unprocessed)))
         next_unit = None
         if following == "submit":
-            next_unit = attempt_id(self.task.shard, self.task.attempt + 1)
+            next_unit = Attempt(self.task.shard, self.task.attempt + 1).name
             self._write_next_attempt(next_unit, set(unprocessed))
         elif following == "infer":
-            next_unit = f"sync-{self.task.unit}"
+            next_unit = names.sync_unit(self.task.unit)
             rest = b"".join(self.index[record_id] + b"\n" for record_id in unprocessed)
             self.unit_context.input.put(self.unit_context.places.index(rest_piece(self.task)), rest)
         self.unit = replace(self.unit, next=following, next_unit=next_unit, settled=True)
@@ -442,7 +444,7 @@ def _contradictions(manifest: Any, successes: int, errors: int) -> list[str]:
 
 def rest_piece(task: ShardTask) -> str:
     """Whose index holds the records that go the sync way from here; their bodies stay where they are."""
-    return f"{task.unit}-rest"
+    return Attempt(task.shard, task.attempt).rest
 
 
 def _conclude(task: ShardTask, unit_context: UnitContext, unit: Unit) -> dict[str, Any]:

@@ -65,7 +65,7 @@ def require_slot(
                 "counted": counted,
                 "taken": late,
                 "countedAt": int(now),
-                "stamp": f"{now:.3f}-{int(jitter() * 1e9):09d}",
+                "stamp": f"{now:.3f}-{int(jitter() * 1e9)}",
                 "expires_at": int(now) + _KEPT_SECONDS,
             }
             if not runs.put_if(item, "stamp", before):

@@ -13,8 +13,9 @@ from bulk_inference.batch.slots import require_slot
 from bulk_inference.batch.staging import stage
 from bulk_inference.batch.task_tokens import answer
 from bulk_inference.core.errors import InvalidRequestError, ThrottledError
-from bulk_inference.core.jobs import JobNameTakenError, JobRequest, attempt_id, check, identity, job_name
+from bulk_inference.core.jobs import JobNameTakenError, JobRequest, check, identity, job_name
 from bulk_inference.core.keys import Places
+from bulk_inference.core.names import Attempt
 from bulk_inference.core.ports import BatchJobs, Bucket, CopyingBucket, Runs, Tasks
 from bulk_inference.core.priorities import slots_for
 from bulk_inference.core.run_spec import RunSpec
@@ -50,7 +51,7 @@ class SubmitTask:
 
     @property
     def unit(self) -> str:
-        return attempt_id(self.shard, self.attempt)
+        return Attempt(self.shard, self.attempt).name
 
 
 def submit(

@@ -1,7 +1,8 @@
 """The task token of a submitted job: who waits for it, and its answer."""
 
 from bulk_inference.batch.slots import forget
-from bulk_inference.core.jobs import Job, attempt_id
+from bulk_inference.core.jobs import Job
+from bulk_inference.core.names import Attempt
 from bulk_inference.core.ports import Runs, Tasks
 from bulk_inference.core.runs_table import JOB, JOBS, OPEN, job_key, run_pk
 
@@ -18,7 +19,7 @@ def answer(job: Job, runs: Runs, tasks: Tasks) -> bool:
     heard = tasks.succeed(token, {"jobName": job.name, "jobArn": job.arn, "status": job.status})
     runs.update(
         run_pk(known["run"]),
-        f"{JOBS}{attempt_id(known['shard'], known['attempt'])}",
+        f"{JOBS}{Attempt(known['shard'], known['attempt']).name}",
         {"jobName": job.name, "jobArn": job.arn, "status": job.status},
     )
     forget(job.model_id, runs)

@@ -1,11 +1,11 @@
 """Index lines: pointers to records, which state payloads and queue messages carry in the records' place."""
 
-import hashlib
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Self
 
+from bulk_inference.core import names
 from bulk_inference.core.keys import Places
 
 
@@ -44,7 +44,7 @@ class Pointer:
         given, body = line.get("recordId"), line.get("modelInput")
         if not isinstance(given, str) or not all(isinstance(line.get(name), int) for name in ("offset", "length")):
             return cls(
-                record_id=given if isinstance(given, str) and given else content_id(line),
+                record_id=given if isinstance(given, str) and given else names.content_id(canonical(line)),
                 body=body if isinstance(body, Mapping) else {},
             )
         return cls(
@@ -110,11 +110,6 @@ def fetch(
         raise ValueError(f"the bytes at {pointer.offset} of {pointer.parked or pointer.shard} are another record")
     body: Mapping[str, Any] = line["modelInput"]
     return body
-
-
-def content_id(line: Any) -> str:
-    """A recordId for a record that came without one."""
-    return f"line-{hashlib.sha256(canonical(line)).hexdigest()[:40]}"
 
 
 def canonical(value: Any) -> bytes:

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from bulk_inference.core.errors import JobRejectedError
+from bulk_inference.core.names import Attempt
 from bulk_inference.core.settings import JobVpc
 
 TERMINAL: Final = frozenset({"Completed", "PartiallyCompleted", "Failed", "Stopped", "Expired"})
@@ -73,11 +74,6 @@ class Job:
         return self.status in TERMINAL
 
 
-def attempt_id(shard: str, attempt: int) -> str:
-    """Name of one attempt at a shard: its job, its output folder, its unit of work."""
-    return f"{shard}-a{attempt}"
-
-
 def identity(run: str, shard: str, attempt: int, model_id: str, input_digest: str) -> str:
     """SHA-256 (hex) of what makes an attempt what it is; legal as clientRequestToken.
 
@@ -89,7 +85,7 @@ def identity(run: str, shard: str, attempt: int, model_id: str, input_digest: st
 
 def job_name(name: str, shard: str, attempt: int, token: str) -> str:
     """`{name}-{shard}-a{attempt}-{20 hex digits of the token}`, at most 63 characters for a name of at most 24."""
-    return f"{name}-{attempt_id(shard, attempt)}-{token[:20]}"
+    return f"{name}-{Attempt(shard, attempt).name}-{token[:20]}"
 
 
 def check(request: JobRequest) -> None:

@@ -6,6 +6,8 @@ No `=`, `:`, `+`, space or `//` ever appears in a key, because Bedrock's S3 URI 
 
 from dataclasses import dataclass
 
+from bulk_inference.core import names
+
 
 @dataclass(frozen=True)
 class Places:
@@ -88,10 +90,10 @@ class Places:
         return f"{self.root}reductions/"
 
     def reduction_prefix(self, revision: int) -> str:
-        return f"{self.reductions_prefix}{revision:04d}/"
+        return f"{self.reductions_prefix}{names.revision(revision)}/"
 
     def reduction_rows(self, revision: int, partition: int) -> str:
-        return f"{self.reduction_prefix(revision)}{partition:05d}.jsonl"
+        return f"{self.reduction_prefix(revision)}{names.partition(partition)}.jsonl"
 
     # Output bucket.
     def job_output(self, shard: str, attempt: int) -> str:
@@ -100,7 +102,7 @@ class Places:
         Not below `root`: Bedrock's output repeats every prompt, and a lifecycle rule, which knows only prefixes, must
         be able to expire it without the results; the batch role can then write here and nowhere else.
         """
-        return f"{self.tenant}/jobs/{self.run}/{shard}-a{attempt}/"
+        return f"{self.tenant}/jobs/{self.run}/{names.Attempt(shard, attempt).name}/"
 
     def results(self, part: str) -> str:
         return f"{self.results_prefix}part-{part}.jsonl"
@@ -111,6 +113,10 @@ class Places:
 
     def failures(self, part: str) -> str:
         return f"{self.failures_prefix}part-{part}.jsonl"
+
+    def part_of(self, key: str) -> str:
+        """Name of the part that lies under a key of results or failures."""
+        return key.rpartition("/part-")[2].removesuffix(".jsonl")
 
     @property
     def failures_prefix(self) -> str:
@@ -130,7 +136,7 @@ class Places:
 
     def documents(self, partition: int) -> str:
         """JSONL, one document of which something has landed per line."""
-        return f"{self.documents_prefix}part-{partition:05d}.jsonl"
+        return f"{self.documents_prefix}part-{names.partition(partition)}.jsonl"
 
     @property
     def partial_documents(self) -> str:
@@ -139,7 +145,7 @@ class Places:
 
     def assembly_plan(self, revision: int, what: str) -> str:
         """JSONL, one item of a map of assemble_results per line."""
-        return f"{self.root}assembly/{revision:04d}/{what}.jsonl"
+        return f"{self.root}assembly/{names.revision(revision)}/{what}.jsonl"
 
     @property
     def sorted_prefix(self) -> str:
@@ -150,7 +156,7 @@ class Places:
         return f"{self.sorted_prefix}{group}.txt"
 
     def partial_part(self, partition: int) -> str:
-        return f"{self.root}assembly/partial/{partition:05d}.jsonl"
+        return f"{self.root}assembly/partial/{names.partition(partition)}.jsonl"
 
     @property
     def parquet_prefix(self) -> str:

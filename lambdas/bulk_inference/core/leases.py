@@ -22,6 +22,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from bulk_inference.core.errors import ThrottledError, WorkInProgressError
+from bulk_inference.core.names import in_generation
 from bulk_inference.core.ports import ConditionalPut, Runs, Write
 from bulk_inference.core.runs_table import LEASE, Item, lease_pk
 
@@ -114,11 +115,6 @@ class Lease:
 
     def _conditional(self, item: Item) -> ConditionalPut:
         return ConditionalPut({**item, "dirty": False}, "epoch", self.epoch)
-
-
-def in_generation(name: str, generation: int) -> str:
-    """A part's name; that of the first generation is bare."""
-    return f"{name}-t{generation}" if generation else name
 
 
 @contextmanager

@@ -234,11 +234,6 @@ class Estimate(Document):
     """Why mode and concurrency are as they are, one sentence each."""
 
 
-def own_scope(run: str) -> str:
-    """Scope of a run that names no dataset. The colon keeps it apart from every dataset's name."""
-    return f"run:{run}"
-
-
 @dataclass(frozen=True)
 class RunSpec(Document):
     """Everything that the functions of one run need to know about it. Written once, by plan_run."""

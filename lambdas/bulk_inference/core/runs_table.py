@@ -30,6 +30,8 @@ TTL attribute of every item: `expires_at`, epoch seconds.
 
 from typing import Any, Final, TypeAlias
 
+from bulk_inference.core import names
+
 Item: TypeAlias = dict[str, Any]
 """One item as plain Python values (str, int, float, bool, None, list, dict), keys `pk` and `sk` included."""
 
@@ -86,7 +88,7 @@ def resubmission_sk(run: str) -> str:
 
 
 def join_sk(partition: int) -> str:
-    return f"{JOINS}{partition:05d}"
+    return f"{JOINS}{names.partition(partition)}"
 
 
 def job_key(job_name: str) -> str:

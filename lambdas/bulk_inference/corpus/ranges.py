@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final, Protocol
 
+from bulk_inference.core import names
 from bulk_inference.core.errors import InvalidRequestError
 from bulk_inference.core.json_document import Document
 
@@ -157,7 +158,7 @@ class _Numbers:
             raise InvalidRequestError(
                 f"limits.cut_bytes: {self._cut_bytes} bytes make more than {MAX_CUTS} cuts of this corpus: raise it"
             )
-        return Cut(f"{self._count:05d}", parts)
+        return Cut(names.cut(self._count), parts)
 
 
 def _ranges(found: ObjectInfo, cut_bytes: int) -> Iterator[CutRange]:

@@ -7,8 +7,9 @@ from typing import Any, Final, Self
 
 from bulk_inference.core.keys import Places
 from bulk_inference.core.model_families import family_named
+from bulk_inference.core.names import own_scope
 from bulk_inference.core.ports import Bucket, Executions, Runs, Writer
-from bulk_inference.core.run_spec import RunSpec, own_scope
+from bulk_inference.core.run_spec import RunSpec
 from bulk_inference.core.runs_table import Item, cut_sk, run_pk
 from bulk_inference.core.stored_run import load_spec
 from bulk_inference.core.times import expiry

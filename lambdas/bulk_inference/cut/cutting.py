@@ -10,6 +10,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, Protocol
 
+from bulk_inference.core import names
 from bulk_inference.core.errors import InvalidRequestError
 from bulk_inference.corpus.ranges import Cut, CutRange
 from bulk_inference.corpus.rows import RejectedLineError, Row, source_json
@@ -154,7 +155,7 @@ class _Pieces:
                     f"cut {self._cut} makes more than {MAX_PIECES} pieces: raise limits.max_records_per_shard or "
                     "limits.max_bytes_per_shard, or lower limits.cut_bytes"
                 )
-            self._piece = f"{self._cut}-{len(self.counts) + 1:03d}"
+            self._piece = names.piece(self._cut, len(self.counts) + 1)
             self._sink = self._sinks.open_piece(self._piece)
         self._sink.write(
             record.line + b"\n", index_line(record, self._piece, self._bytes, size - 1, source).encode() + b"\n"

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Self
 
+from bulk_inference.core import names
 from bulk_inference.core.index_line import canonical
 
 
@@ -63,8 +64,8 @@ def cut(piece: str, lengths: Iterable[int], *, items: int, size: int) -> Iterato
     number, offset, length, records = 1, 0, 0, 0
     for line in lengths:
         if records and (records == items or length + line > size):
-            yield ItemBatch(f"{piece}-{number:05d}", piece, offset, length, records)
+            yield ItemBatch(names.item_batch(piece, number), piece, offset, length, records)
             number, offset, length, records = number + 1, offset + length, 0, 0
         length, records = length + line, records + 1
     if records:
-        yield ItemBatch(f"{piece}-{number:05d}", piece, offset, length, records)
+        yield ItemBatch(names.item_batch(piece, number), piece, offset, length, records)

@@ -6,6 +6,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any
 
+from bulk_inference.core import names
 from bulk_inference.core.ceilings import refuse_larger, true_tokens
 from bulk_inference.core.keys import Places
 from bulk_inference.core.ports import Bucket, Runs
@@ -49,7 +50,7 @@ def seal_run(run: str, tenant: str, services: SealServices) -> dict[str, Any]:
         max_records=spec.limits.max_records_per_shard,
         max_bytes=spec.limits.max_bytes_per_shard,
     )
-    merged = [_merge(f"merged-{n:03d}", group, bucket, places) for n, group in enumerate(plan.merges, 1)]
+    merged = [_merge(names.merged_piece(n), group, bucket, places) for n, group in enumerate(plan.merges, 1)]
     legal = [one for one in merged if one.records >= spec.limits.min_records_per_shard]
     batch = [*plan.kept, *(PieceCount(one.piece, one.records, one.bytes) for one in legal)]
     # Duplicates between merged pieces may leave less than a job's minimum.
@@ -81,7 +82,7 @@ def seal_run(run: str, tenant: str, services: SealServices) -> dict[str, Any]:
 
     with bucket.writer(places.jobs) as jobs:
         for number, piece in enumerate(batch, 1):
-            shard = f"{number:05d}"
+            shard = names.shard(number)
             jobs.write(sealing.job_line(shard, piece))
             put_item(shard, "batch", piece)
     for piece in sync:

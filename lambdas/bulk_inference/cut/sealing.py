@@ -9,6 +9,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+from bulk_inference.core import names
 from bulk_inference.core.errors import InvalidRequestError
 from bulk_inference.corpus.rows import Row
 from bulk_inference.cut.cutting import PieceCount, PieceSink
@@ -44,7 +45,7 @@ class MergedShards:
 def missing_cuts(count: int, items: Iterable[dict[str, Any]]) -> list[str]:
     """Names of the planned cuts of which there is no item."""
     present = {item["cut"] for item in items}
-    return [name for name in (f"{number:05d}" for number in range(1, count + 1)) if name not in present]
+    return [name for name in map(names.cut, range(1, count + 1)) if name not in present]
 
 
 def require_all_cuts(run: str, count: int, items: Sequence[dict[str, Any]]) -> None:

@@ -13,11 +13,11 @@ None of them finishes a large piece of work at any price: with `finished` false 
 
 import hashlib
 import json
-import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+from bulk_inference.core import names
 from bulk_inference.core.errors import InvalidRequestError
 from bulk_inference.core.failure_line import CLASSES
 from bulk_inference.core.index_line import canonical
@@ -41,7 +41,6 @@ from bulk_inference.request.prompt import as_request
 MAX_RATE: Final = 500
 """Messages per second that a move may be told to keep to (StartMessageMoveTask)."""
 
-_RUN: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
 _REASON: Final = (3, 500)
 _RESERVE_SHARE: Final = 0.15
 _EMPTY_LOOKS: Final = 2
@@ -133,7 +132,7 @@ class _Parser:
 
     def _run(self, name: str) -> str | None:
         value = self._text(name)
-        if value is not None and not _RUN.fullmatch(value):
+        if value is not None and not names.RUN.fullmatch(value):
             self._problem(name, "is a run's id: a letter or digit, then up to 63 letters, digits, `_` or `-`")
         return value
 
@@ -434,7 +433,7 @@ def _name(run: str, failed: Sequence[FailedRecord], command: Command) -> str:
     content = hashlib.sha256(canonical(command.changes))
     for sk in sorted(one.sk for one in failed):
         content.update(sk.encode())
-    return f"{run[:53]}-{content.hexdigest()[:10]}"
+    return names.resubmission(run, content.hexdigest())
 
 
 def _request(spec: RunSpec, new_run: str, command: Command) -> dict[str, Any]:

@@ -20,6 +20,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
+from bulk_inference.core import names
 from bulk_inference.core.backoff import FIRST_PAUSE, LONGEST_PAUSE, MOST_POSTPONEMENTS
 from bulk_inference.core.errors import InvalidRequestError, ThrottledError, WorkInProgressError
 from bulk_inference.core.failure_line import MESSAGE_VERSION, SCHEMA, Failure, class_of_outcome, retryable
@@ -123,7 +124,7 @@ def reprocess(message: LaneMessage, unit_context: UnitContext) -> str:
     if not retryable(message.error_class) and not message.held:
         raise _failed(message, message.error_class, message.error_code)
     pointer = Pointer.from_json(message.item)
-    part = f"reprocess-{message.digest}"
+    part = f"{names.REPROCESSED}{message.digest}"
     owner = owner_of(message.run, part)
     key = unit_context.places.results(part)
     if unit_context.output.find(key) is not None:

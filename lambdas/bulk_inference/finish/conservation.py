@@ -39,6 +39,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from bulk_inference.core.names import Attempt
 from bulk_inference.core.result_line import Usage
 from bulk_inference.core.runs_table import SHARDS, Item
 from bulk_inference.land.units import Counts, ErrorKind, Late, Part, Unit
@@ -329,7 +330,7 @@ class _Books:
     def _chain(self, shard: ShardAccount) -> int:
         """Pending records of a batch shard, along the chain of its units."""
         links = self.links.get(shard.shard, {})
-        name: str | None = f"{shard.shard}-a1"
+        name: str | None = Attempt(shard.shard, 1).name
         due, pending, followed = shard.records, self.open.get(shard.shard, 0), 0
         while name is not None and name in links:
             link = links[name]

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from bulk_inference.assembly.assembly import summary
+from bulk_inference.core import names
 from bulk_inference.core.errors import ConservationError, IncompleteRunError, InvalidRequestError
 from bulk_inference.core.keys import Places
 from bulk_inference.core.ports import Bucket, Bus, Clock, Runs
@@ -20,7 +21,6 @@ from bulk_inference.finish.reporting import manifest, report
 
 DETAIL_TYPE: Final = "Bulk Inference Run Finished"
 
-_LANE: Final = "reprocess-"
 """What the parts of the failure lane are called; each holds one record."""
 
 _SHOWN_PROBLEMS: Final = 5
@@ -104,7 +104,7 @@ def check(spec: RunSpec, output: Bucket, runs: Runs) -> tuple[Account, list[str]
     # Listed before the items are read: what is written in between is then found by its item.
     stored = {one.key: one.size for one in output.list(places.results_prefix)}
     summed = add_up(spec.run, runs)
-    late = places.results(_LANE).removesuffix(".jsonl")
+    late = places.results(names.REPROCESSED).removesuffix(".jsonl")
     under_way = [key for key in stored if key.startswith(late) and key not in summed.parts]
     if len(under_way) <= summed.failed:
         for key in under_way:

@@ -6,27 +6,13 @@ not all, so that a failure counts only when its unit has noted it.
 """
 
 import json
-import re
 from collections.abc import Iterator
-from typing import Final
 
-from bulk_inference.core.jobs import attempt_id
 from bulk_inference.core.keys import Places
+from bulk_inference.core.names import unit_of_part
 from bulk_inference.core.ports import Bucket
 from bulk_inference.core.result_line import Usage, parse_id, split
 from bulk_inference.finish.conservation import Account
-
-_JOB_PART: Final = re.compile(r"(?P<shard>\d{5})(?:-a(?P<attempt>\d+))?(?:-s\d+)?")
-_CHUNK_PART: Final = re.compile(r"(?P<unit>.+?)-\d{3,}(?:-f\d+)?")
-"""Of an item batch: chunk and flush."""
-
-
-def unit_of(part: str) -> str | None:
-    """The unit whose results are called so; None for parts of no unit."""
-    if job := _JOB_PART.fullmatch(part):
-        return attempt_id(job["shard"], int(job["attempt"] or 1))
-    chunk = _CHUNK_PART.fullmatch(part)
-    return chunk["unit"] if chunk else None
 
 
 def adopt(account: Account, places: Places, stored: dict[str, int], output: Bucket) -> None:
@@ -36,7 +22,7 @@ def adopt(account: Account, places: Places, stored: dict[str, int], output: Buck
     landed: dict[str, dict[str, Usage]] = {}
     parts: dict[str, dict[str, int]] = {}
     for key in sorted(stored.keys() - account.parts.keys()) if account.open else ():
-        unit = unit_of(key.removeprefix(f"{places.results_prefix}part-").removesuffix(".jsonl"))
+        unit = unit_of_part(places.part_of(key))
         if unit is not None and unit in account.open:
             parts.setdefault(unit, {})[key] = stored[key]
             landed.setdefault(unit, {}).update(_lines(output, key))

@@ -14,6 +14,7 @@ from typing import Any, Final
 
 from bulk_inference.assembly.assembly import summary
 from bulk_inference.assembly.late_assembly import Assemblies, follow
+from bulk_inference.core import names
 from bulk_inference.core.ports import Bucket, Bus, Clock, Executions, Runs
 from bulk_inference.core.run_spec import RunSpec
 from bulk_inference.core.runs_table import ASSEMBLY, META, RESUBMISSIONS, STALE, UPDATE, Item, run_pk, unit_sk
@@ -206,10 +207,10 @@ def _landed_by(spec: RunSpec, other: str, services: UpdateServices) -> Iterator[
         """A settled unit has given back every claim on a record that it did not land."""
         if claim.run != other:
             return False
-        unit = claim.owner.partition("/")[2]
+        unit = names.parse_owner(claim.owner).unit
         if unit not in settled:
             item = services.runs.get(run_pk(other), unit_sk(unit)) or {}
-            settled[unit] = bool(item.get("settled")) or unit.startswith("reprocess-")
+            settled[unit] = bool(item.get("settled")) or unit.startswith(names.REPROCESSED)
         return settled[unit]
 
     for records in chunked(failed_records(spec.run, services.runs, services.output), _LOOKUP):

@@ -5,12 +5,11 @@ writes what it saw, and what has landed stays landed. The event goes out before 
 least once.
 """
 
-import hashlib
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
+from bulk_inference.core import names
 from bulk_inference.core.keys import Places
 from bulk_inference.core.ports import Bus, Clock, Intake
 from bulk_inference.core.runs_table import DOCUMENT, Item
@@ -20,8 +19,6 @@ from bulk_inference.ledger.claims import ClaimStore, current_claims
 DETAIL_TYPE: Final = "Bulk Inference Document Finished"
 
 _TRIES: Final = 5
-
-_JOB_UNIT: Final = re.compile(r"(?P<shard>\d{5})-a(?P<attempt>\d+)")
 
 
 @dataclass(frozen=True)
@@ -72,14 +69,12 @@ def landed_elsewhere(
 ) -> dict[str, DocumentOutcome]:
     """Of these ids, those that another unit has claimed: where that one's results lie, as the claim tells it."""
     # A claim knows a document by its id, or by the alias under which an id travels that Bedrock would not take.
-    names = {name: one for one in documents for name in (one, f"id-{hashlib.sha256(one.encode()).hexdigest()[:40]}")}
+    caller = {name: one for one in documents for name in names.sent_as(one)}
     found: dict[str, DocumentOutcome] = {}
-    for name, claim in current_claims(ledger, tenant, scope, list(names), now=int(now)).items():
-        unit = claim.owner.partition("/")[2]
-        job = _JOB_UNIT.fullmatch(unit)
-        part = job["shard"] if job and job["attempt"] == "1" else unit
-        prefix = f"{Places(tenant, claim.run).results_prefix}part-{part}"
-        found[names[name]] = DocumentOutcome(DONE, claim.run, {"bucket": bucket, "prefix": prefix})
+    for name, claim in current_claims(ledger, tenant, scope, list(caller), now=int(now)).items():
+        begin, _ = names.parts_of_unit(names.parse_owner(claim.owner).unit)
+        prefix = Places(tenant, claim.run).results(begin).removesuffix(".jsonl")
+        found[caller[name]] = DocumentOutcome(DONE, claim.run, {"bucket": bucket, "prefix": prefix})
     return found
 
 

@@ -23,6 +23,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Any, Final
 
+from bulk_inference.core import names
 from bulk_inference.core.errors import BulkInferenceError
 from bulk_inference.core.index_line import canonical
 from bulk_inference.core.runs_table import DOCUMENT, Item, document_pk
@@ -46,9 +47,6 @@ RUN_FAILED: Final = "run_failed"
 PARTIAL: Final = "partial"
 """Error classes of documents beside those of records."""
 
-_TENANT: Final = re.compile(r"[a-z0-9][a-z0-9-]{0,31}")
-_PROMPT: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
-_SCOPE: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}")
 
 _KEYS: Final = ("version", "id", "prompt", "document", "record", "scope", "tenant", "notify")
 
@@ -99,9 +97,9 @@ def parse(body: str) -> DocumentMessage:
     document = _required(fields, "id") or ""
     if len(document.encode(errors="surrogatepass")) > MAX_RECORD_ID_BYTES or _unfit(document):
         fields.problem("id", f"must be Unicode text of at most {MAX_RECORD_ID_BYTES} bytes")
-    prompt = _matching(fields, "prompt", _required(fields, "prompt"), _PROMPT)
-    tenant = _matching(fields, "tenant", fields.text("tenant"), _TENANT)
-    scope = _matching(fields, "scope", fields.text("scope"), _SCOPE)
+    prompt = _matching(fields, "prompt", _required(fields, "prompt"), names.PROMPT)
+    tenant = _matching(fields, "tenant", fields.text("tenant"), names.TENANT)
+    scope = _matching(fields, "scope", fields.text("scope"), names.SCOPE)
     notify = fields.flag("notify") or False
     if ("document" in given) == ("record" in given):
         fields.problem("", 'needs either document ({"key": …}) or record (a small object)')
@@ -135,11 +133,11 @@ def named(body: str) -> tuple[str, str, str | None] | None:
     prompt = given.get("prompt")
     if not isinstance(document, str) or not document or _unfit(document) or len(document.encode()) > 1024:
         return None
-    if not isinstance(tenant, str) or not _TENANT.fullmatch(tenant):
+    if not isinstance(tenant, str) or not names.TENANT.fullmatch(tenant):
         return None
-    if scope is None and isinstance(prompt, str) and _PROMPT.fullmatch(prompt):
+    if scope is None and isinstance(prompt, str) and names.PROMPT.fullmatch(prompt):
         scope = default_scope(prompt)
-    if not isinstance(scope, str) or not _SCOPE.fullmatch(scope):
+    if not isinstance(scope, str) or not names.SCOPE.fullmatch(scope):
         return None
     return tenant, document, scope
 

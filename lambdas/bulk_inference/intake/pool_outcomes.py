@@ -13,6 +13,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
+from bulk_inference.core import names
 from bulk_inference.core.errors import ConservationError
 from bulk_inference.core.keys import Places
 from bulk_inference.core.ports import Bucket, Bus, Clock, Executions, Intake
@@ -269,7 +270,7 @@ def _settle_window(item: Item, services: FollowServices) -> int | None:
         _forget(item, services)
     if not tally.get(FAILED):
         return None
-    late = Places(item["tenant"], item["run"]).results("reprocess-").removesuffix(".jsonl")
+    late = Places(item["tenant"], item["run"]).results(names.REPROCESSED).removesuffix(".jsonl")
     concluded = _conclude(dict(_landed(item["run"], late, services)), item, services)
     if concluded:
         moved = {DONE: concluded, FAILED: -concluded}

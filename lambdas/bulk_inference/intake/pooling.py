@@ -22,6 +22,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Final
 
+from bulk_inference.core import names
 from bulk_inference.core.errors import ThrottledError
 from bulk_inference.core.index_line import canonical
 from bulk_inference.core.keys import Places
@@ -243,7 +244,7 @@ def _opened(slot: str, stored: Item | None, first: Arrival, priority: str, servi
         "pk": SLOTS,
         "sk": slot,
         "version": version,
-        "run": f"in-{priority}-{first.prompt.name[:20]}-{stamp}-{unique}",
+        "run": names.pool_run(priority, first.prompt.name, stamp, unique),
         "documents": 0,
         "bytes": 0,
         "openedAt": int(now),

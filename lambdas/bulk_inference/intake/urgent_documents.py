@@ -13,6 +13,7 @@ from dataclasses import dataclass, fields, replace
 from datetime import UTC, datetime
 from typing import Any, Final
 
+from bulk_inference.core import names
 from bulk_inference.core.errors import ThrottledError, UnitFailedError, WorkInProgressError
 from bulk_inference.core.index_line import canonical
 from bulk_inference.core.keys import Places
@@ -56,7 +57,6 @@ PRIORITY: Final = "high"
 
 WINDOW_SECONDS: Final = 3600
 
-UNITS: Final = "document-"
 """Beginning of the units of such documents, and so of the owners of their claims (rival_claims.py knows it)."""
 
 BUSY: Final = "BUSY#"
@@ -125,7 +125,7 @@ def not_busy(item: Item, runs: Intake) -> None:
 
 def unit_of(item: Item) -> str:
     """Name of the cut and the unit of work that a try at a document is."""
-    return f"{UNITS}{hashlib.sha256(canonical([item['pk'], item['take']])).hexdigest()[:20]}"
+    return f"{names.DOCUMENT}{hashlib.sha256(canonical([item['pk'], item['take']])).hexdigest()[:20]}"
 
 
 def _begin(arrival: Arrival, services: WindowServices) -> Item | None:
@@ -153,7 +153,7 @@ def _begin(arrival: Arrival, services: WindowServices) -> Item | None:
             expires_at=services.expires_at,
         )
         run = (known or {}).get("run")
-        goes_on = known is not None and known["take"] == item["take"] and str(run).startswith(f"in-{PRIORITY}-")
+        goes_on = known is not None and known["take"] == item["take"] and names.is_pool_run(str(run), PRIORITY)
         item |= {"state": INFERRING, "run": run if goes_on else window_of(arrival.prompt, scope, now)}
         if services.runs.put_if(item, "version", None if known is None else known["version"]):
             return item
@@ -164,7 +164,7 @@ def window_of(prompt: StoredPrompt, scope: str, now: float) -> str:
     """Run of the window that is open now."""
     hour = datetime.fromtimestamp(now // WINDOW_SECONDS * WINDOW_SECONDS, UTC).strftime("%Y%m%dT%H")
     unique = hashlib.sha256(canonical([prompt.tenant, scope, prompt.name, prompt.digest])).hexdigest()[:8]
-    return f"in-{PRIORITY}-{prompt.name[:20]}-{hour}-{unique}"
+    return names.pool_run(PRIORITY, prompt.name, hour, unique)
 
 
 def open_window(run: str, prompt: StoredPrompt, scope: str, services: WindowServices) -> None:

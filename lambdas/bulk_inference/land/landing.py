@@ -12,6 +12,7 @@ from types import TracebackType
 from typing import Any, Final, Self
 
 from bulk_inference.core.index_line import Pointer
+from bulk_inference.core.names import Owner
 from bulk_inference.core.ports import Bucket, Clock, Writer
 from bulk_inference.core.result_line import Usage, result_line
 from bulk_inference.core.run_spec import RunSpec
@@ -72,7 +73,7 @@ def land(
 
 
 def owner_of(run: str, unit: str) -> str:
-    return f"{run}/{unit}"
+    return Owner(run, unit).name
 
 
 def give_back(record_ids: Iterable[str], owner: str, spec: RunSpec, ledger: ClaimStore) -> int:

@@ -10,9 +10,10 @@ from bulk_inference.core.failure_line import SCHEMA
 from bulk_inference.core.index_line import Pointer, fetch
 from bulk_inference.core.keys import Places
 from bulk_inference.core.model_families import family_named
+from bulk_inference.core.names import own_scope
 from bulk_inference.core.ports import BatchJobs, Bucket, Clock, Executions, Model, Outcome, Queue, Runs
 from bulk_inference.core.result_line import Valued
-from bulk_inference.core.run_spec import RunSpec, own_scope
+from bulk_inference.core.run_spec import RunSpec
 from bulk_inference.core.runs_table import LATES, run_pk, unit_sk
 from bulk_inference.core.times import expiry
 from bulk_inference.land.units import Unit

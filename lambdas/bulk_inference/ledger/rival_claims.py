@@ -6,11 +6,10 @@ of work has not landed the record. The last is read from the result parts themse
 wrote one and before it noted so.
 """
 
-import hashlib
-import re
 from collections.abc import Callable
 from typing import Final
 
+from bulk_inference.core import names
 from bulk_inference.core.keys import Places
 from bulk_inference.core.ports import Bucket, Executions, Runs
 from bulk_inference.core.result_line import parse_id, split
@@ -19,12 +18,6 @@ from bulk_inference.ledger.claims import Claim, ClaimStanding
 
 LONGEST_INVOCATION_SECONDS: Final = 900
 """Lambda's own limit: a worker that was started before its execution ended is gone so long after."""
-
-_JOB_UNIT: Final = re.compile(r"(?P<shard>\d{5})-a(?P<attempt>\d+)")
-
-_LANE: Final = ("reprocess-", "document-")
-"""Units of the failure lane, and of documents that are inferred at once (urgent_documents.py): their workers end with
-no execution."""
 
 
 class RivalClaims:
@@ -44,8 +37,9 @@ class RivalClaims:
         self._landed: dict[str, set[str]] = {}
 
     def __call__(self, claim: Claim) -> ClaimStanding:
-        run, _, unit = claim.owner.partition("/")
-        if run == self._run or unit.startswith(_LANE) or self._is_settled(run, unit):
+        owner = names.parse_owner(claim.owner)
+        run, unit = owner.run, owner.unit
+        if run == self._run or names.stands_alone(unit) or self._is_settled(run, unit):
             return ClaimStanding.HELD
         gone_at = self._workers_gone_at(run)
         if gone_at is None:
@@ -58,7 +52,7 @@ class RivalClaims:
 
     def _is_settled(self, run: str, unit: str) -> bool:
         """A settled unit has given back every claim on a record that it did not land."""
-        owner = f"{run}/{unit}"
+        owner = names.Owner(run, unit).name
         if owner not in self._settled:
             self._settled[owner] = bool((self._runs.get(run_pk(run), unit_sk(unit)) or {}).get("settled"))
         return self._settled[owner]
@@ -75,7 +69,7 @@ class RivalClaims:
 
     def _landed_by(self, run: str, unit: str, *, final: bool) -> set[str]:
         """recordIds in the parts of a unit, as the claims know them: a caller's id may travel under an alias."""
-        owner = f"{run}/{unit}"
+        owner = names.Owner(run, unit).name
         if owner not in self._landed or not final:
             places, found = Places(self._tenant, run), set[str]()
             prefix, belongs = _parts(unit, places)
@@ -83,17 +77,13 @@ class RivalClaims:
                 if belongs(part.key):
                     for raw, _ in split(self._output.read(part.key)):
                         if (caller_id := parse_id(raw)) is not None:
-                            found |= {caller_id, f"id-{hashlib.sha256(caller_id.encode()).hexdigest()[:40]}"}
+                            found |= set(names.sent_as(caller_id))
             self._landed[owner] = found
         return self._landed[owner]
 
 
 def _parts(unit: str, places: Places) -> tuple[str, Callable[[str], bool]]:
     """Prefix of a unit's result parts, and whether a key below it is one of them."""
-    job = _JOB_UNIT.fullmatch(unit)
-    if job is None:
-        prefix = f"{places.results_prefix}part-{unit}"
-        return prefix, lambda key: key[len(prefix) :].startswith(("-", "."))
-    part = job["shard"] if job["attempt"] == "1" else unit
-    prefix = f"{places.results_prefix}part-{part}"
-    return prefix, lambda key: key[len(prefix) :].startswith((".", "-s"))
+    begin, belongs = names.parts_of_unit(unit)
+    prefix = places.results(begin).removesuffix(".jsonl")
+    return prefix, lambda key: belongs(places.part_of(key))

@@ -10,6 +10,7 @@ import unicodedata
 from collections.abc import Iterator
 from typing import Final, NamedTuple
 
+from bulk_inference.core import names
 from bulk_inference.core.run_spec import Chunking
 from bulk_inference.core.tokens import CHARACTERS_PER_TOKEN
 
@@ -74,25 +75,7 @@ def chunk_key(document_id: str, text: str, how: Chunking) -> str:
     So two texts under one id, and one text cut in two ways, never share a chunk.
     """
     cut = f"{how.by}/{how.size}/{how.overlap}/{text}"
-    return f"doc-{_hash(document_id, 28)}-{_hash(cut, 16)}"
-
-
-def chunk_id(key: str, number: int) -> str:
-    """recordId of a chunk, at most 55 characters of `[a-z0-9-]`. `number` counts from 1."""
-    return f"{key}-c{number:04d}"
-
-
-CHUNK_ID: Final = re.compile(r"doc-[0-9a-f]{28}-[0-9a-f]{16}-c[0-9]{4}")
-
-
-def key_of(record_id: str) -> str:
-    """The document's part of a chunk's recordId."""
-    return record_id.rpartition("-c")[0]
-
-
-def partition_of(key: str, partitions: int) -> int:
-    """Where a document belongs when documents are shared out. All texts under one id go to one place."""
-    return int(key[4:20], 16) % partitions
+    return names.chunked_document(_hash(document_id), _hash(cut))
 
 
 def size_of(text: str, by: str) -> int:
@@ -103,8 +86,8 @@ def size_of(text: str, by: str) -> int:
     return wide - (-(len(text) - wide) // CHARACTERS_PER_TOKEN)
 
 
-def _hash(text: str, digits: int) -> str:
-    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:digits]
+def _hash(text: str) -> str:
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
 
 
 class _Measure:

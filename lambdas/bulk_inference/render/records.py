@@ -8,17 +8,17 @@ surrogate pair are refused, because the readers downstream would not agree on wh
 import json
 import re
 from collections.abc import Callable, Mapping, Sequence
-from hashlib import sha256
 from math import isfinite
 from typing import Any, Final, NamedTuple
 
+from bulk_inference.core import names
 from bulk_inference.core.run_spec import Chunking
 from bulk_inference.corpus.rows import TOO_LARGE as TOO_LARGE
 from bulk_inference.corpus.rows import UNDECODABLE, Row
 from bulk_inference.corpus.rows import RejectedLineError as RejectedLineError
 from bulk_inference.corpus.rows import too_large as too_large
 from bulk_inference.render import cache_points
-from bulk_inference.render.chunking import CHUNK_ID, MAX_CHUNKS, TooManyChunksError, chunk_id, chunk_key, chunks
+from bulk_inference.render.chunking import MAX_CHUNKS, TooManyChunksError, chunk_key, chunks
 from bulk_inference.render.media import IllegalMediaError, MediaPlaces, locations
 from bulk_inference.render.rendering import EmptyPromptError, MissingFieldError, Renderer
 
@@ -47,8 +47,6 @@ MAX_CARRY_BYTES: Final = 2048
 """UTF-8 bytes of the carried fields of one record, as JSON. They ride in its pointer, of which a state input of 256 KiB
 and a queue message must hold several."""
 
-_SAFE_ID: Final = re.compile(r"[A-Za-z0-9_-]{1,64}")
-_OURS: Final = re.compile(rf"(?:id|line)-[0-9a-f]{{40}}|{CHUNK_ID.pattern}")
 """Form of the ids made here. A caller's id of this form is aliased like an unsafe one, so that none can collide."""
 
 _WHOLE: Final = re.compile(r"-?[0-9]{1,18}")
@@ -176,7 +174,7 @@ class RecordReader:
         records = []
         for number, piece in enumerate(pieces, 1):
             own = {**fields, "chunk": piece, "chunk_number": number, "chunk_count": len(pieces)}
-            record_id = chunk_id(key, number)
+            record_id = names.chunk(key, number)
             part = DocumentPart(document, number, len(pieces))
             records.append(Record(record_id, self._render(record_id, own), None, sequence, carry, part))
         return records
@@ -184,7 +182,7 @@ class RecordReader:
     def _parts_of_document(self, fields: Mapping[str, Any]) -> Record:
         """A row of assembly.py: `{"key", "documentId", "chunk", "chunks", "round", "parts", "sequence"?, "carry"?}`."""
         part = DocumentPart(fields["documentId"], fields["chunk"], fields["chunks"])
-        record_id = chunk_id(fields["key"], part.chunk)
+        record_id = names.chunk(fields["key"], part.chunk)
         carry = fields.get("carry")
         own = {
             **(carry or {}),
@@ -334,10 +332,10 @@ def _encoded(fields: Mapping[str, Any], *, for_hash: bool = False) -> bytes:
 def _record_id(original: str | None, content: bytes) -> tuple[str, str | None]:
     """The id to use, and the caller's where it is another one."""
     if original is None:
-        return "line-" + sha256(content).hexdigest()[:40], None
-    if _SAFE_ID.fullmatch(original) and not _OURS.fullmatch(original):
+        return names.content_id(content), None
+    if names.RECORD.fullmatch(original) and not names.is_ours(original):
         return original, None
-    return "id-" + sha256(original.encode()).hexdigest()[:40], original
+    return names.alias(original), original
 
 
 def _id_text(field: str, value: Any) -> str:

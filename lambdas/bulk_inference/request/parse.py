@@ -7,12 +7,11 @@ Each section has its module, `request_{section}.py`; what concerns several secti
 
 import hashlib
 import json
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from bulk_inference.core import tenants
+from bulk_inference.core import names, tenants
 from bulk_inference.core.errors import InvalidRequestError
 from bulk_inference.core.model_families import APIS, CONVERSE, Family, family_of
 from bulk_inference.core.run_spec import (
@@ -20,7 +19,6 @@ from bulk_inference.core.run_spec import (
     Output,
     Prompt,
     Source,
-    own_scope,
 )
 from bulk_inference.core.settings import ModelSettings, Prices, Settings
 from bulk_inference.render.media import places_of
@@ -38,9 +36,6 @@ MODES: Final = ("auto", "batch", "sync")
 PRIORITIES: Final = ("high", "normal", "low")
 
 _SECTIONS: Final = ("run", "source", "model", "prompt", "chunking", "output", "limits", "prices")
-
-_RUN: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
-_SCOPE: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}")
 
 
 @dataclass(frozen=True)
@@ -79,8 +74,9 @@ def parse(run: str, request: Mapping[str, Any], settings: Settings, input_bucket
     tenant = _tenant(given, settings)
     scope = given.text("scope")
     resubmission = "ranges" in Fields(request, []).section("source", None)
-    if scope is not None and not _SCOPE.fullmatch(scope.removeprefix(own_scope("")) if resubmission else scope):
-        given.problem("scope", "must match [A-Za-z0-9][A-Za-z0-9_.-]{0,99}")
+    named = scope.removeprefix(names.own_scope("")) if scope is not None and resubmission else scope
+    if named is not None and not names.SCOPE.fullmatch(named):
+        given.problem("scope", f"must match {names.SCOPE.pattern}")
     mode = given.choice("mode", MODES) or tenants.defaults_of(settings, tenant).mode
     priority = given.choice("priority", PRIORITIES) or tenants.default_priority(settings, tenant)
     source = parse_source(fields, run, tenant, settings, input_bucket)
@@ -97,7 +93,7 @@ def parse(run: str, request: Mapping[str, Any], settings: Settings, input_bucket
     return RunRequest(
         run=run,
         tenant=tenant,
-        scope=scope or own_scope(run),
+        scope=scope or names.own_scope(run),
         mode=mode,
         priority=priority,
         source=source,
@@ -125,12 +121,12 @@ def _run_id(request: Fields, given: Fields, execution: str, dry_run: bool) -> st
     """An execution is named after its run, so that it is found by it. A dry run is no run, and Step Functions keeps the
     names of executions for 90 days: it may plan a run of another name, which stays free."""
     rule = "a letter or digit, then up to 63 letters, digits, `_` or `-`"
-    if not _RUN.fullmatch(execution):
+    if not names.RUN.fullmatch(execution):
         request.problem("execution name", f"is the run's id: {rule}")
     wanted = given.text("id")
     if wanted is None:
         return execution
-    if not _RUN.fullmatch(wanted):
+    if not names.RUN.fullmatch(wanted):
         given.problem("id", f"must be {rule}")
     elif wanted != execution and not dry_run:
         given.problem("id", f"must be the execution's name, {execution!r}: only a dry run may plan another run")

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from typing import Any, Final
 
+from bulk_inference.core import names
 from bulk_inference.core.run_spec import (
     CONCAT,
     MERGE_JSON,
@@ -79,6 +80,8 @@ def _reduce_prompt(given: Fields, run: str, parse_prompt: Callable[[Fields], Pro
         given.problem("prompt.template", "must name {{parts}}: the answers to the document's chunks")
     if len(run) > MAX_REDUCED_RUN:
         given.problem(
-            "method", f"reduce starts runs named {run}-r1 and so on: the run's id may have {MAX_REDUCED_RUN} characters"
+            "method",
+            f"reduce starts runs named {names.reduction(run, 1)} and so on: "
+            f"the run's id may have {MAX_REDUCED_RUN} characters",
         )
     return prompt

@@ -15,6 +15,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
+from bulk_inference.core import names
 from bulk_inference.core.errors import ThrottledError, UnitFailedError, WorkInProgressError
 from bulk_inference.core.failure_line import Failure, class_of_outcome
 from bulk_inference.core.index_line import Pointer
@@ -70,7 +71,7 @@ class Batch:
         return cls(
             run=given["run"],
             tenant=given["tenant"],
-            unit=given.get("unit") or f"sync-{name}",
+            unit=given.get("unit") or names.sync_unit(name),
             items=[] if where is not None else items,
             positions=[] if where is not None else list(given.get("positions", range(len(items)))),
             slice=where,
@@ -204,9 +205,8 @@ class _Landing:
         """Lands what is settled of one chunk: claim, parts, the unit's item, and only then the messages."""
         taken = sorted(at for at in self.settled if at // CHUNK == number)
         outcomes = {at: self.settled.pop(at) for at in taken}
-        chunk = f"{self.unit.unit}-{number:03d}"
         flush = self.unit.flushes.get(f"{number}", 0) + 1
-        part = chunk if flush == 1 else f"{chunk}-f{flush}"
+        part = names.block_part(self.unit.unit, number, flush)
         successes = [(self.pointers[at], done.output) for at, done in outcomes.items() if done.error_class is None]
         unit_context = self.unit_context
         landed = land(

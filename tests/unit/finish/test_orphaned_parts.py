@@ -3,9 +3,9 @@
 import pytest
 
 from bulk_inference.core.keys import Places
+from bulk_inference.core.names import unit_of_part
 from bulk_inference.core.runs_table import cut_sk, run_pk, shard_sk
 from bulk_inference.finish.finishing import check
-from bulk_inference.finish.orphaned_parts import unit_of
 from bulk_inference.sync import infer_batch
 from tests.unit.sync import test_infer_batch
 from tests.unit.sync.test_infer_batch import event, step
@@ -27,7 +27,7 @@ from tests.worlds.inference_world import RUN, Killed
     ],
 )
 def test_a_part_tells_its_unit(part: str, unit: str | None) -> None:
-    assert unit_of(part) == unit
+    assert unit_of_part(part) == unit
 
 
 def test_an_item_batch_that_died_after_a_part_has_landed_what_is_in_it(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -29,7 +29,7 @@ from bulk_inference.batch import collect_results
 from bulk_inference.batch.collect_results import ShardTask, collect, next_state
 from bulk_inference.batch.submit_job import SubmitTask, submit
 from bulk_inference.core.errors import BulkInferenceError, ShardFailedError, UnitFailedError
-from bulk_inference.core.run_spec import own_scope
+from bulk_inference.core.names import own_scope
 from bulk_inference.core.runs_table import cut_sk, run_pk, shard_sk
 from bulk_inference.failure_lane.reprocess import HopelessRecordError, LaneMessage, RecordFailedError, reprocess
 from bulk_inference.finish.conservation import cross_check

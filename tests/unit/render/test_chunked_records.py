@@ -8,12 +8,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from bulk_inference.core import names
 from bulk_inference.core.errors import InvalidRequestError
 from bulk_inference.core.model_families import family_named
 from bulk_inference.core.run_spec import Chunking, Prompt
 from bulk_inference.core.settings import ModelSettings, Settings, TenantSettings
 from bulk_inference.corpus.rows import Row
-from bulk_inference.render.chunking import CHUNK_ID, chunks
+from bulk_inference.render.chunking import chunks
 from bulk_inference.render.records import DocumentPart, Record, RecordReader, RejectedLineError
 from bulk_inference.render.rendering import Renderer
 from bulk_inference.request.parse import RunRequest, parse
@@ -46,7 +47,7 @@ def test_a_row_becomes_a_record_per_chunk() -> None:
     cut = [TEXT[one.start : one.end] for one in chunks(TEXT, HOW)]
     assert [prompt(one) for one in records] == [f"{n}/{len(cut)} {piece}" for n, piece in enumerate(cut, 1)]
     assert [one.document for one in records] == [DocumentPart("a/b", n, len(cut)) for n in range(1, len(cut) + 1)]
-    assert all(CHUNK_ID.fullmatch(one.record_id) and one.original_id is None for one in records)
+    assert all(names.parse_chunk(one.record_id) and one.original_id is None for one in records)
     assert len({one.record_id for one in records}) == len(records) > 1
     assert {(one.sequence, one.carry) for one in records} == {(7, '{"kind":"x"}')}
 

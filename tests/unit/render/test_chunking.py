@@ -7,17 +7,14 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from bulk_inference.core import names
 from bulk_inference.core.run_spec import Chunking
 from bulk_inference.core.tokens import estimate
 from bulk_inference.render.chunking import (
-    CHUNK_ID,
     MAX_CHUNKS,
     TooManyChunksError,
-    chunk_id,
     chunk_key,
     chunks,
-    key_of,
-    partition_of,
     size_of,
 )
 
@@ -139,7 +136,6 @@ def test_ids_tell_documents_texts_and_cuts_apart() -> None:
     }
     assert len(keys) == 4
     key = chunk_key("a", "text", how)
-    assert CHUNK_ID.fullmatch(chunk_id(key, MAX_CHUNKS))
-    assert len(chunk_id(key, MAX_CHUNKS)) <= 64
-    assert key_of(chunk_id(key, 7)) == key
-    assert partition_of(key, 7) == partition_of(chunk_key("a", "other", how), 7)
+    assert names.parse_chunk(names.chunk(key, MAX_CHUNKS)) == (key, MAX_CHUNKS)
+    assert len(names.chunk(key, MAX_CHUNKS)) <= 64
+    assert names.partition_of(key, 7) == names.partition_of(chunk_key("a", "other", how), 7)
