@@ -5,6 +5,11 @@ VENV := .venv/bin
 BIN := $(VENV)/python
 NPM := $(shell command -v npm 2>/dev/null)
 UV_VERSION := 0.13.9
+# The local AWS is a package of its own; here it runs from its sources.
+export PYTHONPATH := $(CURDIR)/local_aws/src
+# Fills a folder once, however many makes ask for it; leaves a folder alone that is a link.
+ONCE := tests/harness/once.py
+UV := { test -x .build/uv/bin/uv || { $(BIN) -m venv .build/uv && .build/uv/bin/python -m pip install --quiet uv==$(UV_VERSION); }; }
 
 .DEFAULT_GOAL := help
 .PHONY: help demo local-aws test chaos corpora examples docs lint security format pictures package parquet-layer check-package lock clean terraform
@@ -14,13 +19,13 @@ help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: .venv/.ready terraform ## apply the module to a local AWS and run a real corpus through it (KEEP=1 leaves it running)
-	@KEEP="$(KEEP)" $(BIN) -m examples.local.demo
+	@KEEP="$(KEEP)" $(BIN) -m demo
 
 local-aws: .venv/.ready ## start a local AWS and print how to point a shell at it (ARGS="--help" shows its options)
-	@$(BIN) -m tests.local_aws $(ARGS)
+	@$(BIN) -m local_aws $(ARGS)
 
 test: .venv/.ready terraform check-package $(if $(NPM),node_modules/.ready) ## run every suite (SUITES="unit emulator" chooses; ARGS go to pytest)
-	@$(BIN) -m tests.suites $(SUITES) $(if $(ARGS),-- $(ARGS))
+	@$(BIN) -m tests.harness.suites $(SUITES) $(if $(ARGS),-- $(ARGS))
 
 chaos: .venv/.ready terraform check-package ## play every fault against whole runs; writes docs/chaos.md (ARGS="claim sync" chooses rows)
 	@$(BIN) -m tests.chaos $(if $(ARGS),$(ARGS),--write docs/chaos.md)
@@ -44,7 +49,7 @@ security: .build/checkov/.ready ## check the HCL with checkov, which has a venv 
 format: .venv/.ready terraform ## let ruff and Terraform rewrite the sources
 	$(VENV)/ruff check --fix
 	$(VENV)/ruff format
-	tests/terraform.sh fmt -recursive
+	tests/harness/terraform.sh fmt -recursive
 
 pictures: .venv/.ready node_modules/.ready ## draw docs/pictures from asl/ and its DOT files (needs npm)
 	@$(BIN) -m docs.pictures.draw
@@ -63,7 +68,7 @@ check-package: .venv/.ready ## prove that lambdas/dist equals the sources
 
 lock: .venv/.ready ## resolve requirements/*.in again into the hash-locked *.txt
 	@echo "Resolving requirements with uv $(UV_VERSION), kept in .build/uv."
-	@test -x .build/uv/bin/uv || { $(BIN) -m venv .build/uv && .build/uv/bin/python -m pip install --quiet uv==$(UV_VERSION); }
+	@$(UV)
 	@cd requirements && for name in bundle parquet dev security; do \
 		../.build/uv/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
 			--default-index https://pypi.org/simple --custom-compile-command "make lock" $(ARGS) $$name.in -o $$name.txt || exit 1; \
@@ -76,24 +81,17 @@ clean: ## remove everything that the other targets put here
 	find . -name .terraform.lock.hcl -type f -delete
 
 terraform:
-	@tests/terraform.sh version > /dev/null
+	@tests/harness/terraform.sh version > /dev/null
 
 .venv/.ready: requirements/dev.txt
 	@command -v $(PYTHON) > /dev/null || { echo "$(PYTHON) is missing: install Python 3.11, 3.12 or 3.13 (https://www.python.org/downloads/), or name one: make PYTHON=/path/to/python3."; exit 1; }
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] < (3, 14))' || { echo "$$($(PYTHON) --version) does not fit: this needs Python 3.11, 3.12 or 3.13; name one: make PYTHON=python3.13."; exit 1; }
-	@echo "Installing requirements/dev.txt into .venv (about a minute, once)."
-	@$(PYTHON) -m venv --clear .venv
-	@$(BIN) -m pip install --quiet --disable-pip-version-check --require-hashes --requirement requirements/dev.txt
-	@touch $@
+	@$(PYTHON) $(ONCE) .venv $< '$(PYTHON) -m venv --clear .venv && \
+		$(BIN) -m pip install --quiet --disable-pip-version-check --require-hashes --requirement $<'
 
 node_modules/.ready: package-lock.json
-	@echo "Installing package-lock.json into node_modules."
-	@npm ci --ignore-scripts --no-audit --no-fund --loglevel=error
-	@touch $@
+	@$(PYTHON) $(ONCE) node_modules $< 'npm ci --ignore-scripts --no-audit --no-fund --loglevel=error'
 
 .build/checkov/.ready: requirements/security.txt .venv/.ready
-	@echo "Installing requirements/security.txt into .build/checkov (seconds, once)."
-	@test -x .build/uv/bin/uv || { $(BIN) -m venv .build/uv && .build/uv/bin/python -m pip install --quiet uv==$(UV_VERSION); }
-	@.build/uv/bin/uv venv --quiet --clear --python $(BIN) .build/checkov
-	@.build/uv/bin/uv pip install --quiet --python .build/checkov/bin/python --require-hashes --requirement requirements/security.txt
-	@touch $@
+	@$(PYTHON) $(ONCE) .build/checkov $< '$(UV) && .build/uv/bin/uv venv --quiet --clear --python $(BIN) .build/checkov && \
+		.build/uv/bin/uv pip install --quiet --python .build/checkov/bin/python --require-hashes --requirement $<'

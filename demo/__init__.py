@@ -1,1 +1,1 @@
-"""The module on the local AWS: the stack that the demo and the end-to-end tests share."""
+"""`make demo`: the module on the local AWS. Its stack is also the one that the end-to-end tests apply."""

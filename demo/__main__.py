@@ -13,8 +13,8 @@ import time
 from pathlib import Path
 from typing import Any
 
-from examples.local.stack import ROOT, Progress, Stack, StackError
-from tests.local_aws import LocalAws
+from local_aws import LocalAws
+from tests.harness.stack import ROOT, Progress, Stack, StackError
 
 CORPUS = Path(__file__).parent / "corpus" / "state-of-the-union.jsonl"
 MODEL = "us.anthropic.claude-haiku-4-5-20251001-v1:0"
@@ -81,7 +81,7 @@ def requests() -> dict[str, dict[str, Any]]:
 
 
 def fault_plan() -> list[dict[str, Any]]:
-    """What goes wrong on purpose (tests/local_aws/README.md): the model refuses the texts of POISON, at every try."""
+    """What goes wrong on purpose (local_aws/README.md): the model refuses the texts of POISON, at every try."""
     texts = {record["id"]: record["text"] for record in map(json.loads, CORPUS.read_bytes().splitlines())}
     return [
         {
@@ -171,7 +171,7 @@ def main() -> int:
         knobs={"seconds_validating": 1, "seconds_scheduled": 1, "time_scale": 0.1}, faults=fault_plan()
     ) as aws:
         say(f"  {aws.endpoint}, IAM enforced")
-        say("terraform apply (examples/local: the module as you would use it) ...")
+        say("terraform apply (demo/: the module as you would use it) ...")
         stack = Stack(aws, ROOT / ".build" / "demo").apply()
         say(f"  applied after {time.monotonic() - started:.0f} s; state machine {stack.outputs['pipeline_arn']}")
         for key, body in corpora().items():

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from tests.local_aws import LocalAws
+from local_aws import LocalAws
 
 HAIKU = "us.anthropic.claude-haiku-4-5-20251001-v1:0"
 NOVA = "amazon.nova-lite-v1:0"
@@ -151,7 +151,7 @@ class Batch:
 
     def run(self, lines: Iterable[dict[str, Any] | str], **changes: Any) -> dict[str, Any]:
         """Upload the lines, create a job on them, and wait for its end."""
-        key = f"in/{unique('shard')}.jsonl"
+        key = f"in/{unique('records')}.jsonl"
         self.upload(key, lines)
         return self.ended(self.create(**{"inputDataConfig": self.source(key), **changes}))
 

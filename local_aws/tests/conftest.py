@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import io
 import itertools
 import json
 import textwrap
-import zipfile
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 
-from tests.local_aws import LocalAws
+from archives import zipped
+from local_aws import LocalAws
 
 _numbers = itertools.count(1)
 
@@ -86,15 +85,6 @@ def invoke(aws: LocalAws) -> Callable[..., tuple[Any, str | None]]:
         return json.load(answer["Payload"]), answer.get("FunctionError")
 
     return call
-
-
-def zipped(files: dict[str, str]) -> bytes:
-    """A zip archive of files by name."""
-    buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, "w") as archive:
-        for name, text in files.items():
-            archive.writestr(name, text)
-    return buffer.getvalue()
 
 
 def _document(*statements: dict[str, Any]) -> str:

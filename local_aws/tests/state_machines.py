@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from tests.local_aws import LocalAws
+from local_aws import LocalAws
 
 _numbers = itertools.count(1)
 
@@ -40,9 +40,10 @@ class StateMachines:
 
     def end(self, execution: str, seconds: float = 30) -> dict[str, Any]:
         """DescribeExecution once it is closed."""
-        return until(
+        described: dict[str, Any] = until(
             lambda: _closed(self.client.describe_execution(executionArn=execution)), f"{execution} to end", seconds
         )
+        return described
 
     def run(self, definition: Mapping[str, Any], value: Any = None, *statements: Mapping[str, Any]) -> dict[str, Any]:
         """Create a machine, run it once, and describe how it ended."""

@@ -20,7 +20,7 @@ from botocore.exceptions import ClientError
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.emulator.bedrock_jobs import (
+from bedrock_jobs import (
     HAIKU,
     NOVA,
     OLD_HAIKU,
@@ -31,8 +31,8 @@ from tests.emulator.bedrock_jobs import (
     settled,
     unique,
 )
-from tests.local_aws import LocalAws
-from tests.local_aws.bedrock import objects, shapes, wire
+from local_aws import LocalAws
+from local_aws.bedrock import objects, shapes, wire
 
 
 @pytest.fixture

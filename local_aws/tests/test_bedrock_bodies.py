@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
-from tests.emulator.bedrock_jobs import HAIKU, NOVA, OLD_HAIKU, Batch, settled, unique
-from tests.local_aws import LocalAws
+from bedrock_jobs import HAIKU, NOVA, OLD_HAIKU, Batch, settled, unique
+from local_aws import LocalAws
 
 PIXEL = base64.b64decode(
     "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="

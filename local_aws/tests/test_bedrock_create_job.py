@@ -15,8 +15,8 @@ import pytest
 from botocore.config import Config
 from botocore.exceptions import ClientError
 
-from tests.emulator.bedrock_jobs import HAIKU, NO_BATCH, NOVA, Batch, converse_line, settled, unique
-from tests.local_aws import LocalAws
+from bedrock_jobs import HAIKU, NO_BATCH, NOVA, Batch, converse_line, settled, unique
+from local_aws import LocalAws
 
 LINES = [converse_line(f"r{number}", f"Some words, number {number}.") for number in range(3)]
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.local_aws import LocalAws, LocalAwsError, faults, knobs
+from local_aws import LocalAws, LocalAwsError, faults, knobs
 
 
 @pytest.fixture(autouse=True)

@@ -13,10 +13,10 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
-from tests.emulator.bedrock_jobs import HAIKU, Batch, converse_line, settled, unique
-from tests.local_aws import LocalAws, LocalAwsError
-from tests.local_aws.bedrock import quotas
-from tests.local_aws.bedrock.models import MODELS
+from bedrock_jobs import HAIKU, Batch, converse_line, settled, unique
+from local_aws import LocalAws, LocalAwsError
+from local_aws.bedrock import quotas
+from local_aws.bedrock.models import MODELS
 
 
 @pytest.fixture

@@ -18,9 +18,9 @@ from botocore.exceptions import ClientError
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.emulator.bedrock_jobs import HAIKU, NOVA, OLD_HAIKU, TITAN, Batch, converse_line, settled, unique
-from tests.local_aws import LocalAws
-from tests.local_aws.bedrock import bodies, models, quotas, standin, throttle, wire
+from bedrock_jobs import HAIKU, NOVA, OLD_HAIKU, TITAN, Batch, converse_line, settled, unique
+from local_aws import LocalAws
+from local_aws.bedrock import bodies, models, quotas, standin, throttle, wire
 
 TEXT = "The treasury reported a surplus. Congress debated the tariff and the tariff passed. A third sentence."
 
@@ -409,7 +409,10 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[type[_Server]]:
 
 def test_a_named_server_answers_on_demand_and_in_batch(server: type[_Server]) -> None:
     with LocalAws() as aws, settled(aws) as batch:
-        members = {"system": [{"text": "Be short."}], "inferenceConfig": {"maxTokens": 50, "temperature": 0.0}}
+        members: dict[str, Any] = {
+            "system": [{"text": "Be short."}],
+            "inferenceConfig": {"maxTokens": 50, "temperature": 0.0},
+        }
         answer = converse(aws.client("bedrock-runtime"), "Hello.", **members)
         assert answer["output"]["message"]["content"][0]["text"] == "Real words."
         assert (answer["stopReason"], answer["usage"]["inputTokens"], answer["usage"]["outputTokens"]) == (

@@ -7,7 +7,7 @@ import urllib.parse
 import urllib.request
 import xml.etree.ElementTree as ElementTree
 
-from tests.local_aws import LocalAws
+from local_aws import LocalAws
 
 NAMESPACE = {"aws": "http://monitoring.amazonaws.com/doc/2010-08-01/"}
 

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
-from tests.local_aws import LocalAws
+from local_aws import LocalAws
 
 Make = Callable[..., str]
 

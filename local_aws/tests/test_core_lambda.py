@@ -14,8 +14,8 @@ from typing import Any
 
 import pytest
 
-from tests.emulator.conftest import zipped
-from tests.local_aws import LocalAws, lambda_bootstrap
+from archives import zipped
+from local_aws import LocalAws, lambda_bootstrap
 
 Make = Callable[..., str]
 Invoke = Callable[..., tuple[Any, str | None]]
@@ -240,7 +240,7 @@ def test_log_tail_holds_the_calls_last_line(aws: LocalAws, make_function: Make) 
 
 def test_log_of_a_call_is_read_up_to_its_mark() -> None:
     """A call's log is complete however late its last line arrives, and the next call's lines are not in it."""
-    from tests.local_aws import lambda_workers
+    from local_aws import lambda_workers
 
     source, sink = os.pipe()
     logs = lambda_workers._Logs(source)

@@ -16,15 +16,14 @@ from typing import Any
 
 import pytest
 
-from tests.emulator.conftest import zipped
-from tests.local_aws import ROOT, LocalAws, LocalAwsError, control, seams
+from archives import zipped
+from local_aws import SOURCES, LocalAws, LocalAwsError, control, seams
 
 
 def _run(*arguments: str, **options: Any) -> subprocess.Popen[str]:
-    environ = {**os.environ, "PYTHONPATH": str(ROOT), **options.pop("environ", {})}
+    environ = {**os.environ, "PYTHONPATH": str(SOURCES), **options.pop("environ", {})}
     return subprocess.Popen(
         [sys.executable, *arguments],
-        cwd=ROOT,
         env=environ,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -58,7 +57,7 @@ def test_unknown_knob_is_refused_before_it_is_ready() -> None:
 
 
 def test_fault_plan_file_that_is_not_there_is_named(tmp_path: Path) -> None:
-    process = _run("-m", "tests.local_aws", "--faults", str(tmp_path / "none.json"))
+    process = _run("-m", "local_aws", "--faults", str(tmp_path / "none.json"))
     _, errors = process.communicate(timeout=60)
     assert process.returncode == 1
     assert "none.json" in errors
@@ -66,7 +65,7 @@ def test_fault_plan_file_that_is_not_there_is_named(tmp_path: Path) -> None:
 
 def test_ready_file_holds_the_ready_line(tmp_path: Path) -> None:
     ready = tmp_path / "ready.json"
-    process = _run("-m", "tests.local_aws", "--ready-file", str(ready))
+    process = _run("-m", "local_aws", "--ready-file", str(ready))
     assert process.stdout is not None
     line = json.loads(process.stdout.readline())
     process.terminate()
@@ -78,7 +77,7 @@ def test_ready_file_holds_the_ready_line(tmp_path: Path) -> None:
 
 def test_ends_with_the_parent_that_it_watches() -> None:
     parent = subprocess.Popen(["sleep", "600"])
-    process = _run("-m", "tests.local_aws", "--parent-pid", str(parent.pid))
+    process = _run("-m", "local_aws", "--parent-pid", str(parent.pid))
     assert process.stdout is not None
     process.stdout.readline()
     parent.kill()
@@ -125,7 +124,7 @@ def test_foreign_settings_of_the_shell_are_cleared() -> None:
     """A developer's profile, endpoint or Terraform settings, and ministack's own AUTH=false, change nothing."""
     foreign = {"AWS_PROFILE": "production", "AWS_ENDPOINT_URL": "http://192.0.2.1", "AUTH": "false", "TF_LOG": "TRACE"}
     program = (
-        "import json, os; from tests.local_aws import launcher; launcher.prepare_environment(port=1); "
+        "import json, os; from local_aws import launcher; launcher.prepare_environment(port=1); "
         "print(json.dumps(dict(os.environ)))"
     )
     process = _run("-c", program, environ=foreign)
@@ -168,14 +167,14 @@ def test_clients_ignore_the_developers_profile(aws: LocalAws, monkeypatch: pytes
 
 
 def test_help_names_every_option() -> None:
-    process = _run("-m", "tests.local_aws", "--help")
+    process = _run("-m", "local_aws", "--help")
     text, _ = process.communicate(timeout=60)
     for option in ("--port", "--state", "--faults", "--knob", "--ready-file", "--parent-pid"):
         assert option in text
 
 
 def test_every_seam_fits_the_installed_ministack() -> None:
-    process = _run("-m", "tests.local_aws.seams")
+    process = _run("-m", "local_aws.seams")
     text, _ = process.communicate(timeout=60)
     assert process.returncode == 0, text
     assert "BAD" not in text
@@ -242,9 +241,7 @@ def test_names_imported_elsewhere_are_rebound(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr(control, "dedent", textwrap.dedent, raising=False)
     monkeypatch.setattr(textwrap, "dedent", textwrap.dedent)
 
-    @seams.replaces(
-        "textwrap", "dedent", sha256=seams.source_hash(textwrap.dedent), also=["tests.local_aws.control:dedent"]
-    )
+    @seams.replaces("textwrap", "dedent", sha256=seams.source_hash(textwrap.dedent), also=["local_aws.control:dedent"])
     def replacement(text: str) -> str:
         return str(seams.original("textwrap", "dedent")(text)).upper()
 

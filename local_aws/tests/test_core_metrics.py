@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from tests.local_aws import LocalAws
+from local_aws import LocalAws
 
 
 def event(**changes: Any) -> dict[str, Any]:
@@ -25,7 +25,7 @@ def event(**changes: Any) -> dict[str, Any]:
         **changes.pop("directive", {}),
     }
     metadata = {"Timestamp": int(time.time() * 1000), "CloudWatchMetrics": [directive], **changes.pop("aws", {})}
-    return {"_aws": metadata, "service": "infer_batch", "Landed": 7, **changes}
+    return {"_aws": metadata, "service": "worker", "Landed": 7, **changes}
 
 
 @pytest.fixture
@@ -66,7 +66,7 @@ def total(aws: LocalAws, namespace: str, name: str, dimensions: dict[str, str], 
 def test_event_becomes_a_metric(aws: LocalAws, log: Callable[..., None], unique: str) -> None:
     log(event(directive={"Namespace": unique}))
     log(event(directive={"Namespace": unique}, Landed=5))
-    assert total(aws, unique, "Landed", {"service": "infer_batch"}) == 12
+    assert total(aws, unique, "Landed", {"service": "worker"}) == 12
 
 
 def test_each_dimension_set_is_a_metric_of_its_own(aws: LocalAws, log: Callable[..., None], unique: str) -> None:
@@ -79,8 +79,8 @@ def test_each_dimension_set_is_a_metric_of_its_own(aws: LocalAws, log: Callable[
 def test_array_of_values_counts_each(aws: LocalAws, log: Callable[..., None], unique: str) -> None:
     """Metric target members: a number or an array of numbers."""
     log(event(directive={"Namespace": unique}, Landed=[1, 2, 3]))
-    assert total(aws, unique, "Landed", {"service": "infer_batch"}) == 6
-    assert total(aws, unique, "Landed", {"service": "infer_batch"}, "SampleCount") == 3
+    assert total(aws, unique, "Landed", {"service": "worker"}) == 6
+    assert total(aws, unique, "Landed", {"service": "worker"}, "SampleCount") == 3
 
 
 @pytest.mark.parametrize(
@@ -128,4 +128,4 @@ def test_line_printed_by_a_function_becomes_a_metric(
     """Embedded metrics from Lambda: what a function prints is enough; no PutMetricData, no permission for it."""
     source = f"def handler(event, context): print({json.dumps(event(directive={'Namespace': unique}))!r})"
     invoke(make_function(source))
-    assert total(aws, unique, "Landed", {"service": "infer_batch"}) == 7
+    assert total(aws, unique, "Landed", {"service": "worker"}) == 7

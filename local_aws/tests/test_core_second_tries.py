@@ -3,7 +3,7 @@
 import asyncio
 from typing import Any
 
-from tests.local_aws.second_tries import answered
+from local_aws.second_tries import answered
 
 PROVIDER = b"APN/1.0 HashiCorp/1.0 Terraform/1.11.4 terraform-provider-aws/5.100.0 aws-sdk-go-v2/1.36.3"
 

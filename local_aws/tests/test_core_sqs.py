@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
-from tests.local_aws import LocalAws
+from local_aws import LocalAws
 
 
 class Queues:
@@ -205,7 +205,7 @@ def test_calls_that_rewrite_a_queue_exclude_each_other(name: str, monkeypatch: p
     """
     from ministack.services import sqs as ministacks
 
-    from tests.local_aws import seams, sqs  # noqa: F401 - registers the seams
+    from local_aws import seams, sqs  # noqa: F401 - registers the seams
 
     held: list[str] = []
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from tests.emulator.conftest import zipped
-from tests.local_aws import LocalAws
+from archives import zipped
+from local_aws import LocalAws
 
 TRUST = {"Effect": "Allow", "Principal": {"Service": "lambda.amazonaws.com"}, "Action": "sts:AssumeRole"}
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from tests.local_aws import LocalAws
+from local_aws import LocalAws
 
 Make = Callable[..., str]
 Invoke = Callable[..., tuple[Any, str | None]]

@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from tests.emulator.state_machines import StateMachines, distributed, jsonl, output, s3_rights, until
-from tests.local_aws import LocalAws
+from local_aws import LocalAws
+from state_machines import StateMachines, distributed, jsonl, output, s3_rights, until
 
 GET = "arn:aws:states:::s3:getObject"
 LIST = "arn:aws:states:::s3:listObjectsV2"

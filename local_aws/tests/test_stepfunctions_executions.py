@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
-from tests.emulator.state_machines import StateMachines, distributed, jsonl, output, s3_rights, single, until
-from tests.local_aws import LocalAws
+from local_aws import LocalAws
+from state_machines import StateMachines, distributed, jsonl, output, s3_rights, single, until
 
 
 @pytest.fixture

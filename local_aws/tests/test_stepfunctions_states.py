@@ -11,9 +11,9 @@ from typing import Any
 
 import pytest
 
-from tests.emulator.state_machines import StateMachines, output, single
-from tests.local_aws import LocalAws
-from tests.local_aws.stepfunctions import choices, engine, errors, paths
+from local_aws import LocalAws
+from local_aws.stepfunctions import choices, engine, errors, paths
+from state_machines import StateMachines, output, single
 
 
 @pytest.fixture
@@ -47,7 +47,7 @@ def test_paths(path: str, value: Any) -> None:
 def test_a_path_that_names_nothing_fails_the_state(machines: StateMachines) -> None:
     """concepts-error-handling: States.Runtime, neither retried nor caught; the message names path and state."""
     state = {"Type": "Map", "ItemsPath": "$.l", "ItemProcessor": {"StartAt": "P", "States": {"P": _pass()}}}
-    state |= {"Parameters": {"x.$": "$.missing"}, "Retry": [{"ErrorEquals": ["States.ALL"]}]}
+    state = {**state, "Parameters": {"x.$": "$.missing"}, "Retry": [{"ErrorEquals": ["States.ALL"]}]}
     described = machines.run(single(state), {"l": [1]})
     assert described["error"] == "States.Runtime"
     assert described["cause"] == (

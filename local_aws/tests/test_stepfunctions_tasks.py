@@ -15,9 +15,9 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
-from tests.emulator.state_machines import StateMachines, distributed, output, single, until
-from tests.local_aws import LocalAws
-from tests.local_aws.stepfunctions import tokens
+from local_aws import LocalAws
+from local_aws.stepfunctions import tokens
+from state_machines import StateMachines, distributed, output, single, until
 
 INVOKE = "arn:aws:states:::lambda:invoke"
 WAIT = "arn:aws:states:::lambda:invoke.waitForTaskToken"

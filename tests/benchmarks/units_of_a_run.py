@@ -14,8 +14,8 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
-from examples.local.stack import ROOT, Stack
-from tests.local_aws import LocalAws
+from local_aws import LocalAws
+from tests.harness.stack import ROOT, Stack
 
 MODEL = "us.anthropic.claude-haiku-4-5-20251001-v1:0"
 QUICK = {"seconds_validating": 0.5, "seconds_scheduled": 0.5, "time_scale": 0.05}

@@ -13,9 +13,9 @@ from typing import Any
 from botocore.config import Config
 from botocore.exceptions import ClientError
 
-from examples.local.stack import ROOT, Stack
+from local_aws import LocalAws
 from tests.chaos import checker
-from tests.local_aws import LocalAws
+from tests.harness.stack import ROOT, Stack
 
 MODEL = "us.anthropic.claude-haiku-4-5-20251001-v1:0"
 

@@ -11,7 +11,7 @@ _HEAD = ("Fault", "Mode", "Injected", "Records", "Landed", "Failed", "Pending", 
 _PAGE = """# Chaos
 
 What becomes of a run when something breaks. `make chaos` made this table: it applies the module to a
-[local AWS](../tests/local_aws/README.md), plays each fault against a run of its own, and lets a
+[local AWS](../local_aws/README.md), plays each fault against a run of its own, and lets a
 [checker](../tests/chaos/checker.py) judge that reads corpus, results, failures, tables and queues, and uses none of the
 module's code. {totals}
 

@@ -10,10 +10,10 @@ from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-from examples.local.stack import ROOT, Stack
+from local_aws import LocalAws
 from tests.corpora.fetch import ADDRESSES, MAIL, texts
 from tests.end_to_end.conftest import MODEL, QUICK, assert_conserves
-from tests.local_aws import LocalAws
+from tests.harness.stack import ROOT, Stack
 
 UPLOADERS = 16
 CHUNK, OVERLAP = 4000, 200

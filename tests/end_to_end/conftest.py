@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from examples.local.stack import ROOT, Stack
 from lambdas import parquet_layer
-from tests.local_aws import LocalAws
+from local_aws import LocalAws
+from tests.harness.stack import ROOT, Stack
 
 MODEL = "us.anthropic.claude-haiku-4-5-20251001-v1:0"
 MODELS = [MODEL, "amazon.nova-lite-v1:0", "amazon.titan-embed-text-v2:0"]

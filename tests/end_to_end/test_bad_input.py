@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from examples.local.stack import Stack
 from tests.end_to_end.conftest import assert_conserves, jsonl, request, run, tickets
+from tests.harness.stack import Stack
 
 GOOD = jsonl(tickets(12))
 BAD_LINES: dict[str, tuple[bytes, str, str]] = {

@@ -7,9 +7,9 @@ from typing import Any
 import pyarrow.parquet
 import pytest
 
-from examples.local.stack import EXAMPLE, Stack
 from tests.end_to_end.conftest import assert_conserves, jsonl, request
 from tests.end_to_end.test_failure_lane import command
+from tests.harness.stack import DEMO, Stack
 
 CHUNKING = {"field": "text", "by": "characters", "size": 400, "overlap": 40}
 PROMPT = {
@@ -45,7 +45,7 @@ def book(number: int, sentences: int) -> dict[str, Any]:
 
 def addresses() -> list[dict[str, Any]]:
     """Whole State of the Union addresses, put together of the passages that the demo's corpus holds."""
-    passages = [json.loads(line) for line in (EXAMPLE / "corpus" / "state-of-the-union.jsonl").open("rb")]
+    passages = [json.loads(line) for line in (DEMO / "corpus" / "state-of-the-union.jsonl").open("rb")]
     whole: dict[str, list[str]] = {}
     for one in passages:
         whole.setdefault(one["id"].rpartition("-")[0], []).append(one["text"])

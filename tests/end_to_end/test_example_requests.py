@@ -16,8 +16,8 @@ import pyarrow
 import pytest
 from pyarrow import parquet
 
-from examples.local.stack import ROOT, Stack
 from tests.end_to_end.conftest import assert_conserves
+from tests.harness.stack import ROOT, Stack
 
 FOLDER = ROOT / "examples" / "requests"
 NAMES = sorted(path.stem for path in FOLDER.glob("*.json"))

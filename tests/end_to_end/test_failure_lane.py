@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from examples.local.stack import Stack
 from tests.end_to_end.conftest import MODEL, assert_conserves, jsonl, request, run, tickets
+from tests.harness.stack import Stack
 
 
 def command(stack: Stack, action: str, **more: Any) -> dict[str, Any]:

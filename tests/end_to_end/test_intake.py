@@ -4,8 +4,8 @@ import json
 from collections import Counter
 from typing import Any
 
-from examples.local.stack import Stack
 from tests.end_to_end.conftest import MODEL
+from tests.harness.stack import Stack
 
 PROMPT = {
     "run": {"mode": "sync"},

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from examples.local.stack import Stack
 from tests.end_to_end.conftest import QUICK, assert_conserves, jsonl, request, run, tree
+from tests.harness.stack import Stack
 
 RECORDS = 150
 FEW = {"max_records_per_shard": 150, "canary_records": 0}

@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from examples.local.stack import Stack
 from tests.end_to_end.conftest import jsonl, request, run, tickets
+from tests.harness.stack import Stack
 
 CASES = {
     # function whose role loses an action: the action, and the mode that needs it

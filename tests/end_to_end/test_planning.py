@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from examples.local.stack import Stack
 from tests.end_to_end.conftest import assert_conserves, jsonl, request, tickets, tree
+from tests.harness.stack import Stack
 
 PRICES = {"input_per_million": 1.0, "output_per_million": 5.0, "batch_factor": 0.5, "currency": "EUR"}
 REFUSED: dict[str, tuple[dict[str, Any], str, str]] = {

@@ -8,8 +8,8 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
-from examples.local.stack import Stack
 from tests.end_to_end.conftest import assert_conserves, jsonl, request
+from tests.harness.stack import Stack
 
 WORD = "Zwiebelfisch7391"
 RUNS = ("privacy-batch", "privacy-sync", "privacy-stopped")

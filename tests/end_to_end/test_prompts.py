@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from examples.local.stack import Stack
 from tests.end_to_end.conftest import MODEL, assert_conserves, jsonl, request, tickets
+from tests.harness.stack import Stack
 
 NOVA, TITAN = "amazon.nova-lite-v1:0", "amazon.titan-embed-text-v2:0"
 COUNT = 101

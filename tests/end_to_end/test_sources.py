@@ -13,9 +13,9 @@ import pyarrow
 import pytest
 from pyarrow import parquet
 
-from examples.local.stack import Stack
 from tests.end_to_end.conftest import assert_conserves, jsonl, request
 from tests.end_to_end.test_failure_lane import command
+from tests.harness.stack import Stack
 
 COUNT, POISON = 12, (3, 7)
 STATE_INPUT_BYTES = 262_144

@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
-from examples.local.stack import Stack
 from tests.end_to_end.conftest import assert_conserves, jsonl, request, run, tickets, tree
+from tests.harness.stack import Stack
 
 POISON = [7, 250, 511]
 

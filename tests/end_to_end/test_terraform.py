@@ -1,6 +1,6 @@
 """What Terraform says of the applied module."""
 
-from examples.local.stack import Stack
+from tests.harness.stack import Stack
 
 
 def test_the_second_plan_is_empty(stack: Stack) -> None:

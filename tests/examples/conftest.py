@@ -5,8 +5,8 @@ from collections.abc import Iterator
 
 import pytest
 
+from local_aws import LocalAws
 from tests.examples import consumers
-from tests.local_aws import LocalAws
 
 IN_CI = ("minimal", "complete", "multi-tenant", "downstream-knowledge-base")
 """Applied in every run of the tests. `make examples` applies all."""

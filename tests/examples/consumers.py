@@ -4,8 +4,8 @@ import re
 import shutil
 from pathlib import Path
 
-from examples.local.stack import ROOT, Stack
-from tests.local_aws import LocalAws
+from local_aws import LocalAws
+from tests.harness.stack import ROOT, Stack
 
 WORK = ROOT / ".build" / "examples"
 
@@ -18,8 +18,8 @@ module "{module}" {{
 
 
 def names() -> list[str]:
-    """Every example that is a stack, but for the demo, which the end-to-end suite applies."""
-    return sorted(path.parent.name for path in (ROOT / "examples").glob("*/main.tf") if path.parent.name != "local")
+    """Every example that is a stack."""
+    return sorted(path.parent.name for path in (ROOT / "examples").glob("*/main.tf"))
 
 
 def copy(name: str) -> Path:

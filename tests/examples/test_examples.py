@@ -11,10 +11,10 @@ import boto3
 import pytest
 from botocore.exceptions import ClientError
 
-from examples.local.stack import Stack
+from local_aws import LocalAws
 from tests.examples import consumers
 from tests.examples.conftest import chosen
-from tests.local_aws import LocalAws
+from tests.harness.stack import Stack
 
 AT_ONCE = 2
 """Stacks that Terraform makes at the same time: it waits for AWS most of the time."""

@@ -5,8 +5,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from examples.local.stack import ROOT, Stack
-from tests.local_aws import LocalAws
+from local_aws import LocalAws
+from tests.harness.stack import ROOT, Stack
 
 LIMITS = {
     "aws_cloudwatch_event_bus": ("name", 256),

@@ -13,11 +13,11 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
-from tests.local_aws import LocalAws
+from local_aws import LocalAws
 
 ROOT = Path(__file__).resolve().parents[2]
-TERRAFORM = ROOT / "tests" / "terraform.sh"
-EXAMPLE = ROOT / "examples" / "local"
+TERRAFORM = ROOT / "tests" / "harness" / "terraform.sh"
+DEMO = ROOT / "demo"
 
 STAGES = {
     "Plan Run": "planning",
@@ -54,14 +54,14 @@ class Progress:
 
 
 class Stack:
-    """One `terraform apply` of examples/local (or another folder) against `aws`.
+    """One `terraform apply` of demo/ (or another folder) against `aws`.
 
     `workdir` holds Terraform's state and logs; a state found there belongs to a local AWS that is gone, so it is
     removed first.
     """
 
     def __init__(
-        self, aws: LocalAws, workdir: Path, variables: dict[str, Any] | None = None, folder: Path = EXAMPLE
+        self, aws: LocalAws, workdir: Path, variables: dict[str, Any] | None = None, folder: Path = DEMO
     ) -> None:
         self.aws = aws
         self.workdir = workdir

@@ -1,4 +1,4 @@
-"""Runs the test suites one after the other and ends with a count of each: `python -m tests.suites [suite…]`.
+"""Runs the test suites one after the other and ends with a count of each: `python -m tests.harness.suites [suite…]`.
 
 A suite that runs no test is a failure: a moved folder or a wrong filter must not look like success. What follows `--`
 goes to pytest. What each suite is for stands in CONTRIBUTING.md.
@@ -13,8 +13,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[1]
-TERRAFORM = str(ROOT / "tests" / "terraform.sh")
+ROOT = Path(__file__).resolve().parents[2]
+TERRAFORM = str(ROOT / "tests" / "harness" / "terraform.sh")
 
 
 @dataclass(frozen=True)
@@ -73,7 +73,7 @@ def suites(pytest_arguments: list[str]) -> list[Suite]:
     return [
         pytest("unit", ["tests/unit"], "-n", workers),
         pytest("tooling", ["tests/lint", "tests/tooling"], *per_file),
-        pytest("emulator", ["tests/emulator"], *per_file),
+        pytest("emulator", ["local_aws/tests"], *per_file),
         pytest("iam", ["tests/iam"], "-n", "0"),
         Suite("terraform", (init, (TERRAFORM, "test", "-no-color")), terraform_counts),
         # Whole runs wait more than they compute: three stacks, each applied by its own worker, share two cores well.

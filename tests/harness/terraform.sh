@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Runs Terraform (or OpenTofu) with the AWS provider taken from this machine if it is here, else from the registry.
 #
-#   tests/terraform.sh -chdir=examples/local init
+#   tests/harness/terraform.sh -chdir=demo init
 #
 # Where the provider comes from, the first that applies:
 #   1. TF_PLUGIN_DIR      a folder that holds registry.terraform.io/hashicorp/aws/…
@@ -11,7 +11,7 @@
 # TERRAFORM names the program, if it is not terraform or tofu on PATH.
 set -euo pipefail
 
-root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+root=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
 export CHECKPOINT_DISABLE=1
 
 program=${TERRAFORM:-$(command -v terraform || command -v tofu || true)}

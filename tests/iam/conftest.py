@@ -5,9 +5,9 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+from local_aws import LocalAws
 from tests.iam.rendered import Rendered, plan
 from tests.iam.simulation import INSTALLED
-from tests.local_aws import LocalAws
 
 if not INSTALLED:
     print("npm is not here: the simulation of roles and bucket policies is left out; what they hold is still checked.")

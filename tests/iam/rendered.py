@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from examples.local.stack import ROOT, Stack
-from tests.local_aws import LocalAws
+from local_aws import LocalAws
+from tests.harness.stack import ROOT, Stack
 
 STACKS = Path(__file__).parent / "stacks"
 ACCOUNT, REGION = "123456789012", "us-east-1"

@@ -14,7 +14,7 @@ _META = {"__is_block__", "__comments__", "__inline_comments__"}
 
 def folders(root: Path) -> list[Path]:
     """The root module, every nested module, every example: each folder that holds HCL."""
-    found = [root, *(root / "modules").glob("**/"), *(root / "examples").glob("**/")]
+    found = [root, *(root / "modules").glob("**/"), *(root / "examples").glob("**/"), root / "demo"]
     return sorted({folder for folder in found if ".terraform" not in folder.parts and any(folder.glob("*.tf"))})
 
 

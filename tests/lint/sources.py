@@ -62,7 +62,8 @@ def _spelled_names(file: str, module: str, tree: ast.AST) -> Iterator[Finding]:
 
 def check_hcl(root: Path) -> Iterator[Finding]:
     """No `arn:aws:` in HCL: the partition comes from data, or the module works in one partition only."""
-    for path in sorted([*root.glob("*.tf"), *root.glob("modules/**/*.tf"), *root.glob("examples/*/*.tf")]):
+    patterns = ("*.tf", "modules/**/*.tf", "examples/*/*.tf", "demo/*.tf")
+    for path in sorted(path for pattern in patterns for path in root.glob(pattern)):
         if ".terraform" not in path.parts:
             yield from check_partition(path.relative_to(root).as_posix(), path.read_text(encoding="utf-8"))
 

@@ -59,8 +59,8 @@ def test_literal_partition_is_found(line: str, found: bool) -> None:
 @pytest.fixture
 def repository(tmp_path: Path) -> Path:
     """A folder with the wrapper script and one module that is sound."""
-    (tmp_path / "tests").mkdir()
-    shutil.copy(ROOT / "tests" / "terraform.sh", tmp_path / "tests")
+    (tmp_path / "tests" / "harness").mkdir(parents=True)
+    shutil.copy(ROOT / "tests" / "harness" / "terraform.sh", tmp_path / "tests" / "harness")
     (tmp_path / "modules" / "one").mkdir(parents=True)
     (tmp_path / "modules" / "one" / "main.tf").write_text('variable "name" {\n  type = string\n}\n')
     return tmp_path

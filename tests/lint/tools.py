@@ -61,24 +61,33 @@ def asl_validator(machines: list[Machine], folder: Path, program: Path) -> Itera
 
 def terraform_format(root: Path) -> Iterator[Finding]:
     """`terraform fmt -check`."""
-    done = run([str(root / "tests" / "terraform.sh"), f"-chdir={root}", "fmt", "-check", "-recursive", "-list=true"])
+    done = run(
+        [
+            str(root / "tests" / "harness" / "terraform.sh"),
+            f"-chdir={root}",
+            "fmt",
+            "-check",
+            "-recursive",
+            "-list=true",
+        ]
+    )
     if done.returncode != 0:
         for line in (done.stdout or done.stderr).strip().splitlines():
             yield Finding(line, "whole file", "terraform-fmt", "make format rewrites it")
 
 
 def terraform_folders(root: Path) -> list[Path]:
-    """The root module, every module, every example: each folder that holds HCL.
+    """The root module, every module, every example, the demo: each folder that holds HCL.
 
     The modules' own examples are planned by tests/alone.tftest.hcl."""
-    candidates = [root, *sorted((root / "modules").glob("*")), *sorted((root / "examples").glob("*"))]
+    candidates = [root, *sorted((root / "modules").glob("*")), *sorted((root / "examples").glob("*")), root / "demo"]
     return [folder for folder in candidates if any(folder.glob("*.tf"))]
 
 
 def terraform_validate(root: Path, folder: Path, data: Path) -> Iterator[Finding]:
     """`terraform validate` of one folder; what init downloads or links goes to `data`."""
     name = folder.relative_to(root).as_posix()
-    terraform, where = str(root / "tests" / "terraform.sh"), f"-chdir={folder}"
+    terraform, where = str(root / "tests" / "harness" / "terraform.sh"), f"-chdir={folder}"
     environment = {"TF_DATA_DIR": str(data / (name.replace("/", "-").strip(".") or "root"))}
     done = run([terraform, where, "init", "-backend=false", "-input=false", "-no-color"], **environment)
     if done.returncode != 0:

@@ -4,8 +4,8 @@ import sys
 
 import pytest
 
-from tests import suites
-from tests.suites import Outcome, Suite
+from tests.harness import suites
+from tests.harness.suites import Outcome, Suite
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""tests/terraform.sh: where the provider comes from, whose configuration counts, what is said without Terraform."""
+"""terraform.sh: where the provider comes from, whose configuration counts, what is said without Terraform."""
 
 import os
 import shutil
@@ -17,8 +17,8 @@ class Wrapper:
         self.root = folder / "repository"
         self.home = folder / "home"
         self.home.mkdir()
-        (self.root / "tests").mkdir(parents=True)
-        self.script = shutil.copy(ROOT / "tests" / "terraform.sh", self.root / "tests")
+        (self.root / "tests" / "harness").mkdir(parents=True)
+        self.script = shutil.copy(ROOT / "tests" / "harness" / "terraform.sh", self.root / "tests" / "harness")
         self.program = folder / "program"
         self.program.write_text('#!/bin/sh\necho "$@"\nenv | grep ^TF_\nexit 7\n')
         self.program.chmod(0o755)

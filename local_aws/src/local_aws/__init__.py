@@ -1,11 +1,11 @@
-"""An AWS on this machine, for tests, demos and users of the module.
+"""An AWS on this machine, for tests, demos and pipelines.
 
-    from tests.local_aws import LocalAws
+    from local_aws import LocalAws
 
     with LocalAws(knobs={"records_per_second": 500}) as aws:
         aws.client("s3").create_bucket(Bucket="corpus")
 
-It runs as a process of its own (`python -m tests.local_aws`), which ends with the process that started it.
+It runs as a process of its own (`python -m local_aws`), which ends with the process that started it.
 """
 
 from __future__ import annotations
@@ -25,7 +25,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-ROOT = Path(__file__).resolve().parents[2]
+SOURCES = Path(__file__).resolve().parents[1]
+"""The folder from which a process of its own imports this package, installed or not."""
 
 _FOREIGN_PREFIXES = ("AWS_", "TF_VAR_", "PIP_")
 
@@ -74,15 +75,15 @@ class LocalAws:
 
     def start(self) -> None:
         """Start the process and wait until it is healthy."""
-        command = [sys.executable, "-m", "tests.local_aws", "--port", str(self._port), "--parent-pid", str(os.getpid())]
+        # -P: nothing in the working directory stands in for a module.
+        command = [sys.executable, "-P", "-m", "local_aws", "--port", str(self._port), "--parent-pid", str(os.getpid())]
         if self._state is not None:
-            command += ["--state", str(self._state)]
+            command += ["--state", str(self._state.resolve())]
         for name, value in self._knobs.items():
             command += ["--knob", f"{name}={json.dumps(value)}"]
-        environ = {**os.environ, "PYTHONPATH": str(ROOT)}
+        environ = {**os.environ, "PYTHONPATH": str(SOURCES)}
         self._process = subprocess.Popen(
             command,
-            cwd=ROOT,
             env=environ,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,

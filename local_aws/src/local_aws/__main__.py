@@ -1,3 +1,3 @@
-from tests.local_aws import launcher
+from local_aws import launcher
 
 launcher.main()

@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from typing import Any
 from xml.sax.saxutils import escape
 
-from tests.local_aws import seams
+from local_aws import seams
 
 _CLOUDWATCH = "ministack.services.cloudwatch"
 _NAMESPACE = "http://monitoring.amazonaws.com/doc/2010-08-01/"

@@ -14,7 +14,7 @@ import re
 from typing import Any
 from urllib.parse import unquote
 
-from tests.local_aws import faults, lambda_workers, seams
+from local_aws import faults, lambda_workers, seams
 
 _APP = "ministack.app"
 _RUNTIME = re.compile(r"/model/(?P<model>.+)/(?P<call>converse-stream|converse|invoke-with-response-stream|invoke)")

@@ -9,7 +9,7 @@ field.
     {"target": "call", "match": {"service": "bedrock", "operation": "CreateModel*"}, "do": "throttle", "times": 2}
     {"target": "job", "match": {"jobName": {"contains": "-a1-"}}, "do": "end", "as": "Expired", "fraction": 0.4}
     {"target": "event", "match": {"status": "Completed"}, "do": "drop", "times": 1}
-    {"target": "worker", "match": {"function": "*-infer_batch", "call": "PutObject"}, "do": "kill", "at": "after"}
+    {"target": "worker", "match": {"function": "*-worker", "call": "PutObject"}, "do": "kill", "at": "after"}
 
 Fields of every rule: ``target``, ``do``, and optionally ``name`` (a label), ``match`` (facts that must all fit; no
 ``match`` fits everything), ``after`` (leave the first n fits alone), ``times`` (fire at most n times), ``rate`` (0 to
@@ -34,7 +34,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from tests.local_aws import knobs
+from local_aws import knobs
 
 SHAPES = ("fenced", "chatty", "twice", "truncated", "wrong")
 
@@ -387,7 +387,7 @@ def _wanted_problem(wanted: object) -> str | None:
 
 def install() -> None:
     """Put the faults of targets `call` and `worker` in the way of every service."""
-    importlib.import_module("tests.local_aws.call_faults")
+    importlib.import_module("local_aws.call_faults")
 
 
 async def _get(query: dict[str, str], body: bytes) -> tuple[int, object]:

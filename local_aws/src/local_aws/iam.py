@@ -25,7 +25,7 @@ from urllib.parse import unquote
 
 from ministack.core import iam_actions, iam_evaluator, responses
 
-from tests.local_aws import seams
+from local_aws import seams
 
 _ACTIONS = "ministack.core.iam_actions"
 _EVALUATOR = "ministack.core.iam_evaluator"
@@ -363,7 +363,7 @@ def _on_model(action: str, identifier: str, request: _Request) -> Iterator[_Chec
 
 def _route(identifier: str, request: _Request) -> tuple[str | None, tuple[str, ...]]:
     """The inference profile's ARN, if a model identifier names one, and the ARNs of the models behind it."""
-    from tests.local_aws.bedrock import models, wire
+    from local_aws.bedrock import models, wire
 
     try:
         route = models.resolve(identifier, request.region, request.account)
@@ -473,7 +473,7 @@ def _sqs(request: _Request) -> Iterator[_Check]:
             if destination := request.text("DestinationArn"):
                 yield _Check("sqs:SendMessage", (destination,))
     elif operation == "CancelMessageMoveTask":
-        from tests.local_aws import sqs
+        from local_aws import sqs
 
         yield _Check("sqs:CancelMessageMoveTask", (sqs.source_of(request.text("TaskHandle")) or "*",))
 
@@ -490,7 +490,7 @@ def _states(request: _Request) -> Iterator[_Check]:
         return
     if operation not in ("SendTaskSuccess", "SendTaskFailure", "SendTaskHeartbeat"):
         return
-    from tests.local_aws.stepfunctions import tokens
+    from local_aws.stepfunctions import tokens
 
     owner = tokens.machine_of(request.text("taskToken"))
     resources: tuple[str, ...] = (owner,) if owner else ("*", *_state_machines())

@@ -33,7 +33,7 @@ from typing import Any
 from ministack.core import lambda_runtime, router
 from ministack.services import cloudwatch_logs, lambda_svc, sts
 
-from tests.local_aws import faults, iam, lambda_bootstrap, seams
+from local_aws import faults, iam, lambda_bootstrap, seams
 
 _RUNTIME = "ministack.core.lambda_runtime"
 _SERVICE = "ministack.services.lambda_svc"

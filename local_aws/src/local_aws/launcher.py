@@ -26,7 +26,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from tests.local_aws import control, seams, second_tries
+from local_aws import control, seams, second_tries
 
 HOST = "127.0.0.1"
 REGION = "us-east-1"
@@ -34,15 +34,15 @@ ACCOUNT = "123456789012"
 
 # Each is a module or package with `install()` and/or `ROUTES`, installed in this order.
 EXTENSIONS = (
-    "tests.local_aws.knobs",
-    "tests.local_aws.faults",
-    "tests.local_aws.iam",
-    "tests.local_aws.lambda_workers",
-    "tests.local_aws.sqs",
-    "tests.local_aws.alarms",
-    "tests.local_aws.metrics",
-    "tests.local_aws.stepfunctions",
-    "tests.local_aws.bedrock",
+    "local_aws.knobs",
+    "local_aws.faults",
+    "local_aws.iam",
+    "local_aws.lambda_workers",
+    "local_aws.sqs",
+    "local_aws.alarms",
+    "local_aws.metrics",
+    "local_aws.stepfunctions",
+    "local_aws.bedrock",
 )
 
 # What a developer's shell may hold and no part of the local AWS may see: credentials, endpoints, settings of other
@@ -230,10 +230,9 @@ Point a shell at it:
 
   export AWS_ENDPOINT_URL=http://{HOST}:{{port}} AWS_ACCESS_KEY_ID={ACCOUNT} AWS_SECRET_ACCESS_KEY=test \\
     AWS_REGION={REGION} AWS_DEFAULT_REGION={REGION}
-  tests/terraform.sh -chdir=examples/local init
-  tests/terraform.sh -chdir=examples/local apply
 
-Knobs and faults: curl http://{HOST}:{{port}}/_local/knobs, /_local/faults (tests/local_aws/README.md). Ctrl-C stops it.
+The AWS CLI, boto3, Terraform and every other SDK then work as they are.
+Knobs and faults: curl http://{HOST}:{{port}}/_local/knobs, /_local/faults (README.md). Ctrl-C stops it.
 """
 
 
@@ -340,7 +339,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def _parse(arguments: Sequence[str] | None) -> Options:
     parser = argparse.ArgumentParser(
-        prog="python -m tests.local_aws",
+        prog="python -m local_aws",
         description=(
             "An AWS on this machine for tests and demos: ministack with our extensions, IAM enforced, on 127.0.0.1. "
             'Prints one JSON line {"endpoint", "port", "pid", "region", "account"} when it is healthy, then serves '

@@ -17,7 +17,7 @@ from typing import Any
 
 from ministack.services import cloudwatch, cloudwatch_logs
 
-from tests.local_aws import seams
+from local_aws import seams
 
 _LOGS = "ministack.services.cloudwatch_logs"
 

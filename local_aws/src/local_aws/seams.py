@@ -7,7 +7,7 @@ a word. So every seam names the sha256 of the text it replaces, and `apply` refu
     @seams.replaces("ministack.core.lambda_runtime", "_worker_class_for", sha256="…")
     def _worker_class_for(config): ...
 
-`python -m tests.local_aws.seams` lists every seam with the hash found; with `module:name` arguments it prints the
+`python -m local_aws.seams` lists every seam with the hash found; with `module:name` arguments it prints the
 hashes of those functions, for a new seam or a new ministack version.
 """
 
@@ -154,7 +154,7 @@ def _where(function: Callable[..., Any]) -> str:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Print hashes: of the named functions, or of every seam with whether it still fits."""
     parser = argparse.ArgumentParser(
-        prog="python -m tests.local_aws.seams", description="Hashes of the functions of ministack that are replaced."
+        prog="python -m local_aws.seams", description="Hashes of the functions of ministack that are replaced."
     )
     parser.add_argument("function", nargs="*", help="module:name, for instance ministack.services.sqs:handle_request")
     options = parser.parse_args(arguments)
@@ -163,7 +163,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             module, _, name = target.partition(":")
             print(source_hash(_resolve(module, name)[2]), target)
         return
-    from tests.local_aws import launcher
+    from local_aws import launcher
 
     launcher.prepare_environment(port=0)
     launcher.install_extensions()
@@ -175,6 +175,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    from tests.local_aws import seams
+    from local_aws import seams
 
     seams.main()

@@ -20,7 +20,7 @@ from typing import Any
 
 from ministack.services import sqs
 
-from tests.local_aws import seams
+from local_aws import seams
 
 _SERVICE = "ministack.services.sqs"
 MAX_RATE = 500

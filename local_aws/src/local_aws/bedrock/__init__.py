@@ -12,10 +12,10 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 from urllib.parse import unquote
 
-from tests.local_aws.bedrock import batch, catalogue, jobs, journal, place, quotas, runtime
-from tests.local_aws.bedrock.bodies import Api
-from tests.local_aws.bedrock.place import Place
-from tests.local_aws.bedrock.wire import Answer, AwsError, ok, refused
+from local_aws.bedrock import batch, catalogue, jobs, journal, place, quotas, runtime
+from local_aws.bedrock.bodies import Api
+from local_aws.bedrock.place import Place
+from local_aws.bedrock.wire import Answer, AwsError, ok, refused
 
 Handler = Callable[[str, str, dict[str, str], bytes, dict[str, list[str]]], Awaitable[Answer]]
 

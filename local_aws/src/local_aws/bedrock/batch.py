@@ -22,10 +22,10 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from tests.local_aws import faults, knobs
-from tests.local_aws.bedrock import bodies, evaluation, jobs, media, objects, quotas, roles
-from tests.local_aws.bedrock.jobs import InterruptedJobError, Job
-from tests.local_aws.bedrock.wire import AwsError
+from local_aws import faults, knobs
+from local_aws.bedrock import bodies, evaluation, jobs, media, objects, quotas, roles
+from local_aws.bedrock.jobs import InterruptedJobError, Job
+from local_aws.bedrock.wire import AwsError
 
 logger = logging.getLogger(__name__)
 

@@ -12,9 +12,9 @@ import itertools
 from collections.abc import Iterator, Mapping
 from typing import Any, Literal, NamedTuple
 
-from tests.local_aws.bedrock import media, shapes, structured
-from tests.local_aws.bedrock.models import Model
-from tests.local_aws.bedrock.wire import AwsError
+from local_aws.bedrock import media, shapes, structured
+from local_aws.bedrock.models import Model
+from local_aws.bedrock.wire import AwsError
 
 Api = Literal["Converse", "InvokeModel"]
 

@@ -10,10 +10,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from tests.local_aws.bedrock import shapes
-from tests.local_aws.bedrock.models import MODELS, PROFILES, Model, Profile
-from tests.local_aws.bedrock.place import Place
-from tests.local_aws.bedrock.wire import AwsError, iso
+from local_aws.bedrock import shapes
+from local_aws.bedrock.models import MODELS, PROFILES, Model, Profile
+from local_aws.bedrock.place import Place
+from local_aws.bedrock.wire import AwsError, iso
 
 # System-defined profiles and models have been there since before anything local.
 _SINCE = iso(1_735_689_600)

@@ -5,11 +5,11 @@ from __future__ import annotations
 import time
 from typing import Any, NamedTuple
 
-from tests.local_aws import faults, knobs
-from tests.local_aws.bedrock import bodies, journal, media, openai, standin
-from tests.local_aws.bedrock.bodies import Api
-from tests.local_aws.bedrock.models import Model
-from tests.local_aws.bedrock.wire import STATUS_OF, AwsError
+from local_aws import faults, knobs
+from local_aws.bedrock import bodies, journal, media, openai, standin
+from local_aws.bedrock.bodies import Api
+from local_aws.bedrock.models import Model
+from local_aws.bedrock.wire import STATUS_OF, AwsError
 
 GARBLED_TEXT = "As a language model I would rather not say {"
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from tests.local_aws import faults, knobs
+from local_aws import faults, knobs
 
 SOURCE = "aws.bedrock"
 DETAIL_TYPE = "Batch Inference Job State Change"

@@ -19,12 +19,12 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
-from tests.local_aws import knobs
-from tests.local_aws.bedrock import events, models, objects, quotas, roles, shapes
-from tests.local_aws.bedrock.bodies import Api
-from tests.local_aws.bedrock.models import Route
-from tests.local_aws.bedrock.place import Place
-from tests.local_aws.bedrock.wire import AwsError, iso
+from local_aws import knobs
+from local_aws.bedrock import events, models, objects, quotas, roles, shapes
+from local_aws.bedrock.bodies import Api
+from local_aws.bedrock.models import Route
+from local_aws.bedrock.place import Place
+from local_aws.bedrock.wire import AwsError, iso
 
 TERMINAL = frozenset({"Completed", "PartiallyCompleted", "Failed", "Stopped", "Expired"})
 DEFAULT_TIMEOUT_HOURS = 24

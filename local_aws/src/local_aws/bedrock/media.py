@@ -10,9 +10,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
-from tests.local_aws.bedrock import objects, roles, shapes
-from tests.local_aws.bedrock.models import Model
-from tests.local_aws.bedrock.wire import AwsError
+from local_aws.bedrock import objects, roles, shapes
+from local_aws.bedrock.models import Model
+from local_aws.bedrock.wire import AwsError
 
 
 class Reference(NamedTuple):

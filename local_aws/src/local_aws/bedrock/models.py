@@ -11,7 +11,7 @@ import re
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from tests.local_aws.bedrock.wire import AwsError
+from local_aws.bedrock.wire import AwsError
 
 Family = Literal["claude", "nova", "titan-embed", "nova-embed", "converse-only"]
 

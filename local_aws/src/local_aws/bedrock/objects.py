@@ -1,6 +1,6 @@
 """The objects of a batch job in S3, read and written inside the process, with the job role's permissions.
 
-Nothing here goes over HTTP: the emulator's store is in this process, and a shard of a hundred thousand records would
+Nothing here goes over HTTP: the emulator's store is in this process, and a job of a hundred thousand records would
 be copied three times on the way. Permissions are therefore asked for explicitly, as S3 would.
 """
 
@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from tests.local_aws.bedrock import roles
+from local_aws.bedrock import roles
 
 _KMS_KEY = "x-amz-server-side-encryption-aws-kms-key-id"
 _SSE = "x-amz-server-side-encryption"

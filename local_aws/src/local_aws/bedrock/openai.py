@@ -13,8 +13,8 @@ import urllib.error
 import urllib.request
 from typing import Any
 
-from tests.local_aws.bedrock.bodies import Completion, Prompt
-from tests.local_aws.bedrock.wire import AwsError
+from local_aws.bedrock.bodies import Completion, Prompt
+from local_aws.bedrock.wire import AwsError
 
 BASE_URL = "LOCAL_AWS_OPENAI_BASE_URL"
 MODEL = "LOCAL_AWS_OPENAI_MODEL"

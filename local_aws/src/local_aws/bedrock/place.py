@@ -1,6 +1,6 @@
 """Where a call goes: the account and Region whose jobs, limits and ARNs it means.
 
-Whether the caller may do it has been decided before (`tests/local_aws/iam.py`).
+Whether the caller may do it has been decided before (`iam.py`).
 """
 
 from __future__ import annotations

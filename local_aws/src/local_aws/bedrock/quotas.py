@@ -18,9 +18,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from tests.local_aws import knobs
-from tests.local_aws.bedrock.models import MODELS, Model, Route
-from tests.local_aws.bedrock.wire import Answer, AwsError
+from local_aws import knobs
+from local_aws.bedrock.models import MODELS, Model, Route
+from local_aws.bedrock.wire import Answer, AwsError
 
 SERVICE_CODE = "bedrock"
 GIGABYTE = 10**9  # AWS does not say whether 10^9 or 2^30; the smaller one refuses what either would refuse

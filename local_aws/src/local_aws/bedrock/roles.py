@@ -10,9 +10,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from tests.local_aws import iam
-from tests.local_aws.bedrock.models import Route
-from tests.local_aws.bedrock.wire import AwsError
+from local_aws import iam
+from local_aws.bedrock.models import Route
+from local_aws.bedrock.wire import AwsError
 
 
 class RoleDeniedError(Exception):

@@ -12,14 +12,14 @@ import random
 import time
 from typing import Any
 
-from tests.local_aws import knobs
-from tests.local_aws.bedrock import bodies, evaluation, media, models
-from tests.local_aws.bedrock.bodies import Api, Prompt
-from tests.local_aws.bedrock.models import Route
-from tests.local_aws.bedrock.place import Place
-from tests.local_aws.bedrock.standin import tokens
-from tests.local_aws.bedrock.throttle import Limiter
-from tests.local_aws.bedrock.wire import Answer, AwsError, ok
+from local_aws import knobs
+from local_aws.bedrock import bodies, evaluation, media, models
+from local_aws.bedrock.bodies import Api, Prompt
+from local_aws.bedrock.models import Route
+from local_aws.bedrock.place import Place
+from local_aws.bedrock.standin import tokens
+from local_aws.bedrock.throttle import Limiter
+from local_aws.bedrock.wire import Answer, AwsError, ok
 
 _limiter = Limiter()
 

@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-from tests.local_aws.bedrock.wire import AwsError
+from local_aws.bedrock.wire import AwsError
 
 # Patterns of AWS that backtrack without end on some inputs, by equivalents that do not: inside `(-*[…-…])` a hyphen
 # can be read in two ways, so 2^n ways for n hyphens. Both describe the same texts up to the length limits of the shape.

@@ -16,11 +16,11 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
-from tests.local_aws.bedrock import structured
-from tests.local_aws.bedrock.bodies import Completion, Prompt
-from tests.local_aws.bedrock.media import Reference
-from tests.local_aws.bedrock.models import Model
-from tests.local_aws.bedrock.wire import AwsError
+from local_aws.bedrock import structured
+from local_aws.bedrock.bodies import Completion, Prompt
+from local_aws.bedrock.media import Reference
+from local_aws.bedrock.models import Model
+from local_aws.bedrock.wire import AwsError
 
 CHARACTERS_PER_TOKEN = 4
 SUMMARY_CHARACTERS = 200

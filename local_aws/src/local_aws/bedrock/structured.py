@@ -12,8 +12,8 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from tests.local_aws.bedrock.models import Model
-from tests.local_aws.bedrock.wire import AwsError
+from local_aws.bedrock.models import Model
+from local_aws.bedrock.wire import AwsError
 
 _COMMON = {"type", "description", "title", "default", "enum", "const", "$ref", "anyOf", "allOf", "$defs", "definitions"}
 _OF_TYPE: dict[str, set[str]] = {

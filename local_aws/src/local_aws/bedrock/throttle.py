@@ -12,10 +12,10 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from tests.local_aws import knobs
-from tests.local_aws.bedrock import quotas
-from tests.local_aws.bedrock.models import Route
-from tests.local_aws.bedrock.wire import AwsError
+from local_aws import knobs
+from local_aws.bedrock import quotas
+from local_aws.bedrock.models import Route
+from local_aws.bedrock.wire import AwsError
 
 
 @dataclass

@@ -12,7 +12,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from tests.local_aws import seams
+from local_aws import seams
 
 from . import definitions, roles, runtime, service, store
 from .errors import ApiError

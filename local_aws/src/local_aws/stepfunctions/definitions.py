@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from tests.local_aws import iam
+from local_aws import iam
 
 from . import choices, integrations, paths, roles
 from .errors import ApiError

@@ -16,7 +16,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from tests.local_aws import knobs
+from local_aws import knobs
 
 from . import choices, distributed, integrations, paths, runtime, tokens
 from .errors import PathError, StateError, check_size, matches

@@ -11,7 +11,7 @@ import hashlib
 import os
 from typing import Any
 
-from tests.local_aws import iam
+from local_aws import iam
 
 
 def denial(role_arn: str, action: str, resource_arn: str) -> str | None:

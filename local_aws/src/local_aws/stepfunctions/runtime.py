@@ -14,7 +14,7 @@ from collections.abc import Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
 
-from tests.local_aws import knobs
+from local_aws import knobs
 
 T = TypeVar("T")
 
