@@ -5,7 +5,7 @@ provider "aws" {
 }
 
 module "bulk_inference" {
-  source = ".."
+  source = "../"
 
   name   = var.name
   models = var.models

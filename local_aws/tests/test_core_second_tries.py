@@ -1,6 +1,7 @@
 """A second try of Terraform gets the answer of the first one; nobody else's does, and no error is repeated."""
 
 import asyncio
+from collections.abc import Iterator
 from typing import Any
 
 from local_aws.second_tries import answered
@@ -31,7 +32,7 @@ async def ask(app: Any, attempt: int, agent: bytes = PROVIDER, *, lost: bool = F
         (b"amz-sdk-request", f"attempt={attempt}; max=25".encode()),
         (b"user-agent", agent),
     ]
-    parts = iter(
+    parts: Iterator[dict[str, Any]] = iter(
         [{"type": "http.request", "body": b"make", "more_body": True}, {"type": "http.request", "body": b" it"}]
     )
     said: list[dict[str, Any]] = []

@@ -46,8 +46,9 @@ def test_paths(path: str, value: Any) -> None:
 
 def test_a_path_that_names_nothing_fails_the_state(machines: StateMachines) -> None:
     """concepts-error-handling: States.Runtime, neither retried nor caught; the message names path and state."""
-    state = {"Type": "Map", "ItemsPath": "$.l", "ItemProcessor": {"StartAt": "P", "States": {"P": _pass()}}}
-    state = {**state, "Parameters": {"x.$": "$.missing"}, "Retry": [{"ErrorEquals": ["States.ALL"]}]}
+    state: dict[str, Any] = {"Type": "Map", "ItemsPath": "$.l"}
+    state["ItemProcessor"] = {"StartAt": "P", "States": {"P": _pass()}}
+    state |= {"Parameters": {"x.$": "$.missing"}, "Retry": [{"ErrorEquals": ["States.ALL"]}]}
     described = machines.run(single(state), {"l": [1]})
     assert described["error"] == "States.Runtime"
     assert described["cause"] == (
