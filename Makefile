@@ -75,7 +75,7 @@ lock: .venv/.ready ## resolve requirements/*.in again into the hash-locked *.txt
 	done
 
 clean: ## remove everything that the other targets put here
-	rm -rf .venv node_modules .build .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf .venv node_modules .build local_aws/build local_aws/src/*.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 	find . -name .terraform -type d -prune -exec rm -rf {} +
 	find . -name .terraform.lock.hcl -type f -delete
