@@ -75,5 +75,5 @@ output "kms_key_arn" {
 
 output "intake" {
   description = "Documents that arrive one by one: queues and policies; null unless it is switched on."
-  value       = module.bulk_inference.intake.message
+  value       = module.bulk_inference.intake
 }

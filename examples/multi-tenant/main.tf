@@ -23,7 +23,7 @@ module "bulk_inference" {
 
 # What a team works with: it starts, watches and stops runs of its tenant, writes its corpora, reads its results.
 resource "aws_iam_role" "team" {
-  for_each = module.bulk_inference.core.tenants
+  for_each = module.bulk_inference.tenants
 
   name               = "shared-team-${each.key}"
   description        = "Runs of tenant ${each.key}"
@@ -35,7 +35,7 @@ resource "aws_iam_role_policy" "team" {
 
   name   = "bulk-inference"
   role   = each.value.name
-  policy = module.bulk_inference.core.tenants[each.key].policies.everything
+  policy = module.bulk_inference.tenants[each.key].policies.everything
 }
 
 # In your account: your identity provider, or the roles of the teams' own pipelines.

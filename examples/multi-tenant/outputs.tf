@@ -5,7 +5,7 @@ output "pipeline_arn" {
 
 output "ways_in" {
   description = "The state machine that each team starts."
-  value       = { for tenant, its in module.bulk_inference.core.tenants : tenant => its.state_machine_arn }
+  value       = { for tenant, its in module.bulk_inference.tenants : tenant => its.state_machine_arn }
 }
 
 output "team_role_arns" {
