@@ -17,7 +17,8 @@ from bulk_inference.core.runs_table import ASSEMBLY, CUTS, LATES, LIVE, META, SH
 from bulk_inference.core.times import iso_time
 from bulk_inference.finish.conservation import Account, account, cross_check
 from bulk_inference.finish.orphaned_parts import adopt
-from bulk_inference.finish.reporting import manifest, report
+from bulk_inference.finish.report_page import page
+from bulk_inference.finish.reporting import manifest
 
 DETAIL_TYPE: Final = "Bulk Inference Run Finished"
 
@@ -120,7 +121,7 @@ def publish(document: Mapping[str, Any], output: Bucket) -> None:
     """Manifest and report."""
     places = Places(document["tenant"], document["run"])
     output.put_json(places.manifest, document)
-    output.put(places.report, report(document).encode(), "text/html; charset=utf-8")
+    output.put(places.report, page(document).encode(), "text/html; charset=utf-8")
 
 
 def detail_of(spec: RunSpec, status: str, counts: Mapping[str, int], bucket: str) -> dict[str, Any]:

@@ -72,7 +72,7 @@ def test_any_number_of_late_landings_is_one_manifest_and_one_event() -> None:
     (detail,) = told(site)
     assert (detail["run"], detail["status"], detail["counts"]) == (RUN, "succeeded", counts)
     assert site.stage.runs.get(run_pk(RUN), META)["counts"] == counts  # type: ignore[index]
-    assert b"<td>11</td>" in site.stage.output.objects[site.stage.places.report]
+    assert b"landed <b>11</b>" in site.stage.output.objects[site.stage.places.report]
     assert stale(site) == []
     assert update_runs(world(site)) == Updated()
     assert len(told(site)) == 1

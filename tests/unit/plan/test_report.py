@@ -9,8 +9,8 @@ from bulk_inference.core.run_spec import Estimate, Model, Quota, Quotas
 from bulk_inference.core.settings import Prices
 from bulk_inference.core.stored_run import beside
 from bulk_inference.finish.conservation import Account
+from bulk_inference.finish.report_page import page
 from bulk_inference.finish.reporting import manifest
-from bulk_inference.finish.reporting import report as page
 from bulk_inference.plan.canary import CanaryResult
 from bulk_inference.plan.concurrency import Decision
 from bulk_inference.plan.report import Concurrencies, Planned, as_text, report
@@ -114,12 +114,12 @@ def test_the_manifest_holds_plan_and_money_and_the_page_shows_both() -> None:
     assert not {"quotas", "run", "model"} & document["plan"].keys()
     assert document["money"]["total"] == 2.43
     html = page(document)
-    assert "<td>input tokens</td><td>500,000</td><td>480,000</td>" in html
-    assert "<td>money (EUR)</td><td>0.385</td><td>2.43</td>" in html
-    assert "<td>job_slots</td>" in html
+    assert "<th scope=row>input tokens<td>500,000<td>480,000" in html
+    assert "<th scope=row>money (EUR)<td>0.39<td>2.43" in html
+    assert "<td>job_slots" in html
 
 
 def test_a_run_of_an_older_plan_has_neither() -> None:
     document = finished()
     assert (document["plan"], "money" in document) == ({}, False)
-    assert "come true" not in page(document)
+    assert "Estimates and counts" not in page(document)
