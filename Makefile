@@ -12,7 +12,7 @@ ONCE := tests/harness/once.py
 UV := { test -x .build/uv/bin/uv || { $(BIN) -m venv .build/uv && .build/uv/bin/python -m pip install --quiet uv==$(UV_VERSION); }; }
 
 .DEFAULT_GOAL := help
-.PHONY: help demo local-aws test chaos corpora examples docs lint security format pictures package parquet-layer check-package lock clean terraform
+.PHONY: help demo local-aws check test chaos corpora examples docs lint security format pictures package parquet-layer check-package lock clean terraform
 .DELETE_ON_ERROR:
 
 help: ## show this list
@@ -23,6 +23,9 @@ demo: .venv/.ready terraform ## apply the module to a local AWS and run a real c
 
 local-aws: .venv/.ready ## start a local AWS and print how to point a shell at it (ARGS="--help" shows its options)
 	@$(BIN) -m local_aws $(ARGS)
+
+check: .venv/.ready ## what to run before each commit, in a minute: ruff, mypy, imports, quick rules, unit tests of what changed
+	@$(BIN) -m tests.harness.check
 
 test: .venv/.ready terraform check-package $(if $(NPM),node_modules/.ready) ## run every suite (SUITES="unit emulator" chooses; ARGS go to pytest)
 	@$(BIN) -m tests.harness.suites $(SUITES) $(if $(ARGS),-- $(ARGS))

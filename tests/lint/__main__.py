@@ -1,4 +1,7 @@
-"""Runs every rule over the repository and prints each finding: `python -m tests.lint`. Status 1 if there is one."""
+"""Runs every rule over the repository and prints each finding: `python -m tests.lint`. Status 1 if there is one.
+
+`--quick` leaves out what starts other programs: `make check` runs these rules before every commit.
+"""
 
 import sys
 from collections.abc import Iterator
@@ -27,10 +30,8 @@ WORK = ROOT / ".build" / "lint"
 ASL_VALIDATOR = ROOT / "node_modules" / ".bin" / "asl-validator"
 
 
-def check_machines() -> Iterator[Finding]:
-    """Everything about asl/."""
-    found, findings = machines.read(ROOT / "asl")
-    yield from findings
+def check_machines(found: list[machines.Machine]) -> Iterator[Finding]:
+    """Our own rules about asl/."""
     package = ROOT / "lambdas" / "bulk_inference"
     ours = tasks.error_classes(package / "core" / "errors.py")
     for machine in found:
@@ -40,20 +41,33 @@ def check_machines() -> Iterator[Finding]:
         yield from integrations.check(machine)
     yield from tasks.check_handled(found, ours)
     yield from names.check(found, {path.stem for path in (package / "handlers").glob("*.py")} - {"__init__"})
+
+
+def check_pictures() -> Iterator[Finding]:
+    """Everything about docs/pictures/."""
+    for path in draw.old():
+        yield Finding(path, "whole", "pictures", "is older than its source: make pictures")
+
+
+def check_quick(found: list[machines.Machine]) -> Iterator[Finding]:
+    """The rules that take a second or two: they read files and start no other program."""
+    yield from check_machines(found)
+    yield from sources.check_python(ROOT)
+    yield from sources.check_hcl(ROOT)
+    yield from interface.check(ROOT)
+    yield from copies.check(ROOT)
+    yield from tables.check(ROOT)
+    yield from check_pictures()
+
+
+def check_slow(found: list[machines.Machine]) -> Iterator[Finding]:
+    """What other people's tools say, and the rule that reads the provider's whole schema."""
     yield from tools.cfn_lint(found, WORK)
     if ASL_VALIDATOR.exists():
         yield from tools.asl_validator(found, WORK, ASL_VALIDATOR)
     else:
         print("npm is not here: asl-validator is left out; our own checks of targets and reachability ran.")
-
-
-def check_hcl() -> Iterator[Finding]:
-    """Everything about *.tf."""
-    yield from sources.check_hcl(ROOT)
     yield from provider6.check(ROOT)
-    yield from interface.check(ROOT)
-    yield from copies.check(ROOT)
-    yield from tables.check(ROOT)
     yield from tools.terraform_format(ROOT)
     folders = tools.terraform_folders(ROOT)
     # One at a time if providers come from the registry: Terraform's plugin cache does not bear two writers.
@@ -64,15 +78,13 @@ def check_hcl() -> Iterator[Finding]:
     print(f"HCL: {len(folders)} folders validated")
 
 
-def check_pictures() -> Iterator[Finding]:
-    """Everything about docs/pictures/."""
-    for path in draw.old():
-        yield Finding(path, "whole", "pictures", "is older than its source: make pictures")
-
-
-def main() -> int:
+def main(arguments: list[str]) -> int:
+    if arguments not in ([], ["--quick"]):
+        print(f"Usage: python -m tests.lint [--quick]; not: {' '.join(arguments)}")
+        return 2
     WORK.mkdir(parents=True, exist_ok=True)
-    findings = sorted({*check_machines(), *sources.check_python(ROOT), *check_hcl(), *check_pictures()})
+    found, unreadable = machines.read(ROOT / "asl")
+    findings = sorted({*unreadable, *check_quick(found), *(() if arguments else check_slow(found))})
     for finding in findings:
         print(finding)
     count = len(list((ROOT / "asl").glob("*.asl.json")))
@@ -81,4 +93,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(sys.argv[1:]))
