@@ -13,15 +13,16 @@ import resource
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from bulk_inference.assembly.assembly import CONCURRENCY, PARTITION_BYTES, PARTITION_INDEX_BYTES
 from bulk_inference.assembly.document_joining import outcomes
 from bulk_inference.assembly.document_sorting import LANDED, SENT, read_partition, sort_group
 from bulk_inference.assembly.part_groups import GROUP_BYTES, Group, whole
+from bulk_inference.core import names
 from bulk_inference.core.result_line import encode
 from bulk_inference.core.run_spec import Chunking, Recombine
-from bulk_inference.render.chunking import chunk_id, chunk_key
+from bulk_inference.render.chunking import chunk_key
 
 CHUNKS_EACH = 40
 """Of a document."""
@@ -38,7 +39,7 @@ def result(name: str, key: str, chunk: int) -> bytes:
     usage = {"inputTokens": 1100, "outputTokens": 180}
     message = {"role": "assistant", "content": [{"text": ANSWER}]}
     line = {
-        "recordId": chunk_id(key, chunk),
+        "recordId": names.chunk(key, chunk),
         "modelOutput": {"output": {"message": message}, "stopReason": "end_turn", "usage": usage},
         "text": ANSWER,
         "usage": usage,
@@ -50,7 +51,7 @@ def result(name: str, key: str, chunk: int) -> bytes:
 
 def index(name: str, key: str, chunk: int) -> bytes:
     line = {
-        "recordId": chunk_id(key, chunk),
+        "recordId": names.chunk(key, chunk),
         "shard": "00001-001",
         "offset": 123456789,
         "length": 4321,
@@ -85,13 +86,15 @@ def join(chunks: int) -> dict[str, float]:
     ]
     before = _peak()
     began = time.process_time()
-    entries = [
-        one for body in sorted_ for one in read_partition(0, lambda start, size, body=body: body[start : start + size])
-    ]
+    entries = [one for body in sorted_ for one in read_partition(0, _range(body))]
     lines = [encode(one.line) for one in outcomes(entries, Recombine("concat"), HOW)]
     seconds = time.process_time() - began
     told = {"documents": len(lines), "chunks": len(named) * CHUNKS_EACH, "seconds": seconds}
     return {**told, "mib": _peak(), "mibBefore": before}
+
+
+def _range(body: bytes) -> Callable[[int, int], bytes]:
+    return lambda start, size: body[start : start + size]
 
 
 def _peak() -> float:

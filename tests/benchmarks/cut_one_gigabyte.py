@@ -20,6 +20,7 @@ from typing import Any
 
 from bulk_inference.aws.s3 import PART_BYTES, Bucket
 from bulk_inference.core.keys import Places
+from bulk_inference.core.names import own_scope
 from bulk_inference.core.run_spec import (
     Cuts,
     Estimate,
@@ -31,7 +32,6 @@ from bulk_inference.core.run_spec import (
     RunSettings,
     RunSpec,
     Source,
-    own_scope,
 )
 from bulk_inference.corpus.ranges import Cut, CutRange
 from bulk_inference.cut.cut_run import CutServices, cut_run

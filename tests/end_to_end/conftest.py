@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from lambdas import parquet_layer
+import parquet_layer
 from local_aws import LocalAws
 from tests.harness.stack import ROOT, Stack
 

@@ -1,5 +1,6 @@
 """IAM at run time: each role of the pipeline is assumed and tries what is another's, and AWS refuses."""
 
+import functools
 import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -207,9 +208,7 @@ def test_an_administrator_does_not_write_under_another_key(stack: Stack) -> None
         },
     ]
     for encryption in wrong:
-        assert refused(
-            lambda client, named=encryption: client.put_object(Bucket=bucket, Key=key, Body=b"", **named), s3
-        )
+        assert refused(functools.partial(_put, bucket, key, encryption), s3)
 
 
 def test_roles_have_done_nothing_but_their_duties(stack: Stack) -> None:
@@ -228,3 +227,7 @@ def test_roles_have_done_nothing_but_their_duties(stack: Stack) -> None:
     assert used
     strangers = duties.strangers(used, sorted(stack.outputs["function_names"]), places)
     assert not strangers, "\n".join(strangers)
+
+
+def _put(bucket: str, key: str, encryption: dict[str, str], client: Any) -> object:
+    return client.put_object(Bucket=bucket, Key=key, Body=b"", **encryption)

@@ -69,8 +69,8 @@ def resubmissions(stack: Stack) -> dict[str, str]:
         for key, body in objects.items():
             stack.upload(f"default/corpus/source-{name}/{key}", body)
         limits = {"canary_records": 0, "tolerated_failure_percentage": 100}
-        body = request(f"source-{name}", "sync", source={"id_field": "no", **section}, limits=limits)
-        started[name] = stack.start(f"source-{name}", body)
+        wanted = request(f"source-{name}", "sync", source={"id_field": "no", **section}, limits=limits)
+        started[name] = stack.start(f"source-{name}", wanted)
     ended = {name: stack.wait(arn, timeout=240) for name, arn in started.items()}
     assert {one["status"] for one in ended.values()} == {"SUCCEEDED"}, ended
     stack.aws.local("DELETE", "/_local/faults")

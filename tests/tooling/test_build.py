@@ -180,6 +180,7 @@ print(json.dumps([seen, session.get_available_regions("s3"), session.get_availab
     for key, expected in pruned.items():
         service, region = key.split()
         client = session.create_client(service, region_name=region, aws_access_key_id="x", aws_secret_access_key="x")
-        assert expected == [client.meta.endpoint_url, client._request_signer.signing_name, client.meta.partition], key
+        signing = client.meta.service_model.signing_name
+        assert expected == [client.meta.endpoint_url, signing, client.meta.partition], key
     assert available == session.get_available_regions("s3")
     assert partitions == session.get_available_partitions()

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from lambdas import parquet_layer
+import parquet_layer
 
 PROGRAM = """
 import io

@@ -93,7 +93,7 @@ class Run:
         world = self.assembly
         item = world.item
         assert item is not None
-        return assembly.landed_bytes(world.spec, item, world.output, world.runs) != item["bytes"]
+        return bool(assembly.landed_bytes(world.spec, item, world.output, world.runs) != item["bytes"])
 
     def forget(self) -> None:
         """As if no pass had ever been made."""

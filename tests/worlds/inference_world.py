@@ -4,6 +4,7 @@ Every side effect calls `strike`. With `kill_at = n` the worker dies right after
 does when its time is up or its machine goes: nothing of ours may catch that.
 """
 
+import builtins
 import copy
 import json
 import threading
@@ -122,7 +123,7 @@ class FakeBucket:
     def writer(self, key: str) -> FakeWriter:
         return FakeWriter(self, key)
 
-    def lines(self, prefix: str) -> "list[dict[str, Any]]":
+    def lines(self, prefix: str) -> builtins.list[dict[str, Any]]:
         return [json.loads(line) for one in self.list(prefix) for line in self.objects[one.key].split(b"\n") if line]
 
 

@@ -10,13 +10,12 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from bulk_inference.core.keys import Places
-from bulk_inference.core.ports import ConditionalPut, Depth
+from bulk_inference.core.ports import Attributes, ConditionalPut, Depth
 from bulk_inference.core.runs_table import META, run_pk
 from bulk_inference.core.settings import Settings
 from bulk_inference.core.stored_run import load_spec
 from bulk_inference.cut.cut_run import CutServices
 from bulk_inference.intake.consumer import (
-    Attributes,
     ConsumerServices,
     DocumentDelivery,
     IntakeShift,

@@ -1,7 +1,7 @@
 """Documents made of the answers to their chunks, pass by pass."""
 
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, Final
 
 import pytest
 
@@ -189,7 +189,7 @@ def test_json_answers_are_merged(world: World) -> None:
     assert (broken["status"], broken["missing"], broken["unreadable"]) == ("partial", [], [3])
 
 
-REDUCE = {
+REDUCE: Final[dict[str, Any]] = {
     "recombine": {
         "method": "reduce",
         "size": 60,
@@ -238,7 +238,12 @@ def test_partial_documents_are_not_reduced(world: World) -> None:
     run = chunked(world, 9, 3, **REDUCE)
     run.answer(lambda prompt: None if "doc-0 2/" in prompt else label(prompt))
     prompts: list[str] = []
-    run.assemble(lambda prompt: prompts.append(prompt) or "r")
+
+    def reduce(prompt: str) -> str:
+        prompts.append(prompt)
+        return "r"
+
+    run.assemble(reduce)
     assert all("doc-1" in prompt for prompt in prompts)
     assert run.partial()["doc-0"]["missing"] == [2]
     run.answer(lambda prompt: label(prompt) if "doc-0 2/" in prompt else None, name="reprocess-")

@@ -53,7 +53,7 @@ def test_parquet_holds_every_result_once(world: World, monkeypatch: pytest.Monke
 
 
 def test_odd_values_reach_parquet_unchanged_or_escaped() -> None:
-    lines = [
+    lines: list[dict[str, Any]] = [
         {"recordId": "a", "text": "half \ud83d", "modelOutput": {"x": "\ud83d"}, "sequence": 7},
         {"recordId": "b", "text": None, "modelOutput": [0.1], "value": {"é": 1}, "sequence": "x", "carry": {"n": 1}},
     ]

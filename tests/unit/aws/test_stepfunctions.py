@@ -5,7 +5,7 @@ https://docs.aws.amazon.com/step-functions/latest/apireference/API_Operations.ht
 
 from collections.abc import Iterator
 from datetime import UTC, datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 import boto3
 import pytest
@@ -15,6 +15,9 @@ from botocore.stub import ANY, Stubber
 from bulk_inference.aws.stepfunctions import Executions
 from bulk_inference.core.errors import ThrottledError
 from bulk_inference.core.ports import Execution, MapRun
+
+if TYPE_CHECKING:
+    from mypy_boto3_stepfunctions import SFNClient
 
 ARN = "arn:aws:states:us-east-1:123456789012:execution:p:run-1"
 MAP_RUN = "arn:aws:states:us-east-1:123456789012:mapRun:p/InferBatches:0001"
@@ -30,6 +33,10 @@ def stub() -> Iterator[Stubber]:
         stubber.assert_no_pending_responses()
 
 
+def executions_of(stub: Stubber) -> Executions:
+    return Executions(cast("SFNClient", stub.client))
+
+
 def described(arn: str = ARN, **more: Any) -> dict[str, Any]:
     return {"executionArn": arn, "stateMachineArn": MACHINE, "startDate": THEN, "status": "RUNNING", **more}
 
@@ -37,22 +44,22 @@ def described(arn: str = ARN, **more: Any) -> dict[str, Any]:
 def test_an_execution_that_ended_says_when_and_why(stub: Stubber) -> None:
     answer = described(status="FAILED", stopDate=THEN, error="E", cause="c", redriveCount=2)
     stub.add_response("describe_execution", answer)
-    assert Executions(stub.client).describe(ARN) == Execution(ARN, "FAILED", THEN.timestamp(), "E", "c", 2)
+    assert executions_of(stub).describe(ARN) == Execution(ARN, "FAILED", THEN.timestamp(), "E", "c", 2)
 
 
 def test_an_execution_that_was_redriven_has_not_ended(stub: Stubber) -> None:
     """Whatever is still told of its former end."""
     stub.add_response("describe_execution", described(stopDate=THEN, redriveCount=1))
-    assert Executions(stub.client).ended(ARN) is None
+    assert executions_of(stub).ended(ARN) is None
 
 
 def test_an_execution_that_nobody_knows_ended_long_ago(stub: Stubber) -> None:
     stub.add_client_error("describe_execution", "ExecutionDoesNotExist")
-    assert Executions(stub.client).ended(ARN) == 0.0
+    assert executions_of(stub).ended(ARN) == 0.0
 
 
 def test_only_what_runs_is_stopped(stub: Stubber) -> None:
-    executions = Executions(stub.client)
+    executions = executions_of(stub)
     stub.add_response("describe_execution", described(status="SUCCEEDED", stopDate=THEN))
     assert executions.stop(ARN, "over") is False
     stub.add_client_error("describe_execution", "ExecutionDoesNotExist")
@@ -82,16 +89,16 @@ def test_a_map_run_tells_what_it_tolerates_and_how_its_children_failed(stub: Stu
         {"mapRunArn": MAP_RUN, "statusFilter": "FAILED", "maxResults": ANY},
     )
     stub.add_response("describe_execution", described(f"{ARN}-child", status="FAILED", error="E", cause="c"))
-    assert Executions(stub.client).map_runs(ARN) == [MapRun("InferBatches", "FAILED", 200, 60, 10.0, [("E", "c")])]
+    assert executions_of(stub).map_runs(ARN) == [MapRun("InferBatches", "FAILED", 200, 60, 10.0, [("E", "c")])]
 
 
 def test_an_execution_that_nobody_knows_has_no_map_runs(stub: Stubber) -> None:
     stub.add_client_error("list_map_runs", "ExecutionDoesNotExist")
-    assert Executions(stub.client).map_runs(ARN) == []
+    assert executions_of(stub).map_runs(ARN) == []
 
 
 def test_throttling_is_told_from_other_refusals(stub: Stubber) -> None:
-    executions = Executions(stub.client)
+    executions = executions_of(stub)
     stub.add_client_error("describe_execution", "ThrottlingException")
     with pytest.raises(ThrottledError, match="DescribeExecution"):
         executions.describe(ARN)

@@ -4,7 +4,7 @@ import csv
 import io
 import json
 import tracemalloc
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from datetime import datetime
 from decimal import Decimal
 from typing import Any
@@ -36,7 +36,7 @@ from tests.worlds.corpus_world import (
     zstd,
 )
 
-TEXTS = st.text(st.characters(exclude_categories=("Cs",)), max_size=40).filter(lambda text: bool(text.strip()))
+TEXTS = st.text(st.characters(exclude_categories=["Cs"]), max_size=40).filter(lambda text: bool(text.strip()))
 COLUMNS = st.lists(TEXTS, min_size=1, max_size=40)
 CUT_BYTES = st.integers(20, 3000)
 CHUNKS = st.integers(1, 400)
@@ -381,15 +381,15 @@ def _endless(line: bytes, size: int) -> Iterator[bytes]:
 def test_an_object_is_read_as_a_stream(name: str) -> None:
     """What is held at the most is a part of what passes."""
     plain, wide = charset_of(None, b""), charset_of("utf-16-le", b"")
-    read = {
+    readers: dict[str, Callable[[], Iterable[object]]] = {
         "csv": lambda: csv_rows(
             _endless(b'1,"%s\nb"\n' % (b"a" * 500), 1_000_000), plain, Csv(names=["id", "text"]), "a.csv", 10_000
         ),
         "utf-16": lambda: physical_lines(_endless(("line" * 100 + "\n").encode("utf-16-le"), 1_000_000), wide, 10_000),
         "gzip": lambda: Unpacked(iter([gzipped(bytes(32_000_000))]), "gzip"),
         "zstd": lambda: Unpacked(iter([zstd(bytes(32_000_000))]), "zstd"),
-    }[name]
-    rows_of = read()
+    }
+    rows_of = readers[name]()
     tracemalloc.start()
     try:
         count = sum(1 for _ in rows_of)

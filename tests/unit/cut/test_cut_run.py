@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from bulk_inference.core.errors import InvalidRequestError
+from bulk_inference.core.keys import Places
 from bulk_inference.core.runs_table import run_pk
 from bulk_inference.cut import cut_run, item_batches
 from bulk_inference.cut.item_batches import ItemBatch
@@ -76,7 +77,7 @@ def test_tails_of_cuts_are_merged_and_duplicates_between_them_dropped(world: Wor
     plan = world.plan(**batch(source={"prefix": "default/corpus/d/"}))
     cut = world.cuts(plan)[0]
     # Three cuts of one object each, as large objects would make.
-    spec = world.input.get_json(f"{ROOT}plan/run.json")
+    spec = world.input.get_json(f"{ROOT}plan/run.json") or {}
     spec["cuts"]["count"] = 3
     world.input.put_json(f"{ROOT}plan/run.json", spec)
     for n, part in enumerate(cut.parts, 1):
@@ -95,7 +96,7 @@ def test_a_merge_left_below_the_minimum_by_duplicates_goes_sync(world: World) ->
     world.corpus(*LINES[:6])
     plan = world.plan(**batch())
     cut = world.cuts(plan)[0]
-    spec = world.input.get_json(f"{ROOT}plan/run.json")
+    spec = world.input.get_json(f"{ROOT}plan/run.json") or {}
     spec["cuts"]["count"] = 2
     world.input.put_json(f"{ROOT}plan/run.json", spec)
     world.cut(plan, cut)
@@ -202,7 +203,7 @@ def test_a_run_that_was_never_planned_is_said(world: World) -> None:
 
 def test_closed_pieces_hold_no_memory(world: World) -> None:
     """Of a cut with many pieces, only the open one may keep buffers."""
-    files = cut_run._CutFiles(world.input, world.output, cut_run.Places("default", "r"), "cut-1")
+    files = cut_run._CutFiles(world.input, world.output, Places("default", "r"), "cut-1")
     with files:
         piece = files.open_piece("a")
         piece.write(b"x" * 1000, b"y")

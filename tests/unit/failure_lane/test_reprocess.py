@@ -268,7 +268,7 @@ def test_a_record_whose_shard_is_gone_is_held() -> None:
     def gone(*_: Any) -> bytes:
         raise InvalidRequestError("no such key")
 
-    made.input.get_range = gone  # type: ignore[method-assign]
+    made.input.get_range = gone  # type: ignore[method-assign, assignment]
     assert shift(made, lane).settle(delivery(body(made))) == "held"
     assert json.loads(lane.held[0])["errorClass"] == "model"
 

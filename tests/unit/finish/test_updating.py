@@ -155,10 +155,10 @@ def test_a_landing_between_sums_and_mark_is_not_forgotten() -> None:
     land(site, 0)
     real = site.stage.bus.put
 
-    def put(kind: str, detail: Any) -> None:
+    def put(detail_type: str, detail: Mapping[str, Any]) -> None:
         if not told(site):
             land(site, 1)
-        real(kind, detail)
+        real(detail_type, detail)
 
     site.stage.bus.put = put  # type: ignore[method-assign]
     update_runs(world(site))

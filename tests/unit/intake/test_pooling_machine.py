@@ -108,8 +108,8 @@ class Pooling(RuleBasedStateMachine):
         pooled = {one: run for run in intake.pipeline.started for one in intake.members(run)}
         assert pooled.keys() == self.sent
         for one, run in pooled.items():
-            told = answer({"id": one, "prompt": "sum"}, intake.status)
-            assert (told["status"], told["run"]) == ("in_flight", run)
+            status = answer({"id": one, "prompt": "sum"}, intake.status)
+            assert (status["status"], status["run"]) == ("in_flight", run)
         self.each_document_has_one_run_at_most()
 
 

@@ -366,6 +366,4 @@ class PureCore(RuleBasedStateMachine):
 
 
 def test_no_mix_of_faults_loses_or_doubles_a_record() -> None:
-    run_state_machine_as_test(  # type: ignore[no-untyped-call]
-        PureCore, settings=settings(max_examples=80, stateful_step_count=50, deadline=None)
-    )
+    run_state_machine_as_test(PureCore, settings=settings(max_examples=80, stateful_step_count=50, deadline=None))

@@ -104,7 +104,12 @@ def test_the_account_in_money() -> None:
 def finished(**changes: Any) -> dict[str, Any]:
     spec = make_spec(**changes)
     account = Account(accepted=990, usage=Usage(480_000, 19_000), batch_input_tokens=480_000)
-    times = {"status": "succeeded", "problems": [], "finished_at": "2027-01-15T09:00:00+00:00", "bucket": "out"}
+    times: dict[str, Any] = {
+        "status": "succeeded",
+        "problems": [],
+        "finished_at": "2027-01-15T09:00:00+00:00",
+        "bucket": "out",
+    }
     return manifest(replace(spec, created_at="2027-01-15T08:00:00+00:00"), account, **times)
 
 

@@ -396,7 +396,7 @@ def test_messages_that_a_dead_try_did_not_send_are_sent_by_the_next() -> None:
     again.queue.send = lambda messages: (_ for _ in ()).throw(Killed("send"))  # type: ignore[method-assign]
     with pytest.raises(Killed):
         step(again, given)
-    del again.queue.send  # type: ignore[method-assign]
+    del again.queue.send
     step(again, given)
     assert again.queue.messages == expected
     assert unit(again)["unsent"] == []

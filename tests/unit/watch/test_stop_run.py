@@ -84,7 +84,7 @@ def test_what_does_not_add_up_stays_in_the_manifest_of_an_inconsistent_run() -> 
     made.output.put(f"{made.places.results_prefix}part-stray.jsonl", b"{}\n")
     made.executions.end(made.spec.execution_arn, "FAILED", error="ConservationError", cause="")
     go(made, status="FAILED")
-    manifest = made.output.get_json(made.places.manifest)
+    manifest = made.output.get_json(made.places.manifest) or {}
     assert manifest["status"] == "inconsistent"
     assert any("part-stray" in problem for problem in manifest["problems"])
     assert manifest["stopped"]["thresholds"] == [{"threshold": "conservation"}]
@@ -96,7 +96,7 @@ def test_sums_of_a_run_that_broke_off_are_not_held_against_it() -> None:
     cut = {"cut": "00001", "read": 9, "accepted": 9, "rejected": 0, "duplicate": 0}
     made.runs.put({"pk": run_pk(RUN), "sk": "CUT#00001", **cut})
     go(made)
-    manifest = made.output.get_json(made.places.manifest)
+    manifest = made.output.get_json(made.places.manifest) or {}
     assert (manifest["status"], manifest["problems"], manifest["counts"]["read"]) == ("aborted", [], 9)
 
 
@@ -151,7 +151,7 @@ def broken(made: Stage, error: str, cause: str, *, failed: int = 60) -> dict[str
     made.executions.end(FAN_OUT, "FAILED", error="States.ExceedToleratedFailureThreshold", cause=exceeded)
     made.executions.runs[FAN_OUT] = [MapRun("InferBatches", "FAILED", 200, failed, 10.0, [(error, cause)] * 3)]
     go(made, status="FAILED")
-    why: dict[str, Any] = made.output.get_json(made.places.manifest)["stopped"]
+    why: dict[str, Any] = (made.output.get_json(made.places.manifest) or {})["stopped"]
     assert made.runs.items[(run_pk(RUN), META)]["stopped"] == why
     ((_, detail),) = made.bus.events
     assert detail["stopped"] == why
