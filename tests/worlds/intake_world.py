@@ -265,20 +265,7 @@ class Intake:
         """One invocation of the queue's consumer over these messages (all, if none is named): what became of each."""
         queue = self.queues[priority]
         deliveries = [queue.receive(one, self.time.now) for one in ids or list(queue.messages)]
-        shift = IntakeShift(
-            ConsumerServices(
-                priority,
-                queue,
-                self.input,
-                self.bucket,
-                self.runs,
-                self.outcomes,
-                SETTINGS,
-                self.time.clock,
-                self.max_receives,
-                lambda: 0.0,
-            )
-        )
+        shift = self.shift(priority)
         found, outcomes = arrivals(shift, deliveries)
         if priority == "high":
             for key, arrival in found.items():
@@ -295,6 +282,23 @@ class Intake:
             # After the answer of the invocation, by the poller.
             queue.delete(one.message_id)
         return told
+
+    def shift(self, priority: str) -> IntakeShift:
+        """The consumer of one invocation."""
+        return IntakeShift(
+            ConsumerServices(
+                priority,
+                self.queues[priority],
+                self.input,
+                self.bucket,
+                self.runs,
+                self.outcomes,
+                SETTINGS,
+                self.time.clock,
+                self.max_receives,
+                lambda: 0.0,
+            )
+        )
 
     def members(self, run: str) -> list[str]:
         """Ids in the corpus of a started pool."""

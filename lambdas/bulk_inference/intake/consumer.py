@@ -10,13 +10,13 @@
 
 import random
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final, Protocol
 
 from bulk_inference.core.backoff import FIRST_PAUSE, LONGEST_PAUSE, MOST_POSTPONEMENTS
 from bulk_inference.core.errors import InvalidRequestError, ThrottledError, WorkInProgressError
 from bulk_inference.core.ports import Attributes, Clock, Intake
-from bulk_inference.core.runs_table import DOCUMENT, document_pk
+from bulk_inference.core.runs_table import DOCUMENT, Item, document_pk
 from bulk_inference.core.settings import Settings
 from bulk_inference.corpus.reader import CorpusBucket
 from bulk_inference.intake.document_outcomes import DocumentOutcome, OutcomeServices, conclude
@@ -24,14 +24,13 @@ from bulk_inference.intake.documents import corpus_line
 from bulk_inference.intake.message import (
     BAD_MESSAGE,
     CONFLICT,
-    DONE,
     FAILED,
     INFERRING,
-    POOLED,
     WAITING,
     DocumentMessage,
     RefusedDocumentError,
     document_item,
+    has_say,
     named,
     parse,
 )
@@ -41,7 +40,17 @@ from bulk_inference.intake.urgent_documents import not_busy
 
 UNEXPECTED: Final = "unexpected"
 
-ERROR_CLASS, ERROR_MESSAGE, POSTPONED = "errorClass", "errorMessage", "postponed"
+_TRIES: Final = 5
+
+ERROR_CLASS, ERROR_MESSAGE = "errorClass", "errorMessage"
+"""Attributes of a dead letter, for people."""
+
+POSTPONED, MESSAGE, HELD = "bulkInference.postponed", "bulkInference.message", "bulkInference.held"
+"""Attributes that the consumer reads again: how often a message was postponed; SQS's id of the message that this is a
+copy of; whether it has been among the dead letters. Senders have names of their own, so these say whose they are."""
+
+_MOST_ATTRIBUTES: Final = 10
+"""That SQS takes with a message."""
 
 
 class IntakeLane(Protocol):
@@ -72,6 +81,17 @@ class DocumentDelivery:
     sent_at: int
     """Epoch seconds."""
     attributes: Attributes
+
+    @property
+    def identity(self) -> str:
+        """SQS's id of the message as its sender sent it, of whom this may be a copy: a throttle changes no identity."""
+        return self.attributes.get(MESSAGE) or self.message_id
+
+    @property
+    def postponed(self) -> int:
+        """How often it was put back. A sender may have written anything there."""
+        told = self.attributes.get(POSTPONED, "")
+        return int(told) if told.isascii() and told.isdigit() else 0
 
 
 class PromptBucket(CorpusBucket, Protocol):
@@ -115,7 +135,9 @@ class IntakeShift:
             raise RefusedDocumentError(BAD_MESSAGE, f"tenant: {message.tenant!r} is no tenant of this module")
         prompt = self._prompt(message)
         line = corpus_line(message, self._world, self._world.settings)
-        return Arrival(message, prompt, line, delivery.message_id, delivery.sent_at)
+        arrival = Arrival(message, prompt, line, delivery.identity, delivery.sent_at)
+        arrival.ceilings.refuse(arrival.weight)
+        return arrival
 
     def _prompt(self, message: DocumentMessage) -> StoredPrompt:
         """Read once an invocation: what it says now is what counts."""
@@ -126,8 +148,8 @@ class IntakeShift:
             request = prompt.run_request(
                 f"{message.tenant}/corpus/document", message.scope or prompt.scope, services.priority
             )
-            check(prompt, "intake", request, services.settings, services.own)
-            self._prompts[key] = prompt
+            checked = check(prompt, "intake", request, services.settings, services.own)
+            self._prompts[key] = replace(prompt, checked=checked)
         return self._prompts[key]
 
     def settle(self, delivery: DocumentDelivery, outcome: str | Exception) -> str:
@@ -141,7 +163,7 @@ class IntakeShift:
             if not outcome.passing or delivery.receives >= self._world.max_receives:
                 return self._hold(delivery, outcome)
             self._note(delivery, outcome)
-        elif isinstance(outcome, ThrottledError) and int(delivery.attributes.get(POSTPONED, 0)) < MOST_POSTPONEMENTS:
+        elif isinstance(outcome, ThrottledError) and delivery.postponed < MOST_POSTPONEMENTS:
             return self._postpone(delivery)
         elif not isinstance(outcome, (ThrottledError, WorkInProgressError)) and self._is_last(delivery):
             self._fail(delivery, UNEXPECTED, type(outcome).__name__)
@@ -152,67 +174,89 @@ class IntakeShift:
         return delivery.receives >= self._world.max_receives
 
     def _postpone(self, delivery: DocumentDelivery) -> str:
-        times = int(delivery.attributes.get(POSTPONED, 0)) + 1
+        times = delivery.postponed + 1
         # Spread over the pause's second half: what was throttled together must not come back together.
         pause = _pause(times) * (0.5 + 0.5 * self._world.jitter())
-        self._world.lane.postpone(delivery.body, {**delivery.attributes, POSTPONED: str(times)}, int(pause))
+        attributes = _attributes({POSTPONED: str(times), MESSAGE: delivery.identity}, delivery.attributes)
+        self._world.lane.postpone(delivery.body, attributes, int(pause))
         return "postponed"
 
     def _hold(self, delivery: DocumentDelivery, why: RefusedDocumentError) -> str:
         if why.error_class != CONFLICT:
             self._fail(delivery, why.error_class, why.message)
         # A move of all dead letters goes on until it finds none: it must not find at once what it has just moved.
-        seconds = LONGEST_PAUSE if ERROR_CLASS in delivery.attributes else 0
-        attributes = {ERROR_CLASS: why.error_class, ERROR_MESSAGE: why.message[:1000]}
+        seconds = LONGEST_PAUSE if HELD in delivery.attributes else 0
+        attributes = {ERROR_CLASS: why.error_class, ERROR_MESSAGE: why.message[:1000], HELD: "1"}
         self._world.lane.hold(delivery.body, attributes, seconds)
         return "held"
 
     def _fail(self, delivery: DocumentDelivery, error_class: str, error_message: str) -> None:
-        """The status of a document whose message is among the dead letters. Not of one that is on its way or done."""
-        key = self._touch(delivery, FAILED)
-        if key is not None:
-            conclude(key, None, DocumentOutcome(FAILED, None, None, error_class, error_message), self._world.outcomes)
+        """The status of a document whose message is among the dead letters."""
+        touched = self._touch(delivery, failed=True)
+        if touched is not None:
+            key, content = touched
+            conclude(
+                key,
+                None,
+                DocumentOutcome(FAILED, None, None, error_class, error_message),
+                self._world.outcomes,
+                mine=lambda item: has_say(item, content, delivery.identity),
+            )
 
     def _note(self, delivery: DocumentDelivery, why: RefusedDocumentError) -> None:
-        self._touch(delivery, WAITING, errorClass=why.error_class, errorMessage=why.message)
+        self._touch(delivery, errorClass=why.error_class, errorMessage=why.message)
 
-    def _touch(self, delivery: DocumentDelivery, state: str, **more: Any) -> str | None:
-        """Makes the document's item, or sets it back to `waiting`; its key, or None if the message has no say in it."""
+    def _touch(self, delivery: DocumentDelivery, *, failed: bool = False, **more: Any) -> tuple[str, str | None] | None:
+        """Makes the document's item, or sets it back to `waiting`; its key and what the message holds, or None if the
+        message has no say in it."""
         who = named(delivery.body)
         if who is None:
             return None
         tenant, document, scope = who
+        content: str | None = None
         try:
             message = parse(delivery.body)
             prompt = self._prompts.get((message.tenant, message.prompt, message.scope))
             scope = message.scope or (prompt.scope if prompt else scope)
+            content = message.content
         except RefusedDocumentError:
             message = DocumentMessage(document, "", tenant, scope, False, None, None, None)
         if scope is None:
             return None
-        services, key = self._world, document_pk(tenant, scope, document)
-        known = services.runs.get(key, DOCUMENT)
-        if known is not None and known["state"] in (POOLED, DONE):
-            return None
-        if known is not None and known["state"] == INFERRING:
-            # Its unit has begun: a later try goes on with that.
-            if state == FAILED:
-                not_busy(known, services.runs)
-            return key
-        now, expires_at = services.clock.now(), services.expires_at
+        key = document_pk(tenant, scope, document)
+        for _ in range(_TRIES):
+            known = self._world.runs.get(key, DOCUMENT)
+            if not has_say(known, content, delivery.identity):
+                return None
+            if known is not None and known["state"] == INFERRING:
+                # Its unit has begun: a later try goes on with that.
+                if failed:
+                    not_busy(known, self._world.runs)
+                return key, content
+            item = self._waiting(known, message, scope, delivery) | more
+            if self._world.runs.put_if(item, "version", None if known is None else known["version"]):
+                return key, content
+        return None
+
+    def _waiting(self, known: Item | None, message: DocumentMessage, scope: str, delivery: DocumentDelivery) -> Item:
+        services, before = self._world, known or {}
         item = document_item(
             known,
             message,
             scope,
             services.priority,
-            message_id=delivery.message_id,
+            message_id=delivery.identity,
             sent_at=delivery.sent_at,
-            now=now,
-            expires_at=expires_at,
+            now=services.clock.now(),
+            expires_at=services.expires_at,
         )
-        item |= {"state": WAITING, "run": (known or {}).get("run"), "told": (known or {}).get("told"), **more}
-        services.runs.put_if(item, "version", None if known is None else known["version"])
-        return key
+        return item | {"state": WAITING, "run": before.get("run"), "told": before.get("told")}
+
+
+def _attributes(own: Attributes, others: Attributes) -> Attributes:
+    """Ours first, and of the sender's as many as SQS takes."""
+    rest = [(name, value) for name, value in others.items() if name not in own]
+    return dict([*own.items(), *rest[: _MOST_ATTRIBUTES - len(own)]])
 
 
 def refused(work: Callable[[], str]) -> str | Exception:

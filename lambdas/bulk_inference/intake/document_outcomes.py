@@ -5,7 +5,7 @@ writes what it saw, and what has landed stays landed. The event goes out before 
 least once.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -43,14 +43,21 @@ class OutcomeServices:
     clock: Clock
 
 
-def conclude(pk: str, of_run: str | None, outcome: DocumentOutcome, services: OutcomeServices) -> bool:
+def conclude(
+    pk: str,
+    of_run: str | None,
+    outcome: DocumentOutcome,
+    services: OutcomeServices,
+    mine: Callable[[Item], bool] = lambda item: True,
+) -> bool:
     """Writes the outcome of one document; False if its item says so already, or has gone on to another run.
 
-    `of_run`: the run that the document was in when this was seen; None: whichever.
+    `of_run`: the run that the document was in when this was seen; None: whichever. `mine`: whether the item as it is
+    now is still what the outcome is about.
     """
     for _ in range(_TRIES):
         item = services.runs.get(pk, DOCUMENT)
-        if item is None or (of_run is not None and item.get("run") != of_run):
+        if item is None or (of_run is not None and item.get("run") != of_run) or not mine(item):
             return False
         if item["state"] == DONE and (outcome.state == FAILED or item["told"] in (DONE, "nobody")):
             return False

@@ -213,8 +213,9 @@ class Admission(Enum):
 
 
 def judge(known: Item | None, message: DocumentMessage, message_id: str) -> Admission:
-    """`message_id`: SQS's. A message whose document failed for good in a run comes again only because its worker died
-    before it was deleted; one that is sent or moved again has another id."""
+    """`message_id`: SQS's, of the message as it was sent: a copy that was put back keeps it. A message whose document
+    failed for good in a run comes again only because its worker could not end with it; one that is sent or moved again
+    has another id."""
     if known is not None and known["state"] == FAILED and known.get("place") and known["messageId"] == message_id:
         return Admission.KNOWN
     if known is None or known["state"] in (WAITING, FAILED):
@@ -222,6 +223,20 @@ def judge(known: Item | None, message: DocumentMessage, message_id: str) -> Admi
     if known["content"] != message.content:
         return Admission.CONFLICT
     return Admission.GOES_ON if known["state"] == INFERRING else Admission.KNOWN
+
+
+def has_say(known: Item | None, content: str | None, message_id: str) -> bool:
+    """Whether a message that cannot be followed tells something of the document under its id. `content`: what it holds,
+    None if it is no message at all. It does so of its own document, or of one that nobody is at: anybody may send
+    rubbish under the id of a document that is on its way."""
+    if known is None:
+        return True
+    if known["state"] in (POOLED, DONE):
+        return False
+    if known["state"] == FAILED:
+        # One that failed in a run says more than a message that never came so far; the same again is sent anew.
+        return not known.get("place") or (content is not None and known["messageId"] != message_id)
+    return bool(known["messageId"] == message_id or (known["state"] == WAITING and known["content"] == content))
 
 
 def conflict(known: Item) -> RefusedDocumentError:

@@ -20,6 +20,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import cached_property
 from typing import Any, Final
 
 from bulk_inference.core import names
@@ -28,6 +29,7 @@ from bulk_inference.core.index_line import canonical
 from bulk_inference.core.keys import Places
 from bulk_inference.core.ports import Bucket, Clock, ConditionalPut, Intake, Pipeline
 from bulk_inference.core.runs_table import CHUNKS, DOCUMENT, POOLS, SLOTS, Item, chunk_sk, document_pk, pool_pk
+from bulk_inference.intake.ceilings import Ceilings, Weight, batches, weigh
 from bulk_inference.intake.message import (
     POOLED,
     Admission,
@@ -90,6 +92,15 @@ class Arrival:
     def scope(self) -> str:
         return self.message.scope or self.prompt.scope
 
+    @property
+    def ceilings(self) -> Ceilings:
+        return Ceilings() if self.prompt.checked is None else Ceilings.of(self.prompt.checked)
+
+    @cached_property
+    def weight(self) -> Weight:
+        """What it is in a run."""
+        return Weight(1) if self.prompt.checked is None else weigh(self.line, self.prompt.checked)
+
 
 @dataclass(frozen=True)
 class PoolServices:
@@ -123,9 +134,9 @@ def pool(arrivals: Sequence[Arrival], priority: str, services: PoolServices) -> 
     slots: dict[str, list[int]] = {}
     for number, one in enumerate(arrivals):
         slots.setdefault(slot_key(one.message.tenant, priority, one.scope, one.prompt), []).append(number)
+    weights = [one.weight for one in arrivals]
     for slot, numbers in slots.items():
-        for start in range(0, len(numbers), MOST_DOCUMENTS):
-            chosen = numbers[start : start + MOST_DOCUMENTS]
+        for chosen in batches(numbers, weights, arrivals[numbers[0]].ceilings, MOST_DOCUMENTS):
             found = _append(slot, [arrivals[n] for n in chosen], priority, services)
             outcomes.update(zip(chosen, found, strict=True))
     return [outcomes[number] for number in range(len(arrivals))]
@@ -139,7 +150,7 @@ def _append(
         if attempt:
             services.clock.sleep(_PAUSE * 2 ** min(attempt, 6) * (0.5 + services.jitter()))
         stored = services.runs.get(SLOTS, slot)
-        if stored is not None and _is_full(stored, priority, services):
+        if stored is not None and (_is_full(stored, priority, services) or _would_burst(stored, arrivals)):
             close(stored, services)
             continue
         outcomes, taken = _sort_out(arrivals, priority, services)
@@ -157,9 +168,12 @@ def _append(
             # The same bytes whoever writes them: the slot is one prompt's.
             services.input.put_json(places.pool_request, dict(first.prompt.request))
         services.input.put(places.pool_chunk(chunk), lines, "application/x-ndjson")
+        weight = sum((arrivals[number].weight for number, _ in taken), _weight_of(opened))
         filled: Item = {
             **opened,
             "version": opened["version"] + 1,
+            "records": weight.records,
+            "tokens": weight.tokens,
             "documents": opened["documents"] + len(taken),
             "bytes": opened["bytes"] + len(lines),
             "oldestSentAt": min([opened["oldestSentAt"], *(arrivals[number].sent_at for number, _ in taken)]),
@@ -247,6 +261,8 @@ def _opened(slot: str, stored: Item | None, first: Arrival, priority: str, servi
         "run": names.pool_run(priority, first.prompt.name, stamp, unique),
         "documents": 0,
         "bytes": 0,
+        "records": 0,
+        "tokens": 0,
         "openedAt": int(now),
         "oldestSentAt": first.sent_at,
         "tenant": first.message.tenant,
@@ -266,11 +282,22 @@ def _is_full(slot: Item, priority: str, services: PoolServices) -> bool:
     )
 
 
+def _would_burst(slot: Item, arrivals: Sequence[Arrival]) -> bool:
+    """Whether a run over the slot's pool and these might be refused as too large."""
+    whole = sum((one.weight for one in arrivals), _weight_of(slot))
+    return bool(slot["documents"]) and not arrivals[0].ceilings.holds(whole)
+
+
+def _weight_of(slot: Item) -> Weight:
+    """A slot of an older bundle counts its documents alone."""
+    return Weight(int(slot["records" if "records" in slot else "documents"]), int(slot.get("tokens", 0)))
+
+
 def close(slot: Item, services: PoolServices) -> bool:
     """Takes the slot's pool, as it was read, out of the slot; False if it has been changed or closed since."""
     emptied: Item = {**slot, "version": slot["version"] + 1, "documents": 0, "bytes": 0, "run": None}
     closed: Item = {
-        **{name: slot[name] for name in _OF_POOL},
+        **{name: slot[name] for name in _OF_POOL if name in slot},
         "pk": POOLS,
         "sk": slot["run"],
         "kind": POOL,
@@ -286,6 +313,8 @@ _OF_POOL: Final = (
     "run",
     "documents",
     "bytes",
+    "records",
+    "tokens",
     "openedAt",
     "oldestSentAt",
     "tenant",

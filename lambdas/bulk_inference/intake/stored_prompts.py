@@ -37,6 +37,8 @@ class StoredPrompt:
     request: Mapping[str, Any]
     digest: str
     """SHA-256 (hex) of the request as a value."""
+    checked: RunRequest | None = None
+    """The request of a run as `check` read it; None where it has not been checked."""
 
     @property
     def scope(self) -> str:

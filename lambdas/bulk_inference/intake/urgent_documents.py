@@ -307,12 +307,18 @@ def _infer(cut: str, item: Item, counts: dict[str, Any], places: Places, service
     )
     unit = unit_context.unit(cut)
     if unit is None or not unit.settled:
+
+        def whole() -> dict[str, Any]:
+            progress = infer_batch(batch, unit_context)
+            if progress["rest"]:
+                # Raised inside: an answer that is not the end must not be remembered as one.
+                raise ThrottledError(f"document {item['id']}: timed out waiting for Bedrock capacity")
+            return progress
+
         try:
-            progress = services.once(item["run"], cut, lambda: infer_batch(batch, unit_context))
+            services.once(item["run"], cut, whole)
         except UnitFailedError as error:
             raise RefusedDocumentError("refused", str(error), passing=True) from error
-        if progress["rest"]:
-            raise ThrottledError(f"document {item['id']}: Bedrock let it through too late")
         unit = unit_context.unit(cut)
     if unit is None or not unit.settled:
         raise WorkInProgressError(f"document {item['id']}: its unit {cut} is not settled")

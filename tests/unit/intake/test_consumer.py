@@ -10,7 +10,7 @@ from bulk_inference.core.keys import Places
 from bulk_inference.core.runs_table import ASSEMBLY, run_pk
 from bulk_inference.intake.intake_status import answer
 from bulk_inference.intake.pool_outcomes import follow
-from tests.worlds.intake_world import Intake, message
+from tests.worlds.intake_world import Intake, message, refusal
 
 
 def status(intake: Intake, document: str, **more: Any) -> dict[str, Any]:
@@ -234,3 +234,57 @@ def test_an_id_that_nobody_has_seen_is_unknown_and_a_wrong_question_is_named() -
     ):
         with pytest.raises(InvalidRequestError, match=problem):
             answer(wrong, intake.status)
+
+
+def test_rubbish_under_the_id_of_a_document_that_is_on_its_way_tells_nothing_of_it() -> None:
+    """Whoever sends it: the document is somebody else's, and in flight, waiting, failed in a run, or done."""
+    intake = Intake(documents=9, max_receives=3)
+    intake.model.answers["Say text of flying"] = refusal("throttled")
+    intake.model.answers["Say text of failed"] = refusal()
+    high = intake.queues["high"]
+    for one in ("flying", "failed", "done"):
+        high.send(message(one))
+    intake.work("high")
+    intake.queues["normal"].send(message("waiting", record=None, document={"key": "default/corpus/late.txt"}))
+    intake.work("normal")
+    ids = ("flying", "failed", "done", "waiting")
+    before = {one: status(intake, one) for one in ids}
+    assert [before[one]["status"] for one in ids] == ["in_flight", "failed", "done", "waiting"]
+    for one in ids:
+        intake.work("normal", intake.queues["normal"].send(message(one, promt=1, notify=True)))
+    assert len(intake.queues["normal"].dead) == 4
+    assert {one: status(intake, one) for one in ids} == before
+    assert intake.bus.events == []
+    # The same for one that could be followed if its prompt were there: the document is another message's.
+    intake.work("normal", intake.queues["normal"].send(message("waiting", prompt="none", scope="intake.sum")))
+    assert status(intake, "waiting") == before["waiting"]
+
+
+def test_a_document_that_is_pooled_while_rubbish_comes_is_not_failed_by_it() -> None:
+    """Between the look at the document's item and the end that is written there."""
+    intake = Intake(documents=9)
+    queue = intake.queues["normal"]
+    bad, good = queue.send(message("a", promt=1)), queue.send(message("a"))
+    intake.world.meddle = lambda: intake.work("normal", good)
+    for at in range(1, 4):
+        intake = Intake(documents=9)
+        queue = intake.queues["normal"]
+        bad, good = queue.send(message("a", promt=1)), queue.send(message("a"))
+
+        def meddle(intake: Intake = intake, good: str = good) -> None:
+            intake.work("normal", good)
+
+        intake.world.meddle, intake.world.meddle_at = meddle, at
+        intake.work("normal", bad)
+        if good in queue.messages:
+            intake.work("normal", good)
+        assert status(intake, "a")["status"] == "pooled", at
+
+
+def test_attributes_of_a_sender_that_are_named_like_ours_mean_nothing() -> None:
+    intake = Intake(max_receives=1)
+    queue = intake.queues["normal"]
+    queue.send(message("a", promt=1), {"errorClass": "none", "postponed": "x"})
+    assert intake.work("normal") == {"m1": "held"}
+    assert queue.delays == [0]
+    assert queue.dead[0][1]["errorClass"] == "bad_message"

@@ -81,3 +81,58 @@ def test_a_large_pool_is_started_by_the_schedule(monkeypatch: pytest.MonkeyPatch
     assert (pool["state"], intake.pipeline.started) == (CLOSED, {})
     assert follow(intake.following).started == 1
     assert intake.members(pool["run"]) == ["a", "b"]
+
+
+def sizes(intake: Intake, unit: str = "documents") -> list[int]:
+    return [one[unit] for one in [*intake.runs.query(POOLS), *intake.runs.query(SLOTS)] if one["documents"]]
+
+
+def test_a_pool_is_closed_before_its_own_run_would_be_refused_as_too_large() -> None:
+    intake = Intake(documents=100)
+    intake.store(limits={"max_records": 3})
+    for number in range(5):
+        intake.work("normal", intake.queues["normal"].send(message(f"one-{number}")))
+    assert sizes(intake) == [3, 2]
+    for number in range(8):
+        intake.queues["normal"].send(message(f"many-{number}"))
+    intake.work("normal")
+    assert sum(sizes(intake)) == 13
+    assert max(sizes(intake)) == 3
+
+
+def test_records_and_tokens_of_a_pool_are_counted_as_its_run_will_have_them() -> None:
+    intake = Intake(documents=100, max_receives=1)
+    intake.store(
+        limits={"max_records": 10},
+        prompt={"template": "{{chunk}}"},
+        chunking={"field": "text", "size": 500, "by": "characters"},
+    )
+    for number in range(4):
+        intake.queues["normal"].send(message(f"c{number}", record={"text": "word " * 400}))
+    intake.work("normal")
+    each = sizes(intake, "records")
+    assert len(each) > 1
+    assert max(each) <= 10
+    assert sum(each) > 4 * 3
+    intake = Intake(documents=100, max_receives=1)
+    intake.store(limits={"max_tokens": 2_000})
+    for number in range(6):
+        intake.queues["normal"].send(message(f"t{number}", record={"text": "word " * 400}))
+    intake.work("normal")
+    assert max(sizes(intake, "tokens")) <= 1_000
+    # One that no run may have is refused by itself, and takes no other along.
+    intake.store(limits={"max_tokens": 300})
+    sent = [intake.queues["normal"].send(message("large", record={"text": "word " * 400}))]
+    sent.append(intake.queues["normal"].send(message("small")))
+    assert list(intake.work("normal", *sent).values()) == ["held", "pooled"]
+    assert "max_tokens" in intake.queues["normal"].dead[0][1]["errorMessage"]
+
+
+def test_a_slot_of_an_older_bundle_is_closed_in_time_too() -> None:
+    intake = Intake(documents=100)
+    intake.store(limits={"max_records": 2})
+    intake.work("normal", intake.queues["normal"].send(message("a")))
+    (slot,) = intake.runs.query(SLOTS)
+    intake.runs.items[(SLOTS, slot["sk"])] = {k: v for k, v in slot.items() if k not in ("records", "tokens")}
+    intake.work("normal", *(intake.queues["normal"].send(message(one)) for one in ("b", "c")))
+    assert sizes(intake) == [1, 2]

@@ -1,16 +1,20 @@
 """Documents that are inferred at once: they land like any record, once, whoever dies; what fails is tried again."""
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
+from bulk_inference.core.errors import ThrottledError
 from bulk_inference.core.keys import Places
 from bulk_inference.core.runs_table import META, POOLS, run_pk
 from bulk_inference.failure_lane.reprocess import LaneMessage as Failed
 from bulk_inference.failure_lane.reprocess import reprocess
+from bulk_inference.intake.consumer import refused
 from bulk_inference.intake.intake_status import answer
 from bulk_inference.intake.pool_outcomes import follow
+from bulk_inference.intake.urgent_documents import infer_now
 from tests.worlds.inference_world import Killed
 from tests.worlds.intake_world import Intake, message, refusal
 
@@ -183,3 +187,68 @@ def test_a_prompt_that_chunks_is_for_runs() -> None:
     intake.queues["high"].send(message("a"))
     assert intake.work("high") == {"m1": "held"}
     assert status(intake)["errorClass"] == "bad_prompt"
+
+
+def test_a_throttle_is_no_answer_to_be_remembered() -> None:
+    """What promises an answer at once asks Bedrock again after the first pause, not when a memo has lapsed."""
+    intake = Intake()
+    answers: dict[tuple[str, str], dict[str, Any]] = {}
+
+    def once(run: str, unit: str, work: Any) -> dict[str, Any]:
+        if (run, unit) not in answers:
+            answers[run, unit] = work()
+        return answers[run, unit]
+
+    def go() -> list[str]:
+        queue = intake.queues["high"]
+        shift = intake.shift("high")
+        delivery = queue.receive(next(iter(queue.messages)), intake.time.now)
+        outcome = refused(lambda: infer_now(shift.arrival(delivery), replace(intake.windows, once=once)))
+        told = shift.settle(delivery, outcome)
+        queue.delete(delivery.message_id)
+        return [told]
+
+    intake.model.answers["Say text of a"] = refusal("throttled")
+    intake.queues["high"].send(message("a"))
+    assert go() == ["postponed"]
+    intake.model.answers.clear()
+    intake.time.remaining = 900
+    assert go() == ["done"]
+
+
+def test_a_copy_that_was_put_back_is_the_same_message() -> None:
+    """Throttled after its document's end was written: the copy has another id of SQS, and is not the document again."""
+    intake = Intake(max_receives=5)
+    intake.model.answers["Say text of a"] = refusal()
+    queue = intake.queues["high"]
+    queue.send(message("a", notify=True), {"trace": "7", "bulkInference.postponed": "often"})
+    add, left = intake.runs.add, [1]
+
+    def throttled(*args: Any) -> None:
+        if left[0]:
+            left[0] -= 1
+            raise ThrottledError("rate exceeded for the key")
+        add(*args)
+
+    intake.runs.add = throttled  # type: ignore[method-assign]
+    assert intake.work("high") == {"m1": "postponed"}
+    assert queue.messages["m2"][1] == {
+        "trace": "7",
+        "bulkInference.postponed": "1",
+        "bulkInference.message": "m1",
+    }
+    assert intake.work("high") == {"m2": "known"}
+    assert len(intake.model.calls) == 1
+    assert len(intake.failures.messages) == 1
+    assert [detail["status"] for _, detail in intake.bus.events] == ["failed"]
+
+
+def test_sqs_takes_ten_attributes_and_ours_are_among_them() -> None:
+    intake = Intake()
+    intake.model.answers["Say text of a"] = refusal("throttled")
+    queue = intake.queues["high"]
+    queue.send(message("a"), {f"mine-{number}": "x" for number in range(10)})
+    assert intake.work("high") == {"m1": "postponed"}
+    attributes = queue.messages["m2"][1]
+    assert len(attributes) == 10
+    assert attributes["bulkInference.message"] == "m1"
