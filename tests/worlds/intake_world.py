@@ -170,6 +170,23 @@ class FakeIntakeQueue:
         return Depth(len(self.messages), 0, 0, len(self.dead))
 
 
+def consumer_services(
+    priority: str,
+    queue: FakeIntakeQueue,
+    source: Any,
+    bucket: Callable[[str], Any],
+    runs: Any,
+    bus: FakeBus,
+    time: FakeTime,
+    *,
+    max_receives: int = 3,
+) -> ConsumerServices:
+    outcomes = OutcomeServices(runs, bus, time.clock)
+    return ConsumerServices(
+        priority, queue, source, bucket, runs, outcomes, SETTINGS, time.clock, max_receives, lambda: 0.0
+    )
+
+
 class Intake:
     def __init__(self, *, documents: int = 3, minutes: float = 10, megabytes: int = 1, max_receives: int = 3) -> None:
         self.world = BusyWorld()
@@ -286,17 +303,15 @@ class Intake:
     def shift(self, priority: str) -> IntakeShift:
         """The consumer of one invocation."""
         return IntakeShift(
-            ConsumerServices(
+            consumer_services(
                 priority,
                 self.queues[priority],
                 self.input,
                 self.bucket,
                 self.runs,
-                self.outcomes,
-                SETTINGS,
-                self.time.clock,
-                self.max_receives,
-                lambda: 0.0,
+                self.bus,
+                self.time,
+                max_receives=self.max_receives,
             )
         )
 

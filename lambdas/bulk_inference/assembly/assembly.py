@@ -32,6 +32,7 @@ from bulk_inference.core.runs_table import ASSEMBLY, CUTS, JOINS, META, RESUBMIS
 from bulk_inference.core.times import expiry
 from bulk_inference.corpus.jsonl_rows import first_byte
 from bulk_inference.land.late_outcomes import mark_stale
+from bulk_inference.request.limits import canary_of
 from bulk_inference.request.prompt import as_request
 
 PARTITION_BYTES: Final = 24 * 1024 * 1024
@@ -329,7 +330,7 @@ def close(services: AssemblyServices, revision: int) -> dict[str, Any]:
     answer: dict[str, Any] = {"run": spec.run, "tenant": spec.tenant, "revision": revision, "next": "done"}
     if due:
         run = next(one["run"] for one in reductions if one["revision"] == revision)
-        return {**answer, "next": "reduce", "reduction": {"run": run, "request": reduction_request(spec, revision)}}
+        return {**answer, "next": "reduce", "reduction": {"run": run, "request": reduction_request(spec, revision, due)}}
     meta = services.runs.get(run_pk(spec.run), META)
     if meta is not None and meta.get("status", "running") != "running":
         mark_stale(spec.run, spec.tenant, f"assembly {revision}", services.runs, services.expires_at)
@@ -358,8 +359,8 @@ def _exported(services: AssemblyServices) -> dict[str, Any]:
     return exported
 
 
-def reduction_request(spec: RunSpec, revision: int) -> dict[str, Any]:
-    """The request of the run that infers what one pass has found due."""
+def reduction_request(spec: RunSpec, revision: int, prompts: int) -> dict[str, Any]:
+    """The request of the run that infers what one pass has found due, so many prompts."""
     recombine = spec.output.recombine
     if recombine is None or recombine.method != REDUCE:
         raise InvalidRequestError(f"run {spec.run}: its documents are not reduced")
@@ -371,7 +372,7 @@ def reduction_request(spec: RunSpec, revision: int) -> dict[str, Any]:
         "prompt": as_request(recombine.prompt),
         "output": {} if recombine.schema is None else {"schema": recombine.schema},
         "limits": {
-            "canary_records": min(1, spec.limits.canary_records),
+            "canary_records": canary_of(prompts, min(1, spec.limits.canary_records)),
             "tolerated_failure_percentage": spec.settings.tolerated_failure_percentage,
             "items_per_batch": spec.settings.items_per_batch,
         },

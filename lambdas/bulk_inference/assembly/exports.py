@@ -153,7 +153,7 @@ def order_results(services: AssemblyServices) -> dict[str, Any]:
 def _object_order(services: AssemblyServices) -> dict[str, int]:
     """Objects of the corpus as the cut plan lists them."""
     order: dict[str, int] = {}
-    for raw, _ in split(services.input.read(services.places.cuts)):
+    for raw, _ in split(services.input.read(services.spec.cuts.key)):
         for part in Cut.from_json(json.loads(raw)).parts:
             order.setdefault(part.key, len(order))
     return order

@@ -26,10 +26,13 @@ class Places:
         """The resolved run (request, model, settings): written once by plan_run, read by every other function."""
         return f"{self.root}plan/run.json"
 
-    @property
-    def cuts(self) -> str:
-        """JSONL, one cut per line: the items of the map Cut Corpus."""
-        return f"{self.root}plan/cuts.jsonl"
+    def cuts(self, planner: str) -> str:
+        """JSONL, one cut per line: the items of the map Cut Corpus.
+
+        Each planner writes its own, and the plan that is kept names the one that counts (RunSpec.cuts.key): so the
+        two belong together, however the corpus grows while two of them plan.
+        """
+        return f"{self.root}plan/cuts-{planner}.jsonl"
 
     @property
     def ranges(self) -> str:

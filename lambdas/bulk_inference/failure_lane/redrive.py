@@ -34,6 +34,7 @@ from bulk_inference.corpus.ranges import CutRange, select
 from bulk_inference.failure_lane.reprocess import LaneMessage
 from bulk_inference.land.late_outcomes import Choice, FailedRecord, failed_records, mark_stale, settle, watch
 from bulk_inference.land.units import Late
+from bulk_inference.request.limits import canary_of
 from bulk_inference.request.parse import MODES
 from bulk_inference.request.parse import parse as parse_run_request
 from bulk_inference.request.prompt import as_request
@@ -357,6 +358,8 @@ def resubmit(command: Command, services: RedriveServices) -> dict[str, Any]:
     if meta.get("status", "running") == "running":
         raise InvalidRequestError(f"run {spec.run} still goes on: resubmit its failures when it has ended")
     for item in services.runs.query(run_pk(spec.run), RESUBMISSIONS):
+        if command.new_run == item["run"]:
+            _refuse_another(item, command)
         if command.new_run in (None, item["run"]) and _is_live(item, services):
             return _resubmitted(spec, item, "goes on")
     failed = [one for one in failed_records(spec.run, services.runs, services.output) if one in command.choice]
@@ -374,7 +377,7 @@ def resubmit(command: Command, services: RedriveServices) -> dict[str, Any]:
     if known is not None:
         # The same records with the same changes have had their run.
         return _resubmitted(spec, known, "ended")
-    request = _request(spec, new_run, command)
+    request = _request(spec, new_run, command, len(usable))
     parse_run_request(new_run, request, services.settings(), services.input.name)
     if services.runs.get(run_pk(new_run), META) is not None:
         raise InvalidRequestError(f"as: run {new_run} exists already: choose another id")
@@ -388,6 +391,7 @@ def resubmit(command: Command, services: RedriveServices) -> dict[str, Any]:
         "expires_at": expires_at,
         "run": new_run,
         "request": json.dumps(request),
+        "asked": _asked(command),
         "records": len(usable),
         "withoutSource": len(failed) - len(usable),
     }
@@ -416,6 +420,21 @@ def _is_live(item: Mapping[str, Any], services: RedriveServices) -> bool:
     return services.pipeline.start(item["run"], json.loads(item["request"]))
 
 
+def _asked(command: Command) -> str:
+    """Which records, and what is to be done otherwise: the same in a command that is given again."""
+    classes, ids = command.choice.error_classes, command.choice.record_ids
+    chosen = [None if one is None else sorted(one) for one in (classes, ids)]
+    return hashlib.sha256(canonical([*chosen, command.changes, command.priority])).hexdigest()
+
+
+def _refuse_another(item: Mapping[str, Any], command: Command) -> None:
+    # An item of an older bundle does not say what was asked.
+    if item.get("asked", _asked(command)) != _asked(command):
+        raise InvalidRequestError(
+            f"as: run {item['run']} was made of other records of this run, or with other changes: choose another id"
+        )
+
+
 def _resubmitted(spec: RunSpec, item: Mapping[str, Any], state: str) -> dict[str, Any]:
     return {
         "action": "resubmit",
@@ -436,7 +455,7 @@ def _name(run: str, failed: Sequence[FailedRecord], command: Command) -> str:
     return names.resubmission(run, content.hexdigest())
 
 
-def _request(spec: RunSpec, new_run: str, command: Command) -> dict[str, Any]:
+def _request(spec: RunSpec, new_run: str, command: Command, records: int) -> dict[str, Any]:
     source = {
         "bucket": spec.source.bucket,
         "format": spec.source.format,
@@ -452,6 +471,7 @@ def _request(spec: RunSpec, new_run: str, command: Command) -> dict[str, Any]:
     prompt = {**as_request(spec.prompt), **command.prompt}
     output = {} if spec.output.schema is None else {"schema": spec.output.schema, "ask": spec.output.ask}
     api = None if command.model else spec.model.api
+    limits = {} if canary_of(records, 1) else {"canary_records": 0}
     request = {
         "run": {
             "tenant": spec.tenant,
@@ -464,7 +484,7 @@ def _request(spec: RunSpec, new_run: str, command: Command) -> dict[str, Any]:
         "prompt": _given(prompt),
         "chunking": {} if spec.chunking is None else spec.chunking.to_json(),
         "output": output,
-        "limits": dict(command.limits),
+        "limits": {**limits, **command.limits},
     }
     return {name: section for name, section in request.items() if section}
 
@@ -487,11 +507,17 @@ def _objects(spec: RunSpec, failed: Sequence[FailedRecord], services: RedriveSer
     """The corpus objects of the failed records, as the first run found them: a range means nothing in other bytes."""
     wanted = {one.source["key"] for one in failed if one.source is not None}
     found: dict[str, CutRange] = {}
-    for raw, _ in split(services.input.read(Places(spec.tenant, spec.run).cuts)):
-        if raw.strip():
-            for part in json.loads(raw)["parts"]:
+    if spec.cuts.count:
+        for raw, _ in split(services.input.read(spec.cuts.key)):
+            for part in json.loads(raw)["parts"] if raw.strip() else ():
                 if part["key"] in wanted:
                     found.setdefault(part["key"], CutRange.from_json(part))
+    else:
+        # A window plans no cuts: each of its documents is one, an object that is written once.
+        for key in wanted:
+            one = services.input.find(key) if key.startswith(Places(spec.tenant, spec.run).pool) else None
+            if one is not None:
+                found[key] = CutRange(key, 0, one.size, one.size, one.etag)
     if missing := sorted(wanted - found.keys()):
         raise InvalidRequestError(f"run {spec.run} has failures of {missing[0]}, which its plan does not name")
     return found

@@ -40,6 +40,7 @@ from bulk_inference.intake.message import (
     judge,
 )
 from bulk_inference.intake.stored_prompts import StoredPrompt
+from bulk_inference.request.limits import canary_of
 
 OPEN, CLOSED, STARTED, SETTLED = "open", "closed", "started", "settled"
 """States of a pool; those of a window of urgent documents are open and settled."""
@@ -347,11 +348,20 @@ def start(closed: Item, services: PoolServices) -> bool:
         with services.input.writer(places.pool_corpus) as corpus:
             for data in _documents(closed["run"], places, services):
                 corpus.write(data)
-    request = prompt.run_request(places.pool_corpus, closed["scope"], closed["priority"])
+    request = _request(prompt, places, closed)
     # False says that an execution of this name exists and is over: it is this pool's, which nobody else names.
     services.pipeline.start(closed["run"], request)
     started = {**leased, "state": STARTED, "startedAt": int(services.clock.now()), "leasedUntil": 0}
     return services.runs.put_if(started, "leasedUntil", leased["leasedUntil"])
+
+
+def _request(prompt: StoredPrompt, places: Places, closed: Item) -> dict[str, Any]:
+    """Of the pool's run. Its documents have nothing to do with each other: a few that the model refuses must not refuse
+    the others."""
+    request = prompt.run_request(places.pool_corpus, closed["scope"], closed["priority"])
+    if canary_of(closed["documents"], 1):
+        return request
+    return {**request, "limits": {**request.get("limits", {}), "canary_records": 0}}
 
 
 def _documents(run: str, places: Places, services: PoolServices) -> Iterator[bytes]:

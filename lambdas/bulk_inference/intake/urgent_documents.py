@@ -254,7 +254,7 @@ def window_spec(request: RunRequest, settings: Settings, input_bucket: str, now:
             job_timeout_seconds=WINDOW_SECONDS,
             inference_timeout_seconds=WINDOW_SECONDS,
         ),
-        "cuts": Cuts(Places(request.tenant, request.run).cuts, 0, 0),
+        "cuts": Cuts(Places(request.tenant, request.run).cuts("none"), 0, 0),
         "estimate": Estimate(notes=["documents of priority high, inferred one by one as they came"]),
         "created_at": datetime.fromtimestamp(now, UTC).isoformat(timespec="seconds"),
         "request_digest": request.digest,

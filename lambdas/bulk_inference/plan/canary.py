@@ -25,6 +25,8 @@ class Outcome(Protocol):
     @property
     def output(self) -> dict[str, Any] | None: ...
     @property
+    def error_class(self) -> str | None: ...
+    @property
     def error_code(self) -> str | None: ...
     @property
     def error_message(self) -> str | None: ...
@@ -59,16 +61,29 @@ class Tried:
     counted: Sequence[int] = ()
 
 
+_BLAMES_RECORD: Final = "invalid_request"
+"""Error class that a record may have brought about by itself: its length, its content."""
+
+
 def run_canary(
-    bodies: Sequence[Mapping[str, Any]], model: Model, invoke_id: str, api: str, checker: Checker | None = None
+    bodies: Sequence[Mapping[str, Any]],
+    model: Model,
+    invoke_id: str,
+    api: str,
+    checker: Checker | None = None,
+    wanted: int | None = None,
 ) -> Tried:
-    """Stops at the first throttle after a success: the point is made. `checker`: of the run's schema, if it has one.
+    """Tries `wanted` of the bodies (None: all), and more of them while each has been refused for what it may have
+    brought about by itself. Stops at the first throttle after a success: the point is made. `checker`: of the run's
+    schema, if it has one.
 
     Raises CanaryFailedError if every record failed and trying again would not help, or if no answer of several fits the
     schema; ThrottledError if every record failed for a reason that may pass.
     """
     outcomes: list[Outcome] = []
-    for body in bodies:
+    for number, body in enumerate(bodies):
+        if wanted is not None and number >= wanted and not all(_blames_record(one) for one in outcomes):
+            break
         outcomes.append(model.infer(invoke_id, api, body))
         if outcomes[-1].retryable and any(outcome.output is not None for outcome in outcomes):
             break
@@ -99,6 +114,10 @@ def run_canary(
         ),
         counted,
     )
+
+
+def _blames_record(outcome: Outcome) -> bool:
+    return outcome.output is None and outcome.error_class == _BLAMES_RECORD
 
 
 def _all_failed(failed: Sequence[Outcome], invoke_id: str) -> None:

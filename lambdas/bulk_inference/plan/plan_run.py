@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import uuid
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -44,6 +45,7 @@ from bulk_inference.render.media import places_of
 from bulk_inference.render.records import Record, RecordReader
 from bulk_inference.render.rendering import renderer_for
 from bulk_inference.request import parse
+from bulk_inference.request.limits import CANARY_WORTH
 from bulk_inference.request.parse import RunRequest
 from bulk_inference.structured.checker import checker
 
@@ -248,8 +250,8 @@ class _Found:
     sample: Sample
     records: Sequence[Record]
     notes: Sequence[str]
-    trial: Callable[[Sequence[dict[str, Any]]], Tried]
-    """Infers some bodies on demand."""
+    trial: Callable[[Sequence[dict[str, Any]], int], Tried]
+    """Infers so many bodies on demand, more of them only as canary.py says."""
 
     @property
     def whole(self) -> bool:
@@ -262,16 +264,17 @@ def _look_at_corpus(request: RunRequest, defaults: Defaults, places: Places, ser
     bucket = services.source_bucket(request.source.bucket)
     corpus = Corpus(request.source, bucket)
     cut_bytes = request.limits.get("cut_bytes") or defaults.cut_bytes
+    key = places.cuts(uuid.uuid4().hex[:12])
     if request.source.ranges is not None:
         planned = pack_ranges(_ranges(request.source.ranges, bucket, services), cut_bytes)
     else:
         planned = plan_cuts(corpus, cut_bytes, corpus.handling)
     spread = _Spread(sampling.places(request.source))
     if request.dry_run:
-        cuts = _survey(planned, places.cuts, spread, lambda line: None)
+        cuts = _survey(planned, key, spread, lambda line: None)
     else:
-        with services.input_bucket.writer(places.cuts) as file:
-            cuts = _survey(planned, places.cuts, spread, file.write)
+        with services.input_bucket.writer(key) as file:
+            cuts = _survey(planned, key, spread, file.write)
     source = replace(request.source, format=corpus.format)
     media = places_of(
         request.source.bucket, services.input_bucket.name, request.tenant, _settings(services).source_buckets
@@ -296,7 +299,9 @@ def _look_at_corpus(request: RunRequest, defaults: Defaults, places: Places, ser
         sample if rows is None else sampling.counted(sample, cuts.bytes, rows),
         records,
         corpus.notes(),
-        lambda bodies: run_canary(bodies, services.model, request.model.invoke_id, request.api, schema),
+        lambda bodies, wanted: run_canary(
+            bodies, services.model, request.model.invoke_id, request.api, schema, wanted
+        ),
     )
 
 
@@ -314,9 +319,8 @@ def _try(
     basis = f"input: estimated from characters; {answers.basis}"
     wanted = request.limits.get("canary_records", 0) if request.dry_run else limits.canary_records
     count = min(wanted, len(found.records))
-    # Spread over the sample, so that one odd beginning does not speak for all.
-    lines = [found.records[len(found.records) * n // count].line for n in range(count)]
-    tried = found.trial([json.loads(line)["modelInput"] for line in lines])
+    lines = [record.line for record in _to_try(found.records, count)]
+    tried = found.trial([json.loads(line)["modelInput"] for line in lines], count)
     canary = tried.result
     if not wanted and limits.canary_records:
         canary = replace(canary, note="not run: a dry run tries records only if its request sets canary_records")
@@ -326,6 +330,18 @@ def _try(
     corrected = replace(estimate, input_tokens=round(estimate.input_tokens * canary.input_tokens / max(guessed, 1)))
     corrected = _with_answers(corrected, canary.output_tokens / len(tried.counted))
     return canary, corrected, f"estimated from the answers to {canary.answered} canary records"
+
+
+def _to_try(records: Sequence[Record], count: int) -> list[Record]:
+    """The canary's records, and behind them as many as it tries before it condemns the run.
+
+    Spread over the sample, so that one odd beginning does not speak for all.
+    """
+    if not count:
+        return []
+    first = [len(records) * n // count for n in range(count)]
+    others = _evenly([n for n in range(len(records)) if n not in first], max(0, CANARY_WORTH - count))
+    return [records[n] for n in [*first, *others]]
 
 
 def _concurrencies(

@@ -23,6 +23,17 @@ _LIMITS: Final[Mapping[str, tuple[float, float]]] = {
 }
 """Inclusive. Whole numbers but for the percentage; CreateModelInvocationJob sets the hours' bounds."""
 
+CANARY_WORTH: Final = 20
+"""Records that a canary tries, if need be, before it condemns a run, and up to which a run of records that somebody
+gathered (a pool, a resubmission, a reduction) has none: its first calls would be the run itself, and one that is
+refused must cost nothing but its own record."""
+
+
+def canary_of(records: int, wanted: int) -> int:
+    """Canary records of a run over so many gathered records, where its request would have `wanted`."""
+    return 0 if records <= CANARY_WORTH else wanted
+
+
 _CURRENCY: Final = re.compile(r"[A-Z]{3}")
 
 

@@ -1,11 +1,12 @@
 """Documents made of the answers to their chunks, pass by pass."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 import pytest
 
 from bulk_inference.assembly import assembly, part_groups
+from bulk_inference.aws.bedrock_runtime import ModelOutcome
 from bulk_inference.core.errors import InvalidRequestError
 from bulk_inference.core.runs_table import META, RESUBMISSIONS, run_pk
 from tests.worlds.assembly_world import Run
@@ -228,7 +229,7 @@ def test_a_reduction_whose_prompt_fails_leaves_its_document_partial_until_it_lan
     counts = run.assemble(lambda prompt: None if "(doc-1 1 2/" in prompt else "short")["documents"]["counts"]
     assert counts == {"read": 2, "complete": 1, "partial": 1, "failed": 0, "duplicate": 0}
     assert run.partial()["doc-1"]["missingParts"] == [2]
-    reduction = Run(world, "run-1-r1", **assembly.reduction_request(run.assembly.spec, 1))
+    reduction = Run(world, "run-1-r1", **assembly.reduction_request(run.assembly.spec, 1, 1))
     reduction.answer(lambda prompt: "late" if "(doc-1 1 2/" in prompt else None, name="reprocess-")
     assert run.assemble(lambda prompt: "final")["documents"]["counts"]["complete"] == 2
     assert run.documents()["doc-1"]["text"] == "final"
@@ -255,3 +256,19 @@ def test_a_run_that_asks_for_none_of_this_is_refused(world: World) -> None:
     run = Run(world, "run-1")
     with pytest.raises(InvalidRequestError, match=r"output\.recombine"):
         assembly.plan(run.assembly, "execution", 0)
+
+
+def test_a_prompt_that_the_model_refuses_costs_a_reduction_its_own_document(world: World) -> None:
+    """A reduction over few prompts has no canary: the first one would be the reduction itself."""
+    run = chunked(world, 3, 3, 3, 3, **REDUCE)
+    run.answer(label)
+
+    class Picky:
+        def infer(self, model_id: str, api: str, body: Mapping[str, Any]) -> ModelOutcome:
+            return ModelOutcome(error_class="invalid_request", error_code="V", error_message="refused")
+
+    world.model = Picky()  # type: ignore[assignment]
+    counts = run.assemble(lambda prompt: None if "(doc-0 " in prompt else "short")["documents"]["counts"]
+    assert counts == {"read": 4, "complete": 3, "partial": 1, "failed": 0, "duplicate": 0}
+    assert assembly.reduction_request(run.assembly.spec, 1, 20)["limits"]["canary_records"] == 0
+    assert assembly.reduction_request(run.assembly.spec, 1, 21)["limits"]["canary_records"] == 1

@@ -8,7 +8,7 @@ import pytest
 
 from bulk_inference.core.errors import InvalidRequestError
 from bulk_inference.core.run_spec import RunSpec, Source
-from bulk_inference.core.runs_table import META, STALE, run_pk
+from bulk_inference.core.runs_table import META, RESUBMISSIONS, STALE, run_pk
 from bulk_inference.core.settings import Defaults, ModelSettings, Settings, TenantSettings
 from bulk_inference.corpus.ranges import CutRange, pack_ranges
 from bulk_inference.corpus.reader import part_rows
@@ -49,7 +49,7 @@ class Site:
         lines = [line["source"] for line in self.stage.input.lines(self.stage.places.index("00001-001"))]
         size = lines[-1]["offset"] + lines[-1]["length"] + 1
         cut = {"cut": "00001", "parts": [{"key": CORPUS, "start": 0, "end": size, "size": size, "etag": "e1"}]}
-        self.stage.input.objects[self.stage.places.cuts] = json.dumps(cut).encode() + b"\n"
+        self.stage.input.objects[self.stage.spec.cuts.key] = json.dumps(cut).encode() + b"\n"
         self.stage.world.effects.clear()
 
     def spec_of(self, tenant: str, run: str) -> RunSpec:
@@ -310,6 +310,30 @@ def test_a_resubmission_given_again_starts_nothing_more() -> None:
     assert (again["as"], again["state"]) == ("once-more", "started")
 
 
+@pytest.mark.parametrize("live", [True, False])
+def test_an_id_stands_for_the_records_and_changes_that_it_was_given_with(live: bool) -> None:
+    """An operator who asks for other classes under the same id must not be told that they were resubmitted."""
+    site = Site()
+    first = site.go("resubmit", run=RUN, record_ids=[IDS[0]], **{"as": "again"})
+    if not live:
+        site.stage.runs.put({"pk": run_pk("again"), "sk": META, "status": "succeeded"})
+    for other in ({"record_ids": [IDS[1]]}, {"error_classes": ["model"]}, {"record_ids": [IDS[0]], "mode": "sync"}):
+        with pytest.raises(InvalidRequestError, match="choose another id"):
+            site.go("resubmit", run=RUN, **{"as": "again", **other})
+    assert site.go("resubmit", run=RUN, record_ids=[IDS[0]], **{"as": "again"})["as"] == first["as"]
+    # As an older bundle wrote it.
+    item = site.stage.runs.items[run_pk(RUN), f"{RESUBMISSIONS}again"]
+    del item["asked"]
+    assert site.go("resubmit", run=RUN, record_ids=[IDS[1]], **{"as": "again"})["as"] == "again"
+
+
+def test_a_resubmission_of_few_records_has_no_canary_unless_its_command_says_so() -> None:
+    for limits, expected in (({}, 0), ({"canary_records": 2}, 2)):
+        site = Site()
+        run = site.go("resubmit", run=RUN, **({"limits": limits} if limits else {}))["as"]
+        assert site.pipeline.running[run]["limits"]["canary_records"] == expected
+
+
 def test_other_changes_make_another_run_of_the_same_records() -> None:
     site = Site()
     first = site.go("resubmit", run=RUN)["as"]
@@ -378,7 +402,7 @@ def test_ranges_hold_the_chosen_lines_and_no_other(end: bytes) -> None:
     stage = site.stage
     stage.input.objects[CORPUS] = body
     cut = {"cut": "00001", "parts": [{"key": CORPUS, "start": 0, "end": 9, "size": len(body), "etag": "e1"}]}
-    stage.input.objects[stage.places.cuts] = json.dumps(cut).encode() + b"\n"
+    stage.input.objects[stage.spec.cuts.key] = json.dumps(cut).encode() + b"\n"
     key = next(key for key in stage.output.objects if "/failures/" in key)
     line = json.loads(stage.output.objects[key].split(b"\n")[0])
     stage.output.objects[key] = b"".join(

@@ -9,6 +9,8 @@ import pytest
 from bulk_inference.core.errors import ThrottledError
 from bulk_inference.core.keys import Places
 from bulk_inference.core.runs_table import META, POOLS, run_pk
+from bulk_inference.core.stored_run import load_spec
+from bulk_inference.failure_lane.redrive import RedriveServices, carry_out, parse
 from bulk_inference.failure_lane.reprocess import LaneMessage as Failed
 from bulk_inference.failure_lane.reprocess import reprocess
 from bulk_inference.intake.consumer import refused
@@ -16,7 +18,8 @@ from bulk_inference.intake.intake_status import answer
 from bulk_inference.intake.pool_outcomes import follow
 from bulk_inference.intake.urgent_documents import infer_now
 from tests.worlds.inference_world import Killed
-from tests.worlds.intake_world import Intake, message, refusal
+from tests.worlds.intake_world import SETTINGS, Intake, message, refusal
+from tests.worlds.lane_world import FakeLetters, FakePipeline
 
 
 def status(intake: Intake, document: str = "a") -> dict[str, Any]:
@@ -161,6 +164,41 @@ def test_a_window_is_closed_after_its_hour_and_conserves() -> None:
     assert (counts["read"], counts["landed"], counts["failed"], counts["rejected"]) == (4, 2, 1, 1)
     assert intake.runs.items[(POOLS, run)]["state"] == "settled"
     assert [kind for kind, _ in intake.bus.events] == ["Bulk Inference Run Finished"]
+
+
+def test_what_failed_in_a_window_can_be_resubmitted() -> None:
+    intake = Intake()
+    intake.model.answers["Say text of a"] = refusal()
+    for one in ("a", "b"):
+        intake.queues["high"].send(message(one))
+    intake.work("high")
+    run = status(intake)["run"]
+    intake.time.now += 3900
+    follow(intake.following)
+    pipeline = FakePipeline(intake.world)
+    services = RedriveServices(
+        intake.input,
+        intake.output,
+        intake.runs,
+        FakeLetters(intake.world),
+        pipeline,
+        intake.time.clock,
+        lambda tenant, name: load_spec(intake.input, Places(tenant, name)),
+        lambda: SETTINGS,
+    )
+    told = carry_out(
+        parse({"action": "resubmit", "run": run, "prompt": {"template": "Try {{text}}"}}), services
+    )
+    assert (told["state"], told["resubmitted"]) == ("started", 1)
+    (part,) = intake.input.lines(Places("default", told["as"]).ranges)
+    line = intake.input.objects[part["key"]][part["start"] : part["end"]]
+    assert json.loads(line) == {"text": "text of a", "recordId": "a"}
+    stored = intake.input.find(part["key"])
+    assert stored is not None
+    assert (part["size"], part["etag"]) == (stored.size, stored.etag)
+    request = pipeline.running[told["as"]]
+    assert request["run"]["scope"] == "intake.sum"
+    assert request["source"]["failures_of"] == run
 
 
 def test_a_window_waits_for_a_document_whose_worker_died() -> None:

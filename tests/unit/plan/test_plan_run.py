@@ -1,6 +1,7 @@
 """plan_run: one plan for one run, refusals that say what to do, an empty corpus that is no error."""
 
-from collections.abc import Iterator
+import re
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import pytest
@@ -9,6 +10,7 @@ from bulk_inference.aws.bedrock_runtime import ModelOutcome
 from bulk_inference.core.errors import CanaryFailedError, InvalidRequestError
 from bulk_inference.core.run_spec import RunSpec
 from bulk_inference.plan import sampling
+from tests.worlds.inference_world import Killed
 from tests.worlds.ingest_world import HAIKU, NOW, SETTINGS, World, ingest_world
 
 LINES = [{"id": f"r{n}", "text": f"text {n}"} for n in range(200)]
@@ -27,7 +29,8 @@ def spec(world: World, run: str = "run-1") -> RunSpec:
 def test_a_plan(world: World) -> None:
     world.corpus(*LINES)
     plan = world.plan(limits={"cut_bytes": 65536, "job_concurrency": 4})
-    size = plan["cuts"]["bytes"]
+    size, key = plan["cuts"]["bytes"], plan["cuts"]["key"]
+    assert re.fullmatch("default/runs/run-1/plan/cuts-[0-9a-f]{12}.jsonl", key)
     assert plan.pop("report") == world.output.get_json("default/runs/run-1/plan/report.json")
     assert plan == {
         "run": "run-1",
@@ -36,7 +39,7 @@ def test_a_plan(world: World) -> None:
         "mode": "batch",
         "next": "cut",
         "assembly": False,
-        "cuts": {"key": "default/runs/run-1/plan/cuts.jsonl", "count": 1, "bytes": size},
+        "cuts": {"key": key, "count": 1, "bytes": size},
         "settings": {
             "cutConcurrency": 1,
             "jobConcurrency": 4,
@@ -92,6 +95,55 @@ def test_two_invocations_at_once_agree_on_the_first_plan(world: World, monkeypat
 
     monkeypatch.setattr(world.input, "put_if_absent", beaten)
     assert world.plan()["mode"] == "sync"
+
+
+def test_two_invocations_at_once_while_the_corpus_grows_leave_a_plan_that_fits_its_cuts(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One plans, another one does so over more objects and dies before its plan is kept: the first one's cuts count."""
+    world.corpus(*LINES)
+    put, frozen = world.input.put_if_absent, [True]
+
+    def write(key: str, body: bytes, content_type: str = "") -> bool:
+        if not frozen[0]:
+            raise Killed(key)
+        frozen[0] = False
+        world.corpus(*LINES, key="default/corpus/b.jsonl")
+        with pytest.raises(Killed):
+            world.plan(source={"prefix": "default/corpus/"})
+        return put(key, body, content_type)
+
+    monkeypatch.setattr(world.input, "put_if_absent", write)
+    plan = world.plan(source={"prefix": "default/corpus/"})
+    assert [len(cut.parts) for cut in world.cuts(plan)] == [1]
+    assert sum(cut.bytes for cut in world.cuts(plan)) == plan["cuts"]["bytes"] == spec(world).cuts.bytes
+
+
+def test_a_canary_tries_others_before_it_condemns_a_run_for_what_its_records_may_have_brought_about(
+    world: World,
+) -> None:
+    """Three that the model refuses say nothing of the two hundred; twenty do, and are no cost."""
+    world.corpus(*LINES)
+    poison = ModelOutcome(error_class="invalid_request", error_code="V", error_message="input is too long")
+    real, refused = world.model.infer, [3]
+
+    def infer(model_id: str, api: str, body: Mapping[str, Any]) -> ModelOutcome:
+        if refused[0]:
+            refused[0] -= 1
+            world.model.bodies.append(dict(body))
+            return poison
+        return real(model_id, api, body)
+
+    world.model.infer = infer  # type: ignore[method-assign]
+    assert world.plan()["next"] == "cut"
+    assert len(world.model.bodies) == 4
+    world.model.bodies.clear()
+    refused[0] = 1000
+    with pytest.raises(CanaryFailedError, match="all 20 canary records"):
+        world.plan("other")
+    texts = [body["messages"][0]["content"][0]["text"] for body in world.model.bodies]
+    assert texts[:3] == ["Say text 0", "Say text 66", "Say text 133"]
+    assert len(set(texts)) == 20
 
 
 def test_the_canary_gets_the_body_that_jobs_will_get(world: World) -> None:
