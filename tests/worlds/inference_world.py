@@ -28,7 +28,7 @@ from bulk_inference.core.run_spec import (
     RunSpec,
     Source,
 )
-from bulk_inference.core.runs_table import COUNT, Item
+from bulk_inference.core.runs_table import COUNT, STALE, Item
 from bulk_inference.cut import item_batches
 from bulk_inference.land.unit_context import UnitContext
 from bulk_inference.ledger.claims import Claim, Insertion
@@ -504,7 +504,12 @@ class Stage:
             "input": dict(self.input.objects),
             "output": dict(self.output.objects),
             # A count of slots is a cache: a slot that a dead worker took is free again at the next one.
-            "runs": {key: item for key, item in copy.deepcopy(self.runs.items).items() if key[1] != COUNT},
+            # Marks of stale manifests are unlike any other: what they say first is why.
+            "runs": {
+                key: {**item, "mark": item["mark"].rpartition(" ")[0]} if key[0] == STALE else item
+                for key, item in copy.deepcopy(self.runs.items).items()
+                if key[1] != COUNT
+            },
             "ledger": dict(self.ledger.claims),
             "queue": self.queue.distinct,
             "jobs": dict(self.jobs.jobs),

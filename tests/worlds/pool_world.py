@@ -1,6 +1,7 @@
 """Pools whose runs are planned and cut by the product, on the world of plan_run and cut_shards (moto).
 
-What infers them is made up: `run` lands or fails each record, with the claim and the lines that the product would leave.
+What infers them is made up: `run` lands or fails each record, with the claim and the lines that the product would
+leave.
 """
 
 from collections.abc import Callable, Mapping
@@ -113,4 +114,3 @@ class Pools:
     @property
     def told(self) -> list[tuple[str, str]]:
         return [(detail["id"], detail["status"]) for _, detail in self.bus.events]
-

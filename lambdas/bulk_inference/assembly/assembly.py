@@ -85,9 +85,17 @@ def _parts(services: AssemblyServices, item: Mapping[str, Any] | None) -> Iterat
 
 def _landed(spec: RunSpec, item: Mapping[str, Any] | None, output: Bucket, runs: Runs) -> Iterator[PartSlice]:
     for run, prefix in ((spec.run, ""), *((one, f"{REDUCED}-") for one in reductions_of(item))):
-        others = [str(one["run"]) for one in runs.query(run_pk(run), RESUBMISSIONS)]
-        for one in (run, *others):
+        for one in _descendants(run, runs):
             yield from _results(Places(spec.tenant, one), output, f"{prefix}{LANDED}")
+
+
+def _descendants(run: str, runs: Runs) -> list[str]:
+    """The run, the runs over its failures, those over theirs, and so on."""
+    found = [run]
+    for one in found:
+        made = [str(item["run"]) for item in runs.query(run_pk(one), RESUBMISSIONS)]
+        found += [other for other in made if other not in found]
+    return found
 
 
 def _results(places: Places, output: Bucket, kind: str = LANDED) -> Iterator[PartSlice]:
@@ -330,7 +338,11 @@ def close(services: AssemblyServices, revision: int) -> dict[str, Any]:
     answer: dict[str, Any] = {"run": spec.run, "tenant": spec.tenant, "revision": revision, "next": "done"}
     if due:
         run = next(one["run"] for one in reductions if one["revision"] == revision)
-        return {**answer, "next": "reduce", "reduction": {"run": run, "request": reduction_request(spec, revision, due)}}
+        return {
+            **answer,
+            "next": "reduce",
+            "reduction": {"run": run, "request": reduction_request(spec, revision, due)},
+        }
     meta = services.runs.get(run_pk(spec.run), META)
     if meta is not None and meta.get("status", "running") != "running":
         mark_stale(spec.run, spec.tenant, f"assembly {revision}", services.runs, services.expires_at)

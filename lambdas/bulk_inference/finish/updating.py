@@ -10,6 +10,7 @@ again, whatever either of the two has left in S3.
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from itertools import groupby
 from typing import Any, Final
 
 from bulk_inference.assembly.assembly import summary
@@ -112,8 +113,7 @@ def _ended(run: str, runs: Runs) -> bool:
 
 
 def _mark(watched: Mapping[str, Any], services: UpdateServices) -> dict[str, Any]:
-    mark = f"{watched['other']}@{int(services.clock.now())}"
-    mark_stale(watched["run"], watched["tenant"], mark, services.runs, watched["expires_at"])
+    mark = mark_stale(watched["run"], watched["tenant"], watched["other"], services.runs, watched["expires_at"])
     return {"run": watched["run"], "tenant": watched["tenant"], "mark": mark}
 
 
@@ -179,41 +179,50 @@ def _update(mark: Mapping[str, Any], services: UpdateServices) -> bool:
 
 
 def _tell_others(spec: RunSpec, services: UpdateServices) -> None:
-    """Late landings of a resubmission settle failed records of the run that it was made from, and of its siblings;
-    those of a reduction complete documents of the run that it reduces."""
+    """Late landings of a resubmission settle failed records of the run that it was made from, of its siblings, and of
+    runs made from it; those of a reduction complete documents of the run that it reduces.
+
+    Each of them tells its own relatives when that has changed its account: so it reaches the whole family.
+    """
     origin, reduced = spec.source.failures_of, spec.source.reduces
     expires_at = expiry(spec, services.clock.now())
     if reduced is not None:
         mark_stale(reduced, spec.tenant, f"reduction {spec.run}", services.runs, expires_at)
-    if origin is None:
-        return
-    siblings = [str(one["run"]) for one in services.runs.query(run_pk(origin), RESUBMISSIONS)]
-    for other in {origin, *siblings} - {spec.run}:
-        watch(other, spec.tenant, spec.run, services.runs, expires_at)
+    parents = [] if origin is None else [origin]
+    made = [str(one["run"]) for run in [spec.run, *parents] for one in services.runs.query(run_pk(run), RESUBMISSIONS)]
+    for other in {*parents, *made} - {spec.run}:
+        # One that was refused before it was planned, or that goes on, has no account to be mended.
+        if _ended(other, services.runs):
+            watch(other, spec.tenant, spec.run, services.runs, expires_at)
 
 
 def _settle_elsewhere(watched: Mapping[str, Any], services: UpdateServices) -> int:
-    """Settles failed records of the run that the other run has landed, as the ledger and its units say."""
+    """Settles failed records of the run that another run of its scope has landed, as the ledger and its units say: the
+    one that is watched, or one that was made from that."""
     spec = services.spec_of(watched["tenant"], watched["run"])
-    landed = _landed_by(spec, watched["other"], services)
     expires_at = expiry(spec, services.clock.now())
-    return sum(settle(landed, Late.RESUBMITTED, services.runs, expires_at, landedIn=watched["other"]))
+    found = 0
+    for run, records in groupby(_landed_elsewhere(spec, services), lambda one: one[0]):
+        landed = (one for _, one in records)
+        found += sum(settle(landed, Late.RESUBMITTED, services.runs, expires_at, landedIn=run))
+    return found
 
 
-def _landed_by(spec: RunSpec, other: str, services: UpdateServices) -> Iterator[FailedRecord]:
+def _landed_elsewhere(spec: RunSpec, services: UpdateServices) -> Iterator[tuple[str, FailedRecord]]:
+    """(run, record) of the run's failed records that have landed in other runs."""
     settled: dict[str, bool] = {}
 
     def stands(claim: Claim) -> bool:
         """A settled unit has given back every claim on a record that it did not land."""
-        if claim.run != other:
+        if claim.run == spec.run:
             return False
         unit = names.parse_owner(claim.owner).unit
-        if unit not in settled:
-            item = services.runs.get(run_pk(other), unit_sk(unit)) or {}
-            settled[unit] = bool(item.get("settled")) or unit.startswith(names.REPROCESSED)
-        return settled[unit]
+        if claim.owner not in settled:
+            item = services.runs.get(run_pk(claim.run), unit_sk(unit)) or {}
+            settled[claim.owner] = bool(item.get("settled")) or unit.startswith(names.REPROCESSED)
+        return settled[claim.owner]
 
-    for records in chunked(failed_records(spec.run, services.runs, services.output), _LOOKUP):
+    for records in chunked(failed_records(spec.run, services.runs, services.output, dropped=True), _LOOKUP):
         claims = current_claims(
             services.ledger,
             spec.tenant,
@@ -224,4 +233,4 @@ def _landed_by(spec: RunSpec, other: str, services: UpdateServices) -> Iterator[
         for one in records:
             claim = claims.get(one.record_id)
             if claim is not None and stands(claim):
-                yield one
+                yield claim.run, one

@@ -11,6 +11,7 @@ thousand late landings between two looks of the schedule are one new manifest.
 
 import hashlib
 import json
+import uuid
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -52,12 +53,14 @@ class FailedRecord:
         return late_sk(self.unit, digest(self.run, self.unit, self.record_id))
 
 
-def failed_records(run: str, runs: Runs, output: Bucket) -> Iterator[FailedRecord]:
-    """Every record of the run that failed and is not settled, unit by unit.
+def failed_records(run: str, runs: Runs, output: Bucket, *, dropped: bool = False) -> Iterator[FailedRecord]:
+    """Every record of the run that failed and is not settled, unit by unit; with `dropped`, those too that an operator
+    has given up.
 
     Memory: the sort keys of late outcomes, about 100 bytes each.
     """
-    settled = {item["sk"] for item in runs.query(run_pk(run), LATES)}
+    given_up = Late.DROPPED.value if dropped else None
+    settled = {item["sk"] for item in runs.query(run_pk(run), LATES) if item["outcome"] != given_up}
     for item in runs.query(run_pk(run), UNITS):
         for failed in _of_unit(run, Unit.from_json(item), output):
             if failed.sk not in settled:
@@ -99,7 +102,8 @@ class Choice:
 def settle(records: Iterable[FailedRecord], outcome: Late, runs: Runs, expires_at: int, **more: Any) -> Iterator[int]:
     """Settles the records that nobody has settled yet; yields how many of each round, so that the caller may stop.
 
-    `more` are attributes of the items: a reason, a run.
+    `more` are attributes of the items: a reason, a run. A record that has landed in another run has done so, whether or
+    not an operator has given it up meanwhile.
     """
 
     def put(failed: FailedRecord) -> int:
@@ -114,17 +118,29 @@ def settle(records: Iterable[FailedRecord], outcome: Late, runs: Runs, expires_a
             "outcome": outcome.value,
             **more,
         }
-        return int(runs.put_new(item) is None)
+        known = runs.put_new(item)
+        if known is not None and outcome is Late.RESUBMITTED and known["outcome"] == Late.DROPPED.value:
+            return int(runs.put_if(item, "outcome", Late.DROPPED.value))
+        return int(known is None)
 
     with ThreadPoolExecutor(_WRITERS, "settle") as pool:
         for chunk in chunked(records, _ROUND):
             yield sum(pool.map(put, chunk))
 
 
-def mark_stale(run: str, tenant: str, mark: str, runs: Runs, expires_at: int) -> None:
-    """Says that late outcomes have been written since the run's manifest was. `mark` names the change that says so:
-    update_runs takes the item away only if no other mark has come meanwhile."""
+def mark_stale(run: str, tenant: str, why: str, runs: Runs, expires_at: int) -> str:
+    """Says that late outcomes have been written since the run's manifest was; the mark. `why` names the change.
+
+    update_runs takes the item away only if no other mark has come meanwhile, so no two marks are alike, whoever sets
+    them: a number would begin anew when the item has been taken away, and be the number that a slow reader has read.
+    """
+    mark = _unlike_any(why)
     runs.put({"pk": STALE, "sk": run, "run": run, "tenant": tenant, "mark": mark, "expires_at": expires_at})
+    return mark
+
+
+def _unlike_any(why: str) -> str:
+    return f"{why} {uuid.uuid4().hex}"
 
 
 def mark_if_run_ended(run: str, tenant: str, unit: str, runs: Runs, expires_at: int) -> None:
@@ -138,5 +154,5 @@ def mark_if_run_ended(run: str, tenant: str, unit: str, runs: Runs, expires_at: 
 
 def watch(run: str, tenant: str, other: str, runs: Runs, expires_at: int) -> None:
     """Says that failed records of `run` may land in `other`, a run of the same scope."""
-    item = {"pk": STALE, "sk": f"{run}#{other}", "run": run, "tenant": tenant, "other": other, "mark": other}
-    runs.put({**item, "expires_at": expires_at})
+    item = {"pk": STALE, "sk": f"{run}#{other}", "run": run, "tenant": tenant, "other": other}
+    runs.put({**item, "mark": _unlike_any(other), "expires_at": expires_at})

@@ -299,9 +299,7 @@ def _look_at_corpus(request: RunRequest, defaults: Defaults, places: Places, ser
         sample if rows is None else sampling.counted(sample, cuts.bytes, rows),
         records,
         corpus.notes(),
-        lambda bodies, wanted: run_canary(
-            bodies, services.model, request.model.invoke_id, request.api, schema, wanted
-        ),
+        lambda bodies, wanted: run_canary(bodies, services.model, request.model.invoke_id, request.api, schema, wanted),
     )
 
 

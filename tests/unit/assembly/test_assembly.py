@@ -124,6 +124,19 @@ def test_a_closed_run_is_marked_so_that_its_manifest_follows(world: World) -> No
     assert [one["run"] for one in world.runs.query("STALE")] == ["run-1"]
 
 
+def test_what_a_resubmission_of_a_resubmission_lands_completes_documents(world: World) -> None:
+    run = chunked(world, 9)
+    run.answer(lambda prompt: None if "doc-0 2/" in prompt else label(prompt))
+    run.assemble()
+    for name, origin in (("run-2", "run-1"), ("run-3", "run-2"), ("run-1", "run-3")):
+        world.runs.put({"pk": run_pk(origin), "sk": f"{RESUBMISSIONS}{name}", "run": name})
+    other = Run(world, "run-3", chunking=CHUNKING, prompt=PROMPT, output=CONCAT)
+    other.answer(lambda prompt: label(prompt) if "doc-0 2/" in prompt else None)
+    assert run.is_behind()
+    assert run.assemble()["documents"]["counts"]["complete"] == 1
+    assert not run.is_behind()
+
+
 def test_every_step_may_be_done_twice(world: World) -> None:
     run = chunked(world, 9, 9)
     run.answer(lambda prompt: None if "doc-1 2/" in prompt else label(prompt))

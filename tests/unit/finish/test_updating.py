@@ -2,19 +2,22 @@
 
 import json
 import threading
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from bulk_inference.core.errors import InvalidRequestError
+from bulk_inference.core.keys import Places
+from bulk_inference.core.result_line import encode
 from bulk_inference.core.run_spec import RunSpec
-from bulk_inference.core.runs_table import META, STALE, UPDATE, run_pk
+from bulk_inference.core.runs_table import META, STALE, UPDATE, cut_sk, run_pk, shard_sk
+from bulk_inference.failure_lane.redrive import carry_out, parse
 from bulk_inference.failure_lane.reprocess import LaneMessage, reprocess
 from bulk_inference.finish.updating import DETAIL_TYPE, Updated, UpdateServices, update_runs
 from bulk_inference.land.late_outcomes import mark_stale, watch
-from bulk_inference.land.units import Unit
+from bulk_inference.land.units import Counts, Part, Unit
 from bulk_inference.ledger.claims import Claim, claim_key
 from tests.unit.batch.test_collect_results import IDS
 from tests.unit.failure_lane.test_redrive import Site
@@ -275,6 +278,9 @@ def test_what_a_resubmission_landed_leaves_the_first_runs_failures() -> None:
     assert (counts["landed"], counts["failed"], counts["resubmitted"]) == (len(IDS) - 3, 1, 2)
     items = list(site.stage.runs.query(run_pk(RUN), "LATE#"))
     assert {(item["outcome"], item["landedIn"]) for item in items} == {("resubmitted", AGAIN)}
+    # The resubmission may have failed records that this one's lane lands: it is looked at once.
+    assert stale(site) == [f"{AGAIN}#{RUN}"]
+    update_runs(world(site))
     assert stale(site) == []
     # Its message, redriven, finds the record settled.
     assert reprocess(LaneMessage.from_json(site.stage.queue.messages[0]), site.stage.unit_context) == "settled"
@@ -311,6 +317,153 @@ def test_a_late_landing_in_a_resubmission_settles_the_first_run_too() -> None:
     assert manifest(site)["counts"]["resubmitted"] == 2
 
 
+def family(site: Site, **origins: str | None) -> UpdateServices:
+    """Runs and what they were made from."""
+    stage = site.stage
+
+    def spec_of(tenant: str, run: str) -> RunSpec:
+        source = replace(stage.spec.source, failures_of=origins.get(run.replace("-", "_")))
+        return replace(stage.spec, run=run, source=source)
+
+    return replace(world(site), spec_of=spec_of)
+
+
+def ended(site: Site, run: str, *, landed: Sequence[str] = (), failed: Sequence[str] = ()) -> None:
+    """What the units of a resubmission leave: a settled unit, its claims, its parts."""
+    stage, places = site.stage, Places("default", run)
+    source = {one["recordId"]: one["source"] for one in stage.input.lines(stage.places.index("00001-001"))}
+    unit = Unit(
+        "00001-a1", "job", {"00001-001": Counts(len(landed) + len(failed), len(landed), len(failed))}, settled=True
+    )
+    for one in landed:
+        key = claim_key("default", stage.spec.scope, one)
+        stage.ledger.claims[key] = Claim(key, f"{run}/00001-a1", run, int(NOW) + 10**6)
+    for key, ids, parts in (
+        (places.results("00001"), landed, unit.results),
+        (places.failures("00001"), failed, unit.failures),
+    ):
+        lines = [{"recordId": one, "modelOutput": {}, "errorClass": "model", "source": source[one]} for one in ids]
+        stage.output.objects[key] = b"".join(encode(line) for line in lines)
+        parts.append(Part(key, len(stage.output.objects[key]), len(ids)))
+    number = len(landed) + len(failed)
+    stage.runs.put(unit.item(run, 0))
+    counts = {"read": number, "accepted": number, "rejected": 0, "duplicate": 0}
+    stage.runs.put({"pk": run_pk(run), "sk": cut_sk("00001"), "cut": "00001", **counts})
+    shard = {"shard": "00001", "piece": "00001-001", "mode": "batch", "accepted": number}
+    stage.runs.put({"pk": run_pk(run), "sk": shard_sk("00001"), **shard})
+    stage.runs.put({"pk": run_pk(run), "sk": META, "run": run, "tenant": "default", "status": "succeeded"})
+
+
+def counts_of(site: Site, run: str) -> tuple[int, int]:
+    counts = site.stage.runs.items[run_pk(run), META]["counts"]
+    return counts["failed"], counts["resubmitted"]
+
+
+def resubmission(site: Site, services: UpdateServices, run: str, name: str) -> None:
+    site.stage.input.objects[Places("default", run).cuts("x")] = b""
+    told = carry_out(
+        parse({"action": "resubmit", "run": run, "as": name}), replace(site.world, spec_of=services.spec_of)
+    )
+    assert told["state"] == "started"
+
+
+def test_what_a_resubmission_of_a_resubmission_lands_settles_every_run_before_it() -> None:
+    site = Site()
+    services = family(site, run_2=RUN, run_3="run-2", run_4="run-3")
+    resubmission(site, services, RUN, "run-2")
+    ended(site, "run-2", landed=IDS[1:3], failed=IDS[:1])
+    update_runs(services)
+    assert counts_of(site, RUN) == (1, 2)
+    resubmission(site, services, "run-2", "run-3")
+    ended(site, "run-3", failed=IDS[:1])
+    resubmission(site, services, "run-3", "run-4")
+    ended(site, "run-4", landed=IDS[:1])
+    for _ in range(4):
+        update_runs(services)
+    assert [counts_of(site, run) for run in (RUN, "run-2", "run-3")] == [(0, 3), (0, 1), (0, 1)]
+    (item,) = [one for one in site.stage.runs.query(run_pk(RUN), "LATE#") if one["recordId"] == IDS[0]]
+    assert item["landedIn"] == "run-4"
+    assert stale(site) == []
+    again = carry_out(parse({"action": "resubmit", "run": RUN}), replace(site.world, spec_of=services.spec_of))
+    assert again["resubmitted"] == 0
+
+
+def test_what_the_first_runs_lane_lands_settles_its_resubmissions() -> None:
+    site = Site()
+    services = family(site, run_2=RUN, run_3="run-2")
+    resubmission(site, services, RUN, "run-2")
+    ended(site, "run-2", failed=IDS[:3])
+    resubmission(site, services, "run-2", "run-3")
+    ended(site, "run-3", failed=IDS[:3])
+    for _ in range(4):
+        update_runs(services)
+    land(site, 0)
+    for _ in range(4):
+        update_runs(services)
+    assert [counts_of(site, run) for run in (RUN, "run-2", "run-3")] == [(2, 0), (2, 1), (2, 1)]
+
+
+def test_a_record_that_was_dropped_while_its_resubmission_ran_has_landed() -> None:
+    """Its result line is there, and who reads results must not be told that it is not."""
+    site = Site()
+    name = site.go("resubmit", run=RUN, **{"as": AGAIN})["as"]
+    assert site.go("drop", run=RUN, reason="given up")["dropped"] == 3
+    ended(site, name, landed=IDS[:1], failed=IDS[1:3])
+    update_runs(world(site, RUN))
+    counts = manifest(site)["counts"]
+    assert (counts["dropped"], counts["resubmitted"], counts["failed"]) == (2, 1, 0)
+
+
+def test_no_two_marks_are_alike() -> None:
+    """An update that is slow must not take away what was marked since it looked, however alike the reasons are."""
+    site = Site()
+    runs = site.stage.runs
+    first = mark_stale(RUN, "default", "drop", runs, 1)
+    assert mark_stale(RUN, "default", "drop", runs, 1) != first
+    assert not runs.delete_if(STALE, RUN, "mark", first)
+    watch(RUN, "default", AGAIN, runs, 1)
+    watched = runs.items[STALE, f"{RUN}#{AGAIN}"]["mark"]
+    watch(RUN, "default", AGAIN, runs, 1)
+    assert runs.items[STALE, f"{RUN}#{AGAIN}"]["mark"] != watched
+
+
+def test_a_landing_while_two_updates_overlap_is_not_forgotten() -> None:
+    """The slow one looked before the landing; the quick one has taken the mark away; the same mark came again."""
+    site = Site(failing=2)
+    mark_stale(RUN, "default", "unit 1", site.stage.runs, 1)
+    put, meddled = site.stage.runs.delete_if, [False]
+
+    def delete_if(pk: str, sk: str, attribute: str, expected: str) -> bool:
+        if not meddled[0]:
+            meddled[0] = True
+            update_runs(world(site))
+            land(site, 0)
+            site.stage.runs.items[STALE, RUN]["mark"] = mark_stale(RUN, "default", "unit 1", site.stage.runs, 1)
+        return put(pk, sk, attribute, expected)
+
+    site.stage.runs.delete_if = delete_if  # type: ignore[method-assign]
+    update_runs(world(site))
+    assert stale(site) == [RUN]
+    update_runs(world(site))
+    assert manifest(site)["counts"]["failed"] == 1
+    assert stale(site) == []
+
+
+def test_marks_of_an_older_bundle_are_followed() -> None:
+    site = Site(failing=2)
+    land(site, 0)
+    for key in [key for key in site.stage.runs.items if key[0] == STALE]:
+        del site.stage.runs.items[key]
+    site.stage.runs.put({"pk": STALE, "sk": RUN, "run": RUN, "tenant": "default", "mark": "abc", "expires_at": 1})
+    other = {"other": AGAIN, "mark": AGAIN}
+    site.stage.runs.put(
+        {"pk": STALE, "sk": f"{RUN}#{AGAIN}", "run": RUN, "tenant": "default", "expires_at": 1, **other}
+    )
+    site.stage.runs.put({"pk": run_pk(AGAIN), "sk": META, "run": AGAIN, "tenant": "default", "status": "succeeded"})
+    update_runs(world(site))
+    assert stale(site) == []
+
+
 def test_settling_elsewhere_that_dies_anywhere_is_made_good() -> None:
     calm = Site()
     resubmitted(calm, *IDS[:3])
@@ -325,7 +478,8 @@ def test_settling_elsewhere_that_dies_anywhere_is_made_good() -> None:
         with pytest.raises(Killed):
             update_runs(world(site))
         site.stage.world.kill_at = None
-        update_runs(world(site))
+        for _ in range(2):
+            update_runs(world(site))
         assert manifest(site)["counts"]["resubmitted"] == 3
         assert stale(site) == []
         assert (run_pk(RUN), UPDATE) in site.stage.runs.items

@@ -186,9 +186,7 @@ def test_what_failed_in_a_window_can_be_resubmitted() -> None:
         lambda tenant, name: load_spec(intake.input, Places(tenant, name)),
         lambda: SETTINGS,
     )
-    told = carry_out(
-        parse({"action": "resubmit", "run": run, "prompt": {"template": "Try {{text}}"}}), services
-    )
+    told = carry_out(parse({"action": "resubmit", "run": run, "prompt": {"template": "Try {{text}}"}}), services)
     assert (told["state"], told["resubmitted"]) == ("started", 1)
     (part,) = intake.input.lines(Places("default", told["as"]).ranges)
     line = intake.input.objects[part["key"]][part["start"] : part["end"]]
