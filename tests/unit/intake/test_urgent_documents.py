@@ -266,7 +266,7 @@ def test_a_copy_that_was_put_back_is_the_same_message() -> None:
             raise ThrottledError("rate exceeded for the key")
         add(*args)
 
-    intake.runs.add = throttled  # type: ignore[method-assign]
+    intake.runs.add = throttled  # type: ignore[method-assign, assignment]
     assert intake.work("high") == {"m1": "postponed"}
     assert queue.messages["m2"][1] == {
         "trace": "7",
