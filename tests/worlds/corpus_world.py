@@ -1,5 +1,6 @@
 """A corpus in memory, planned, cut and read as plan_run and cut_shards do it, without S3 and tables."""
 
+import csv
 import gzip
 import hashlib
 import io
@@ -9,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import pyarrow
+from hypothesis import strategies as st
 from pyarrow import parquet
 
 from bulk_inference.core.errors import InvalidRequestError
@@ -222,3 +224,29 @@ def gzipped(data: bytes) -> bytes:
 
 def jsonl(*lines: dict[str, Any]) -> bytes:
     return b"".join(json.dumps(line, ensure_ascii=False).encode() + b"\n" for line in lines)
+
+
+TEXTS = st.text(st.characters(exclude_categories=["Cs"]), max_size=40).filter(lambda text: bool(text.strip()))
+
+
+COLUMNS = st.lists(TEXTS, min_size=1, max_size=40)
+
+
+CUT_BYTES = st.integers(20, 3000)
+
+
+CHUNKS = st.integers(1, 400)
+
+
+def as_csv(texts: list[str], **options: Any) -> str:
+    file = io.StringIO(newline="")
+    writer = csv.writer(file, **options)
+    writer.writerow(["id", "text"])
+    writer.writerows((f"r{n}", text) for n, text in enumerate(texts))
+    return file.getvalue()
+
+
+def assert_all_rendered(found: Cutting, texts: list[str]) -> None:
+    assert (found.total("read"), found.total("accepted"), found.total("rejected")) == (len(texts), len(texts), 0)
+    assert found.texts == texts
+    assert [one["recordId"] for one in found.pointers] == [f"r{n}" for n in range(len(texts))]

@@ -12,7 +12,7 @@ import pytest
 from botocore.exceptions import ClientError
 from botocore.stub import ANY, Stubber
 
-from bulk_inference.aws.stepfunctions import Executions
+from bulk_inference.aws.stepfunctions import Executions, Pipeline, TaskTokens
 from bulk_inference.core.errors import ThrottledError
 from bulk_inference.core.ports import Execution, MapRun
 
@@ -105,3 +105,64 @@ def test_throttling_is_told_from_other_refusals(stub: Stubber) -> None:
     stub.add_client_error("describe_execution", "AccessDeniedException")
     with pytest.raises(ClientError, match="AccessDenied"):
         executions.describe(ARN)
+
+
+@pytest.fixture(autouse=True)
+def _keys(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("AWS_ENDPOINT_URL", raising=False)
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.setenv(name, "test")
+
+
+def client(service: Any) -> Any:
+    return boto3.client(service, region_name="us-east-1")
+
+
+@pytest.mark.parametrize("code", ["TaskTimedOut", "TaskDoesNotExist"])
+def test_a_token_on_which_nobody_waits_is_done_with(code: str) -> None:
+    states = client("stepfunctions")
+    with Stubber(states) as stub:
+        stub.add_client_error("send_task_success", code)
+        assert TaskTokens(states).succeed("t", {}) is False
+
+
+def test_an_answer_is_json() -> None:
+    states = client("stepfunctions")
+    with Stubber(states) as stub:
+        stub.add_response("send_task_success", {}, {"taskToken": "t", "output": '{"jobName": "n"}'})
+        assert TaskTokens(states).succeed("t", {"jobName": "n"}) is True
+
+
+def test_other_refusals_of_an_answer_are_errors() -> None:
+    states = client("stepfunctions")
+    with Stubber(states) as stub:
+        stub.add_client_error("send_task_success", "ThrottlingException")
+        with pytest.raises(ThrottledError):
+            TaskTokens(states).succeed("t", {})
+        stub.add_client_error("send_task_success", "AccessDeniedException")
+        with pytest.raises(ClientError):
+            TaskTokens(states).succeed("t", {})
+
+
+@pytest.mark.parametrize(("code", "started"), [(None, True), ("ExecutionAlreadyExists", False)])
+def test_an_execution_is_started_once(code: str | None, started: bool) -> None:
+    client = boto3.client("stepfunctions", region_name="us-east-1")
+    with Stubber(client) as stub:
+        wanted = {
+            "stateMachineArn": "arn:aws:states:us-east-1:123456789012:stateMachine:p",
+            "name": "r",
+            "input": '{"a": 1}',
+        }
+        if code:
+            stub.add_client_error("start_execution", code, expected_params=wanted)
+        else:
+            stub.add_response("start_execution", {"executionArn": "arn:x", "startDate": 1}, wanted)
+        assert Pipeline(wanted["stateMachineArn"], client).start("r", {"a": 1}) is started
+
+
+def test_a_throttled_start_is_a_throttle() -> None:
+    client = boto3.client("stepfunctions", region_name="us-east-1")
+    with Stubber(client) as stub:
+        stub.add_client_error("start_execution", "ThrottlingException")
+        with pytest.raises(ThrottledError):
+            Pipeline("arn:aws:states:us-east-1:123456789012:stateMachine:p", client).start("r", {})

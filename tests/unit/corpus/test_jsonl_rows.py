@@ -4,11 +4,12 @@ import tracemalloc
 from collections.abc import Iterator
 from itertools import pairwise
 
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from bulk_inference.corpus.jsonl_rows import BOM, first_byte, lines_of_range
 from bulk_inference.corpus.rows import Row
+from tests.worlds.corpus_world import CHUNKS, COLUMNS, CUT_BYTES, assert_all_rendered, cut, gzipped, jsonl, source, zstd
 
 NO_LIMIT = 1 << 30
 
@@ -114,3 +115,23 @@ def test_a_skipped_line_is_not_kept_in_memory() -> None:
     tracemalloc.stop()
     assert [(line.length, line.data) for line in lines] == [(64_000_000, None), (5, b"after")]
     assert peak < 8_000_000
+
+
+@settings(deadline=None)
+@given(COLUMNS, CUT_BYTES, CHUNKS)
+def test_jsonl_whatever_the_cuts(texts: list[str], cut_bytes: int, chunk: int) -> None:
+    body = jsonl(*({"id": f"r{n}", "text": text} for n, text in enumerate(texts)))
+    assert_all_rendered(cut({"a.jsonl": body}, cut_bytes=cut_bytes, chunk=chunk), texts)
+    assert_all_rendered(cut({"a.jsonl.gz": gzipped(body)}, cut_bytes=cut_bytes, chunk=chunk), texts)
+    assert_all_rendered(cut({"a.ndjson.zst": zstd(body)}, cut_bytes=cut_bytes, chunk=chunk), texts)
+
+
+@settings(deadline=None)
+@given(st.binary(max_size=300), CHUNKS)
+def test_any_bytes_as_jsonl_are_accounted_for(body: bytes, chunk: int) -> None:
+    if body.startswith((b"\xff\xfe", b"\xfe\xff")):
+        return
+    found = cut({"a.jsonl": body}, source(), cut_bytes=20, chunk=chunk)
+    lines = [line for line in body.removeprefix(b"\xef\xbb\xbf").split(b"\n") if line.strip()]
+    assert found.total("read") == len(lines)
+    assert found.total("read") == found.total("accepted") + found.total("rejected") + found.total("duplicate")

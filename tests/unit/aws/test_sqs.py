@@ -1,4 +1,4 @@
-"""The failure lane's queues and the pipeline at the AWS edge."""
+"""The failure lane's queues at the AWS edge: partial refusals, postponed, held and moved messages."""
 
 import json
 from collections.abc import Iterator
@@ -9,12 +9,15 @@ import pytest
 from botocore.stub import Stubber
 from moto import mock_aws
 
-from bulk_inference.aws.sqs import DeadLetterQueue, MessageLane, sibling_url
-from bulk_inference.aws.stepfunctions import Pipeline
+from bulk_inference.aws.sqs import DeadLetterQueue, MessageLane, ReprocessQueue, sibling_url
 from bulk_inference.core.errors import ThrottledError
 
 URL = "https://sqs.us-east-1.amazonaws.com/123456789012/tickets-reprocess"
+
+
 DEAD = f"{URL}-dead-letter"
+
+
 ARN = "arn:aws:sqs:us-east-1:123456789012:tickets-reprocess"
 
 
@@ -23,6 +26,64 @@ def _keys(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("AWS_ENDPOINT_URL", raising=False)
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
         monkeypatch.setenv(name, "test")
+
+
+def client(service: Any) -> Any:
+    return boto3.client(service, region_name="us-east-1")
+
+
+def entries(*numbers: int) -> list[dict[str, str]]:
+    return [{"Id": str(position), "MessageBody": f'{{"n":{number}}}'} for position, number in enumerate(numbers)]
+
+
+def sent(*ids: str) -> dict[str, Any]:
+    return {"Successful": [{"Id": one, "MessageId": one, "MD5OfMessageBody": "0" * 32} for one in ids]}
+
+
+def refused(code: str, *ids: str, fault: bool = False) -> dict[str, Any]:
+    return {"Failed": [{"Id": one, "Code": code, "SenderFault": fault} for one in ids]}
+
+
+def both(first: dict[str, Any], second: dict[str, Any]) -> dict[str, Any]:
+    return {"Successful": [], "Failed": [], **first, **second}
+
+
+def test_messages_go_ten_to_a_request() -> None:
+    sqs = client("sqs")
+    with Stubber(sqs) as stub:
+        for numbers in (range(10), range(10, 12)):
+            answer = both(sent(*(str(n) for n in range(len(numbers)))), {})
+            stub.add_response("send_message_batch", answer, {"QueueUrl": URL, "Entries": entries(*numbers)})
+        ReprocessQueue(URL, sqs).send([{"n": n} for n in range(12)])
+        stub.assert_no_pending_responses()
+
+
+def test_only_the_entries_that_were_refused_are_sent_again() -> None:
+    sqs, slept = client("sqs"), list[float]()
+    with Stubber(sqs) as stub:
+        stub.add_response("send_message_batch", both(sent("0"), refused("ServiceUnavailable", "1")))
+        again = {"QueueUrl": URL, "Entries": entries(7, 8)[1:]}
+        stub.add_response("send_message_batch", both(sent("1"), {}), again)
+        ReprocessQueue(URL, sqs, sleep=slept.append).send([{"n": 7}, {"n": 8}])
+        stub.assert_no_pending_responses()
+    assert len(slept) == 1
+
+
+def test_endless_refusal_is_an_error_that_the_state_machine_retries() -> None:
+    sqs = client("sqs")
+    with Stubber(sqs) as stub:
+        for _ in range(6):
+            stub.add_response("send_message_batch", both(refused("InternalError", "0"), {}))
+        with pytest.raises(ThrottledError, match="InternalError"):
+            ReprocessQueue(URL, sqs, sleep=lambda seconds: None).send([{"n": 1}])
+
+
+def test_a_message_that_sqs_never_takes_is_no_throttle() -> None:
+    sqs = client("sqs")
+    with Stubber(sqs) as stub:
+        stub.add_response("send_message_batch", both(refused("InvalidMessageContents", "0", fault=True), {}))
+        with pytest.raises(ValueError, match="InvalidMessageContents"):
+            ReprocessQueue(URL, sqs).send([{"n": 1}])
 
 
 @pytest.fixture
@@ -107,27 +168,3 @@ def test_a_throttled_queue_is_a_throttle() -> None:
         stub.add_client_error("receive_message", "RequestThrottled")
         with pytest.raises(ThrottledError):
             DeadLetterQueue(DEAD, URL, client).receive(900)
-
-
-@pytest.mark.parametrize(("code", "started"), [(None, True), ("ExecutionAlreadyExists", False)])
-def test_an_execution_is_started_once(code: str | None, started: bool) -> None:
-    client = boto3.client("stepfunctions", region_name="us-east-1")
-    with Stubber(client) as stub:
-        wanted = {
-            "stateMachineArn": "arn:aws:states:us-east-1:123456789012:stateMachine:p",
-            "name": "r",
-            "input": '{"a": 1}',
-        }
-        if code:
-            stub.add_client_error("start_execution", code, expected_params=wanted)
-        else:
-            stub.add_response("start_execution", {"executionArn": "arn:x", "startDate": 1}, wanted)
-        assert Pipeline(wanted["stateMachineArn"], client).start("r", {"a": 1}) is started
-
-
-def test_a_throttled_start_is_a_throttle() -> None:
-    client = boto3.client("stepfunctions", region_name="us-east-1")
-    with Stubber(client) as stub:
-        stub.add_client_error("start_execution", "ThrottlingException")
-        with pytest.raises(ThrottledError):
-            Pipeline("arn:aws:states:us-east-1:123456789012:stateMachine:p", client).start("r", {})
