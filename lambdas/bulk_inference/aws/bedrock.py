@@ -7,24 +7,23 @@ it names the action and the role.
 
 import re
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
 from datetime import UTC, datetime
 from functools import cache
 from typing import TYPE_CHECKING, Any, Final
 
 import boto3
 from botocore.config import Config
-from botocore.exceptions import ClientError, HTTPClientError, ParamValidationError
-from botocore.exceptions import ConnectionError as NoConnectionError
+from botocore.exceptions import ClientError, ParamValidationError
 
-from bulk_inference.core.errors import JobRejectedError, JobSlotsFullError, ThrottledError
+from bulk_inference.aws import refusals
+from bulk_inference.aws.refusals import throttled
+from bulk_inference.core.errors import JobRejectedError, JobSlotsFullError
 from bulk_inference.core.jobs import Job, JobNameTakenError, JobRequest
 
 if TYPE_CHECKING:
     from mypy_boto3_bedrock import BedrockClient
     from mypy_boto3_bedrock.type_defs import CreateModelInvocationJobRequestTypeDef
 
-_PASSING: Final = frozenset({"ThrottlingException", "InternalServerException", "ServiceUnavailableException"})
 _NAME_TAKEN: Final = re.compile(r"\bname\b.*\b(?:in use|already|exists|taken)\b|\balready\b.*\bname\b", re.I | re.S)
 """Which error a used name gives is not documented; ConflictException and ValidationException have both been seen."""
 _LASTING: Final = re.compile(
@@ -55,12 +54,12 @@ class ModelInvocationJobs:
         with a refusal of the name is not documented, and both end with that job.
         """
         try:
-            with _explained("CreateModelInvocationJob"):
+            with throttled("Bedrock", "CreateModelInvocationJob"):
                 return self._client.create_model_invocation_job(**_parameters(request))["jobArn"]
         except ParamValidationError as error:
             raise JobRejectedError(str(error)) from error
         except ClientError as error:
-            code, message = _code(error), error.response.get("Error", {}).get("Message", "")
+            code, message = refusals.code(error), error.response.get("Error", {}).get("Message", "")
             if code == "ConflictException" or (code == "ValidationException" and _NAME_TAKEN.search(message)):
                 raise JobNameTakenError(message) from error
             if code == "ServiceQuotaExceededException":
@@ -73,10 +72,10 @@ class ModelInvocationJobs:
 
     def get(self, arn: str) -> Job | None:
         try:
-            with _explained("GetModelInvocationJob"):
+            with throttled("Bedrock", "GetModelInvocationJob"):
                 return _job(self._client.get_model_invocation_job(jobIdentifier=arn))
         except ClientError as error:
-            if _code(error) == "ResourceNotFoundException":
+            if refusals.code(error) == "ResourceNotFoundException":
                 return None
             raise
 
@@ -95,7 +94,7 @@ class ModelInvocationJobs:
             filters["nameContains"] = name_contains
         if submitted_after is not None:
             filters["submitTimeAfter"] = datetime.fromtimestamp(submitted_after, UTC)
-        with _explained("ListModelInvocationJobs"):
+        with throttled("Bedrock", "ListModelInvocationJobs"):
             for page in self._client.get_paginator("list_model_invocation_jobs").paginate(**filters):
                 for summary in page.get("invocationJobSummaries", []):
                     yield _job(summary)
@@ -103,10 +102,10 @@ class ModelInvocationJobs:
     def stop(self, arn: str) -> bool:
         """False if the job had ended already: Bedrock then answers with ConflictException or ValidationException."""
         try:
-            with _explained("StopModelInvocationJob"):
+            with throttled("Bedrock", "StopModelInvocationJob"):
                 self._client.stop_model_invocation_job(jobIdentifier=arn)
         except ClientError as error:
-            if _code(error) in ("ConflictException", "ValidationException", "ResourceNotFoundException"):
+            if refusals.code(error) in ("ConflictException", "ValidationException", "ResourceNotFoundException"):
                 return False
             raise
         return True
@@ -145,19 +144,3 @@ def _job(answer: Mapping[str, Any]) -> Job:
         processed=answer.get("processedRecordCount"),
         ended_at=answer["endTime"].timestamp() if answer.get("endTime") else None,
     )
-
-
-@contextmanager
-def _explained(action: str) -> Iterator[None]:
-    try:
-        yield
-    except ClientError as error:
-        if _code(error) in _PASSING:
-            raise ThrottledError(f"Bedrock refused {action} for now: {error}") from error
-        raise
-    except (HTTPClientError, NoConnectionError) as error:
-        raise ThrottledError(f"Bedrock did not answer {action}: {error}") from error
-
-
-def _code(error: ClientError) -> str:
-    return str(error.response.get("Error", {}).get("Code", ""))

@@ -11,10 +11,12 @@ from typing import TYPE_CHECKING, Any, Final
 import boto3
 from botocore.config import Config
 
+from bulk_inference.aws.refusals import throttled
 from bulk_inference.core.errors import ThrottledError
 
 if TYPE_CHECKING:
     from mypy_boto3_events import EventBridgeClient
+    from mypy_boto3_events.type_defs import PutEventsRequestEntryTypeDef
 
 SOURCE: Final = "bulk-inference"
 
@@ -34,16 +36,14 @@ class CompletionBus:
 
     def put(self, detail_type: str, detail: Mapping[str, Any]) -> None:
         """Raises ThrottledError if EventBridge did not take the event: PutEvents reports that in its answer."""
-        answer = self._client.put_events(
-            Entries=[
-                {
-                    "Source": SOURCE,
-                    "DetailType": detail_type,
-                    "Detail": json.dumps(detail),
-                    "EventBusName": self._name,
-                }
-            ]
-        )
+        event: PutEventsRequestEntryTypeDef = {
+            "Source": SOURCE,
+            "DetailType": detail_type,
+            "Detail": json.dumps(detail),
+            "EventBusName": self._name,
+        }
+        with throttled("EventBridge", "PutEvents"):
+            answer = self._client.put_events(Entries=[event])
         if answer["FailedEntryCount"]:
             entry = answer["Entries"][0]
             raise ThrottledError(f"EventBridge: {entry.get('ErrorCode')}: {entry.get('ErrorMessage')}")

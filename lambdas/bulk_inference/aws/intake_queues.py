@@ -3,23 +3,18 @@
 https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_SendMessage.html
 """
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final
 
-from botocore.exceptions import ClientError
-
-from bulk_inference.core.errors import ThrottledError
+from bulk_inference.aws.refusals import throttled
 from bulk_inference.core.ports import Attributes, Depth
 
 if TYPE_CHECKING:
     from mypy_boto3_sqs import SQSClient
 
-_PASSING: Final = frozenset({"RequestThrottled", "ThrottlingException", "KmsThrottled", "ServiceUnavailable"})
-
 
 class IntakeQueue:
-    """One intake queue and its dead-letter queue (intake_shift.IntakeLane). Every call may raise ThrottledError."""
+    """One intake queue and its dead-letter queue (consumer.IntakeLane). Every call may raise ThrottledError."""
 
     def __init__(self, queues_url: str, priority: str, client: "SQSClient") -> None:
         """`queues_url`: of the queues, without `-{priority}`."""
@@ -34,7 +29,7 @@ class IntakeQueue:
         self._send(self._dead_letter_url, body, attributes, seconds)
 
     def back_off(self, receipt: str, seconds: int) -> None:
-        with _explained("ChangeMessageVisibility"):
+        with throttled("SQS", "ChangeMessageVisibility"):
             self._client.change_message_visibility(QueueUrl=self._url, ReceiptHandle=receipt, VisibilityTimeout=seconds)
 
     def depth(self) -> Depth:
@@ -44,14 +39,14 @@ class IntakeQueue:
         )
 
     def _send(self, url: str, body: str, attributes: Attributes, seconds: int) -> None:
-        with _explained("SendMessage"):
+        with throttled("SQS", "SendMessage"):
             self._client.send_message(
                 QueueUrl=url, MessageBody=body, DelaySeconds=seconds, MessageAttributes=_typed(attributes)
             )
 
     def _attributes(self, url: str) -> dict[str, int]:
         names: Any = [f"ApproximateNumberOfMessages{what}" for what in _COUNTS]
-        with _explained("GetQueueAttributes"):
+        with throttled("SQS", "GetQueueAttributes"):
             found = self._client.get_queue_attributes(QueueUrl=url, AttributeNames=names)["Attributes"]
         told: Mapping[str, str] = {str(name): value for name, value in found.items()}
         return {what: int(told.get(f"ApproximateNumberOfMessages{what}", 0)) for what in _COUNTS}
@@ -62,14 +57,3 @@ _COUNTS: Final = ("", "NotVisible", "Delayed")
 
 def _typed(attributes: Attributes) -> Any:
     return {name: {"DataType": "String", "StringValue": value} for name, value in attributes.items() if value}
-
-
-@contextmanager
-def _explained(action: str) -> Iterator[None]:
-    try:
-        yield
-    except ClientError as error:
-        code = str(error.response.get("Error", {}).get("Code", ""))
-        if code.rpartition(".")[2] in _PASSING:
-            raise ThrottledError(f"SQS refused {action} for now: {error}") from error
-        raise

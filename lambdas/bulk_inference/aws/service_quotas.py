@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Final
 
 import boto3
 from botocore.config import Config
-from botocore.exceptions import ClientError, HTTPClientError
-from botocore.exceptions import ConnectionError as NoConnectionError
+from botocore.exceptions import ClientError
 
-from bulk_inference.core.errors import InvalidRequestError, ThrottledError
+from bulk_inference.aws import refusals
+from bulk_inference.core.errors import InvalidRequestError
 
 if TYPE_CHECKING:
     from mypy_boto3_service_quotas import ServiceQuotasClient
@@ -74,16 +74,13 @@ def _collect(quotas: "Iterable[ServiceQuotaTypeDef]", wanted: Collection[str], f
 @contextmanager
 def _explained(action: str) -> Iterator[None]:
     try:
-        yield
+        with refusals.throttled("Service Quotas", action):
+            yield
     except ClientError as error:
-        code, message = error.response["Error"].get("Code", ""), error.response["Error"].get("Message", "")
-        if code in ("AccessDeniedException", "AccessDenied", "UnauthorizedOperation"):
+        message = error.response["Error"].get("Message", "")
+        if refusals.code(error) in ("AccessDeniedException", "AccessDenied", "UnauthorizedOperation"):
             raise InvalidRequestError(
                 f"this function's role may not call {action}, and quotas are not guessed: grant it, or give all of "
                 f"them as the model's overrides. Service Quotas says: {message}"
             ) from error
-        if code in ("TooManyRequestsException", "ThrottlingException", "ServiceException", "Throttling"):
-            raise ThrottledError(f"Service Quotas refused {action} for now: {code}: {message}") from error
         raise
-    except (HTTPClientError, NoConnectionError) as error:
-        raise ThrottledError(f"Service Quotas did not answer {action}: {error}") from error

@@ -7,15 +7,14 @@ https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_StartM
 import json
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Any, Final
 
 import boto3
 from botocore.config import Config
-from botocore.exceptions import ClientError
 
+from bulk_inference.aws.refusals import throttled
 from bulk_inference.core.errors import ThrottledError
 from bulk_inference.core.ports import Letter
 from bulk_inference.core.priorities import lane
@@ -28,7 +27,6 @@ if TYPE_CHECKING:
 _MESSAGES_PER_REQUEST: Final = 10
 _TRIES: Final = 6
 _FIRST_PAUSE: Final = 0.1
-_PASSING: Final = frozenset({"RequestThrottled", "ThrottlingException", "KmsThrottled", "ServiceUnavailable"})
 
 
 @cache
@@ -71,12 +69,10 @@ class ReprocessQueue:
     def _request(self, entries: "list[SendMessageBatchRequestEntryTypeDef]") -> dict[str, str]:
         """Ids of the entries that were refused for now, with the reason."""
         try:
-            answer = self._client.send_message_batch(QueueUrl=self._url, Entries=entries)
-        except ClientError as error:
-            code = str(error.response.get("Error", {}).get("Code", ""))
-            if code.rpartition(".")[2] in _PASSING:
-                return {entry["Id"]: code for entry in entries}
-            raise
+            with throttled("SQS", "SendMessageBatch"):
+                answer = self._client.send_message_batch(QueueUrl=self._url, Entries=entries)
+        except ThrottledError as error:
+            return {entry["Id"]: str(error) for entry in entries}
         failed = answer.get("Failed", [])
         if faults := [entry for entry in failed if entry["SenderFault"]]:
             raise ValueError(f"SQS takes no such message: {faults[0]['Code']}: {faults[0].get('Message', '')}")
@@ -92,15 +88,15 @@ class MessageLane:
         self._client = client
 
     def postpone(self, body: str, seconds: int) -> None:
-        with _explained("SendMessage"):
+        with throttled("SQS", "SendMessage"):
             self._client.send_message(QueueUrl=self._url, MessageBody=body, DelaySeconds=seconds)
 
     def hold(self, body: str, seconds: int) -> None:
-        with _explained("SendMessage"):
+        with throttled("SQS", "SendMessage"):
             self._client.send_message(QueueUrl=self._dead_letter_url, MessageBody=body, DelaySeconds=seconds)
 
     def back_off(self, receipt: str, seconds: int) -> None:
-        with _explained("ChangeMessageVisibility"):
+        with throttled("SQS", "ChangeMessageVisibility"):
             self._client.change_message_visibility(QueueUrl=self._url, ReceiptHandle=receipt, VisibilityTimeout=seconds)
 
 
@@ -128,7 +124,7 @@ class DeadLetterQueue:
         """The destination is named: SQS knows no source of the messages that were put here by us."""
         source = self._arn(self._url)
         rate: dict[str, Any] = {} if per_second is None else {"MaxNumberOfMessagesPerSecond": per_second}
-        with _explained("StartMessageMoveTask"):
+        with throttled("SQS", "StartMessageMoveTask"):
             # One task at a time may run on a queue.
             latest = self._client.list_message_move_tasks(SourceArn=source, MaxResults=1).get("Results", [])
             if any(task.get("Status") in ("RUNNING", "CANCELLING") for task in latest):
@@ -138,7 +134,7 @@ class DeadLetterQueue:
         return True
 
     def receive(self, hidden_seconds: int) -> list[Letter]:
-        with _explained("ReceiveMessage"):
+        with throttled("SQS", "ReceiveMessage"):
             answer = self._client.receive_message(
                 QueueUrl=self._url,
                 MaxNumberOfMessages=_MESSAGES_PER_REQUEST,
@@ -155,7 +151,7 @@ class DeadLetterQueue:
 
     def delete(self, letters: Sequence[Letter]) -> None:
         for chunk in chunked(_receipts(letters), _MESSAGES_PER_REQUEST):
-            with _explained("DeleteMessage"):
+            with throttled("SQS", "DeleteMessage"):
                 self._client.delete_message_batch(
                     QueueUrl=self._url,
                     Entries=[{"Id": str(n), "ReceiptHandle": receipt} for n, receipt in enumerate(chunk)],
@@ -163,7 +159,7 @@ class DeadLetterQueue:
 
     def release(self, letters: Sequence[Letter]) -> None:
         for chunk in chunked(_receipts(letters), _MESSAGES_PER_REQUEST):
-            with _explained("ChangeMessageVisibility"):
+            with throttled("SQS", "ChangeMessageVisibility"):
                 self._client.change_message_visibility_batch(
                     QueueUrl=self._url,
                     Entries=[
@@ -179,14 +175,3 @@ class DeadLetterQueue:
 
 def _receipts(letters: Iterable[Letter]) -> Iterator[str]:
     return (one.receipt for one in letters if isinstance(one, ReceivedLetter))
-
-
-@contextmanager
-def _explained(action: str) -> Iterator[None]:
-    try:
-        yield
-    except ClientError as error:
-        code = str(error.response.get("Error", {}).get("Code", ""))
-        if code.rpartition(".")[2] in _PASSING:
-            raise ThrottledError(f"SQS refused {action} for now: {error}") from error
-        raise

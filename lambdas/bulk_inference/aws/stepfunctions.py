@@ -4,8 +4,7 @@ https://docs.aws.amazon.com/step-functions/latest/apireference/API_Operations.ht
 """
 
 import json
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from functools import cache
 from typing import TYPE_CHECKING, Any, Final
 
@@ -13,7 +12,7 @@ import boto3
 from botocore.config import Config
 from botocore.exceptions import ClientError
 
-from bulk_inference.core.errors import ThrottledError
+from bulk_inference.aws.refusals import code, throttled
 from bulk_inference.core.ports import Execution, MapRun
 
 if TYPE_CHECKING:
@@ -43,13 +42,11 @@ class TaskTokens:
     def succeed(self, token: str, output: Mapping[str, Any]) -> bool:
         """False if nobody waits on the token any more. Raises ThrottledError."""
         try:
-            self._client.send_task_success(taskToken=token, output=json.dumps(output))
+            with throttled("Step Functions", "SendTaskSuccess"):
+                self._client.send_task_success(taskToken=token, output=json.dumps(output))
         except ClientError as error:
-            code = error.response.get("Error", {}).get("Code", "")
-            if code in _NOBODY_WAITS:
+            if code(error) in _NOBODY_WAITS:
                 return False
-            if code == "ThrottlingException":
-                raise ThrottledError(f"Step Functions throttled SendTaskSuccess: {error}") from error
             raise
         return True
 
@@ -67,13 +64,11 @@ class Pipeline:
         https://docs.aws.amazon.com/step-functions/latest/apireference/API_StartExecution.html
         """
         try:
-            self._client.start_execution(stateMachineArn=self._arn, name=run, input=json.dumps(request))
+            with throttled("Step Functions", "StartExecution"):
+                self._client.start_execution(stateMachineArn=self._arn, name=run, input=json.dumps(request))
         except ClientError as error:
-            code = error.response.get("Error", {}).get("Code", "")
-            if code == "ExecutionAlreadyExists":
+            if code(error) == "ExecutionAlreadyExists":
                 return False
-            if code == "ThrottlingException":
-                raise ThrottledError(f"Step Functions throttled StartExecution: {error}") from error
             raise
         return True
 
@@ -86,10 +81,10 @@ class Executions:
 
     def describe(self, arn: str) -> Execution | None:
         try:
-            with _explained("DescribeExecution"):
+            with throttled("Step Functions", "DescribeExecution"):
                 answer = self._client.describe_execution(executionArn=arn)
         except ClientError as error:
-            if _code(error) in _UNKNOWN:
+            if code(error) in _UNKNOWN:
                 return None
             raise
         stopped = answer.get("stopDate")
@@ -111,27 +106,27 @@ class Executions:
         if found is None or found.status != "RUNNING":
             return False
         try:
-            with _explained("StopExecution"):
+            with throttled("Step Functions", "StopExecution"):
                 self._client.stop_execution(executionArn=arn, cause=cause)
         except ClientError as error:
-            if _code(error) in _UNKNOWN:
+            if code(error) in _UNKNOWN:
                 return False
             raise
         return True
 
     def map_runs(self, arn: str) -> list[MapRun]:
         try:
-            with _explained("ListMapRuns"):
+            with throttled("Step Functions", "ListMapRuns"):
                 pages = self._client.get_paginator("list_map_runs").paginate(executionArn=arn)
                 arns = [one["mapRunArn"] for page in pages for one in page["mapRuns"]]
         except ClientError as error:
-            if _code(error) in _UNKNOWN:
+            if code(error) in _UNKNOWN:
                 return []
             raise
         return [self._map_run(one) for one in arns]
 
     def _map_run(self, arn: str) -> MapRun:
-        with _explained("DescribeMapRun"):
+        with throttled("Step Functions", "DescribeMapRun"):
             told = self._client.describe_map_run(mapRunArn=arn)
         items = told["itemCounts"]
         failed = items["failed"] + items["timedOut"]
@@ -146,23 +141,9 @@ class Executions:
         )
 
     def _failures(self, map_run_arn: str) -> list[tuple[str, str]]:
-        with _explained("ListExecutions"):
+        with throttled("Step Functions", "ListExecutions"):
             listed = self._client.list_executions(
                 mapRunArn=map_run_arn, statusFilter="FAILED", maxResults=_SAMPLED_FAILURES
             )["executions"]
         children = (self.describe(one["executionArn"]) for one in listed)
         return [(child.error, child.cause) for child in children if child is not None]
-
-
-@contextmanager
-def _explained(action: str) -> Iterator[None]:
-    try:
-        yield
-    except ClientError as error:
-        if _code(error) == "ThrottlingException":
-            raise ThrottledError(f"Step Functions throttled {action}: {error}") from error
-        raise
-
-
-def _code(error: ClientError) -> str:
-    return str(error.response.get("Error", {}).get("Code", ""))
