@@ -95,3 +95,14 @@ def tree(stack: Stack, run_id: str) -> dict[str, str]:
         .paginate(Bucket=stack.outputs["output_bucket"], Prefix=f"default/runs/{run_id}/")
     )
     return {entry["Key"]: entry["ETag"] for page in pages for entry in page.get("Contents", [])}
+
+
+def command(stack: Stack, action: str, **more: Any) -> dict[str, Any]:
+    """One command of an operator; its answer."""
+    answer = stack.aws.client("lambda").invoke(
+        FunctionName=stack.outputs["function_names"]["redrive_failures"],
+        Payload=json.dumps({"action": action, **more}).encode(),
+    )
+    told: dict[str, Any] = json.loads(answer["Payload"].read())
+    assert "FunctionError" not in answer, told
+    return told

@@ -7,8 +7,7 @@ from typing import Any
 import pyarrow.parquet
 import pytest
 
-from tests.end_to_end.conftest import assert_conserves, jsonl, request
-from tests.end_to_end.test_failure_lane import command
+from tests.end_to_end.conftest import assert_conserves, command, jsonl, request
 from tests.harness.stack import DEMO, Stack
 
 CHUNKING = {"field": "text", "by": "characters", "size": 400, "overlap": 40}

@@ -6,19 +6,8 @@ from typing import Any
 
 import pytest
 
-from tests.end_to_end.conftest import MODEL, assert_conserves, jsonl, request, run, tickets
+from tests.end_to_end.conftest import MODEL, assert_conserves, command, jsonl, request, run, tickets
 from tests.harness.stack import Stack
-
-
-def command(stack: Stack, action: str, **more: Any) -> dict[str, Any]:
-    """One command of an operator; its answer."""
-    answer = stack.aws.client("lambda").invoke(
-        FunctionName=stack.outputs["function_names"]["redrive_failures"],
-        Payload=json.dumps({"action": action, **more}).encode(),
-    )
-    told: dict[str, Any] = json.loads(answer["Payload"].read())
-    assert "FunctionError" not in answer, told
-    return told
 
 
 def updated(stack: Stack, name: str, **counts: int) -> dict[str, Any]:

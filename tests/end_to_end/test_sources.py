@@ -13,8 +13,7 @@ import pyarrow
 import pytest
 from pyarrow import parquet
 
-from tests.end_to_end.conftest import assert_conserves, jsonl, request
-from tests.end_to_end.test_failure_lane import command
+from tests.end_to_end.conftest import assert_conserves, command, jsonl, request
 from tests.harness.stack import Stack
 
 COUNT, POISON = 12, (3, 7)

@@ -119,3 +119,30 @@ class Run:
 
     def items(self, planned: Mapping[str, Any]) -> list[dict[str, Any]]:
         return self.world.jsonl("output", planned["key"]) if planned["count"] else []
+
+
+CHUNKING = {"field": "text", "by": "characters", "size": 60, "overlap": 10}
+
+
+PROMPT = {"template": "[{{id}} {{chunk_number}}/{{chunk_count}}] {{chunk}}"}
+
+
+CONCAT = {"recombine": {"method": "concat", "separator": "|"}}
+
+
+def text(name: str, sentences: int) -> str:
+    return " ".join(f"Sentence {n} of {name} says something." for n in range(sentences))
+
+
+def documents(*sizes: int) -> list[dict[str, Any]]:
+    return [{"id": f"doc-{n}", "text": text(f"d{n}", size)} for n, size in enumerate(sizes)]
+
+
+def chunked(world: World, *sizes: int, name: str = "run-1", **output: Any) -> Run:
+    world.corpus(*documents(*sizes))
+    return Run(world, name, chunking=CHUNKING, prompt=PROMPT, output=output or CONCAT)
+
+
+def label(prompt: str) -> str:
+    """`doc-1 2/5` of a rendered prompt."""
+    return prompt[1 : prompt.index("]")]

@@ -9,36 +9,14 @@ from bulk_inference.assembly import assembly, part_groups
 from bulk_inference.aws.bedrock_runtime import ModelOutcome
 from bulk_inference.core.errors import InvalidRequestError
 from bulk_inference.core.runs_table import META, RESUBMISSIONS, run_pk
-from tests.worlds.assembly_world import Run
+from tests.worlds.assembly_world import CHUNKING, CONCAT, PROMPT, Run, chunked, documents, label, text
 from tests.worlds.ingest_world import World, ingest_world
-
-CHUNKING = {"field": "text", "by": "characters", "size": 60, "overlap": 10}
-PROMPT = {"template": "[{{id}} {{chunk_number}}/{{chunk_count}}] {{chunk}}"}
-CONCAT = {"recombine": {"method": "concat", "separator": "|"}}
 
 
 @pytest.fixture
 def world(monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
     with ingest_world(monkeypatch) as world:
         yield world
-
-
-def text(name: str, sentences: int) -> str:
-    return " ".join(f"Sentence {n} of {name} says something." for n in range(sentences))
-
-
-def documents(*sizes: int) -> list[dict[str, Any]]:
-    return [{"id": f"doc-{n}", "text": text(f"d{n}", size)} for n, size in enumerate(sizes)]
-
-
-def chunked(world: World, *sizes: int, name: str = "run-1", **output: Any) -> Run:
-    world.corpus(*documents(*sizes))
-    return Run(world, name, chunking=CHUNKING, prompt=PROMPT, output=output or CONCAT)
-
-
-def label(prompt: str) -> str:
-    """`doc-1 2/5` of a rendered prompt."""
-    return prompt[1 : prompt.index("]")]
 
 
 def test_answers_are_put_together_in_order_wherever_they_lie(world: World) -> None:

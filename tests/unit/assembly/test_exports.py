@@ -12,8 +12,7 @@ import pytest
 from bulk_inference.assembly import exports, part_groups
 from bulk_inference.core.errors import InvalidRequestError
 from bulk_inference.core.result_line import encode
-from tests.unit.assembly.test_assembly import chunked, label
-from tests.worlds.assembly_world import Run
+from tests.worlds.assembly_world import Run, chunked, label
 from tests.worlds.ingest_world import World, ingest_world
 
 

@@ -8,8 +8,7 @@ import pytest
 
 from bulk_inference.assembly.late_assembly import follow
 from bulk_inference.core.ports import Clock, Execution
-from tests.unit.assembly.test_assembly import chunked, label
-from tests.worlds.assembly_world import Run
+from tests.worlds.assembly_world import Run, chunked, label
 from tests.worlds.ingest_world import NOW, World, ingest_world
 
 

@@ -14,7 +14,7 @@ from bulk_inference.aws.bedrock import ModelInvocationJobs
 from bulk_inference.core.errors import JobRejectedError, JobSlotsFullError, ThrottledError
 from bulk_inference.core.jobs import Job, JobNameTakenError
 from bulk_inference.core.settings import JobVpc
-from tests.unit.core.test_jobs import GOOD
+from tests.worlds.job_requests import GOOD
 
 if TYPE_CHECKING:
     from mypy_boto3_bedrock import BedrockClient

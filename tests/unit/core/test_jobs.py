@@ -5,19 +5,8 @@ from dataclasses import replace
 import pytest
 
 from bulk_inference.core.errors import JobRejectedError
-from bulk_inference.core.jobs import IN_FLIGHT, TERMINAL, JobRequest, check, identity, job_name
-
-GOOD = JobRequest(
-    name="tickets-00001-a1-0123456789abcdef0123",
-    token="ab" * 32,
-    role_arn="arn:aws:iam::123456789012:role/r",
-    model_id="m",
-    invocation_type="Converse",
-    input_uri="s3://my-bucket/default/runs/run_1/shards/00001-001.jsonl",
-    output_uri="s3://my-bucket/default/jobs/run_1/00001-a1/",
-    timeout_hours=24,
-    tags={"bulk-inference:run": "run_1"},
-)
+from bulk_inference.core.jobs import IN_FLIGHT, TERMINAL, check, identity, job_name
+from tests.worlds.job_requests import GOOD
 
 
 def test_what_we_send_is_legal() -> None:

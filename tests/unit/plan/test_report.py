@@ -15,8 +15,8 @@ from bulk_inference.plan.canary import CanaryResult
 from bulk_inference.plan.concurrency import Decision
 from bulk_inference.plan.report import Concurrencies, Planned, as_text, report
 from bulk_inference.plan.sizing import Minutes, Work
-from tests.unit.plan.test_sizing import limits
 from tests.worlds.inference_world import make_spec
+from tests.worlds.run_limits import limits
 
 PRICES = Prices(1, 10, batch_factor=0.5, currency="EUR")
 QUOTA = Quota(100, "default")

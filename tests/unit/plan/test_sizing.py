@@ -1,7 +1,5 @@
 """How large a run is to be, and what is refused as too large."""
 
-from typing import Any
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -9,26 +7,12 @@ from hypothesis import strategies as st
 from bulk_inference.core.ceilings import refuse_larger, true_tokens
 from bulk_inference.core.errors import InvalidRequestError
 from bulk_inference.core.prices import money
-from bulk_inference.core.run_spec import Estimate, Limits
+from bulk_inference.core.run_spec import Estimate
 from bulk_inference.core.settings import Prices
 from bulk_inference.cut.cutting import PieceCount
 from bulk_inference.cut.sealing import seal
 from bulk_inference.plan.sizing import assumed_answers, sync_minutes, work
-
-
-def limits(**changes: Any) -> Limits:
-    values: dict[str, Any] = {
-        "min_records_per_shard": 100,
-        "max_records_per_shard": 1000,
-        "max_bytes_per_shard": 10**9,
-        "max_line_bytes": 10**6,
-        "cut_bytes": 10**6,
-        "canary_records": 5,
-        "max_attempts": 3,
-        "job_timeout_hours": 24,
-        "claim_ttl_days": 90,
-    }
-    return Limits(**(values | changes))
+from tests.worlds.run_limits import limits
 
 
 @given(st.integers(0, 30_000), st.integers(1, 30), st.integers(1, 300), st.integers(2, 40))

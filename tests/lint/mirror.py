@@ -1,0 +1,133 @@
+"""`tests/unit` mirrors the bundle file by file: the test of `corpus/csv_rows.py` is `tests/unit/corpus/test_csv_rows.py`.
+
+A test file is named for its module, or it is a theme, which several modules serve. A module is tested in the file of its
+name, or in one that `TESTED_IN` names. Test files import nothing of each other: what several use lies in
+`tests/worlds` or beside the suite.
+"""
+
+import ast
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+from tests.lint.findings import Finding
+
+THEMES: Mapping[str, str] = {
+    "aws/test_intake_stores.py": "transactions and queues of the intake, together on one moto",
+    "cut/test_boundaries.py": "numbers at which something changes, from corpus to sealed shards",
+    "cut/test_hostile_corpora.py": "corpora that want to break the cut, from object to shard",
+    "failure_lane/test_resubmissions.py": "a run over failed records of another: request, plan, cut",
+    "handlers/test_inference_handlers.py": "handlers of the state machines, on one set of fakes",
+    "handlers/test_intake_handlers.py": "handlers of the intake",
+    "handlers/test_lane_handlers.py": "handlers of the failure lane",
+    "intake/test_pooling_machine.py": "stateful: documents, kills and passes over pools in any order",
+    "land/test_pure_core_machine.py": "stateful: whole runs under any mix of faults",
+    "plan/test_plans.py": "what a user sees of planning: report, dry run, bounds",
+    "render/test_chunked_records.py": "chunking from the request to the record",
+    "request/test_request_prompts.py": "sections prompt and output of a request together",
+    "request/test_run_request_schema.py": "the JSON Schema for users agrees with the parser",
+    "sync/test_schema_landing.py": "one schema, checked in a job, on demand and in the failure lane",
+}
+"""Test files of no single module, each with its subject."""
+
+TESTED_IN: Mapping[str, str] = {
+    "assembly/document_joining.py": "assembly/test_assembly.py",
+    "assembly/document_sorting.py": "assembly/test_assembly.py",
+    "assembly/part_groups.py": "assembly/test_assembly.py",
+    "aws/intake_queues.py": "aws/test_intake_stores.py",
+    "batch/task_tokens.py": "batch/test_submit_job.py",
+    "core/backoff.py": "batch/test_slots.py",
+    "core/ceilings.py": "plan/test_plans.py",
+    "core/environment.py": "handlers/test_lane_handlers.py",
+    "core/json_document.py": "cut/test_hostile_corpora.py",
+    "core/keys.py": "cut/test_cut_run.py",
+    "core/leases.py": "land/test_pure_core_machine.py",
+    "core/model_families.py": "render/test_rendering.py",
+    "core/prices.py": "plan/test_report.py",
+    "core/runs_table.py": "aws/test_dynamodb.py",
+    "core/settings.py": "core/test_tenants.py",
+    "core/stored_run.py": "plan/test_plan_run.py",
+    "core/times.py": "watch/test_stop_run.py",
+    "corpus/compression.py": "cut/test_hostile_corpora.py",
+    "corpus/rows.py": "corpus/test_reader.py",
+    "cut/seal_run.py": "cut/test_cut_run.py",
+    "finish/report_parts.py": "finish/test_report_page.py",
+    "finish/reporting.py": "finish/test_finishing.py",
+    "intake/document_outcomes.py": "intake/test_urgent_documents.py",
+    "intake/documents.py": "intake/test_message.py",
+    "intake/intake_status.py": "intake/test_consumer.py",
+    "intake/pool_outcomes.py": "intake/test_consumer.py",
+    "intake/stored_prompts.py": "intake/test_urgent_documents.py",
+    "land/late_outcomes.py": "failure_lane/test_redrive.py",
+    "land/unit_context.py": "sync/test_infer_batch.py",
+    "plan/sampling.py": "plan/test_plans.py",
+    "render/media.py": "render/test_rendering.py",
+    "request/chunking.py": "render/test_chunked_records.py",
+    "request/fields.py": "request/test_parse.py",
+    "request/limits.py": "request/test_parse.py",
+    "request/output.py": "request/test_request_prompts.py",
+    "request/prompt.py": "request/test_request_prompts.py",
+    "request/recombine.py": "render/test_chunked_records.py",
+    "request/source.py": "request/test_parse.py",
+    "structured/checker.py": "structured/test_admission.py",
+    "structured/compiling.py": "structured/test_admission.py",
+    "structured/native.py": "structured/test_admission.py",
+}
+"""Modules without a test file of their own, and where they are tested."""
+
+_UNTESTED = {"__init__", "ports", "errors"}
+"""No code of their own: protocols, and classes of errors."""
+
+_LENDERS = (
+    "tests.unit.batch.test_collect_results",
+    "tests.unit.failure_lane.test_redrive",
+    "tests.unit.finish.test_finishing",
+    "tests.unit.handlers.test_inference_handlers",
+    "tests.unit.sync.test_infer_batch",
+)
+"""Test files whose worlds other ones still import; no other may begin to."""
+
+
+def check(root: Path) -> Iterator[Finding]:
+    package, tests = root / "lambdas" / "bulk_inference", root / "tests" / "unit"
+    modules = {path.relative_to(package).as_posix() for path in package.glob("*/*.py") if path.stem not in _UNTESTED}
+    handlers = {module for module in modules if module.startswith("handlers/")}
+    found = {path.relative_to(tests).as_posix() for path in tests.glob("**/test_*.py")}
+    yield from check_names(modules - handlers, found, THEMES, TESTED_IN)
+    for path in sorted((root / "tests").rglob("*.py")):
+        yield from check_imports(path.relative_to(root).as_posix(), path.read_text(encoding="utf-8"))
+
+
+def check_names(
+    modules: set[str], tests: set[str], themes: Mapping[str, str], tested_in: Mapping[str, str]
+) -> Iterator[Finding]:
+    """`modules`: `package/module.py`; `tests`: `package/test_module.py`."""
+    own = {module.replace("/", "/test_"): module for module in modules}
+    for test in sorted(tests - own.keys() - themes.keys()):
+        yield Finding(
+            f"tests/unit/{test}", "file", "mirror", "no module has its name, and mirror.py names no theme for it"
+        )
+    for test in sorted(themes.keys() - tests | themes.keys() & own.keys()):
+        yield Finding("tests/lint/mirror.py", test, "mirror", "is no theme: remove its row")
+    for test, module in sorted(own.items()):
+        if test not in tests and module not in tested_in:
+            yield Finding(
+                f"lambdas/bulk_inference/{module}",
+                "file",
+                "mirror",
+                f"no tests/unit/{test}: write it, or say in mirror.py where",
+            )
+    for module, test in sorted(tested_in.items()):
+        if module not in modules or test not in tests or module.replace("/", "/test_") in tests:
+            yield Finding("tests/lint/mirror.py", module, "mirror", f"is not tested in {test} alone: correct its row")
+
+
+def check_imports(file: str, text: str) -> Iterator[Finding]:
+    """A test that borrows from another one cannot be moved, split or run alone without a look at that one."""
+    for node in ast.walk(ast.parse(text)):
+        if not isinstance(node, ast.ImportFrom | ast.Import):
+            continue
+        module = f"{node.module}." if isinstance(node, ast.ImportFrom) else ""
+        for name in (f"{module}{alias.name}" for alias in node.names):
+            lent = name.startswith(_LENDERS)
+            if name.startswith("tests.") and any(part.startswith("test_") for part in name.split(".")) and not lent:
+                yield Finding(file, f"line {node.lineno}", "test-imports", f"imports {name}: move what both use")
