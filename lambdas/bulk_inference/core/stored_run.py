@@ -1,4 +1,4 @@
-"""The run as plan_run stored it, read by every other function."""
+"""A run as it is stored: its plan, and the item that says how it goes."""
 
 from collections.abc import Mapping
 from typing import Any, Final
@@ -7,6 +7,8 @@ from bulk_inference.core.errors import InvalidRequestError
 from bulk_inference.core.keys import Places
 from bulk_inference.core.ports import Bucket
 from bulk_inference.core.run_spec import RunSpec
+from bulk_inference.core.runs_table import META, Item, run_pk
+from bulk_inference.core.times import expiry
 
 
 def load_spec(input_bucket: Bucket, places: Places) -> RunSpec:
@@ -18,6 +20,23 @@ def load_spec(input_bucket: Bucket, places: Places) -> RunSpec:
             "plan_run writes it"
         )
     return RunSpec.from_json(value)
+
+
+def run_item(spec: RunSpec, now: float) -> Item:
+    """The item META of a run that begins. `now`: epoch seconds."""
+    return {
+        "pk": run_pk(spec.run),
+        "sk": META,
+        "expires_at": expiry(spec, now),
+        "run": spec.run,
+        "tenant": spec.tenant,
+        "scope": spec.scope,
+        "executionArn": spec.execution_arn,
+        "mode": spec.mode,
+        "model": spec.model.id,
+        "status": "running",
+        "createdAt": spec.created_at,
+    }
 
 
 _ELSEWHERE: Final = ("version", "run", "tenant", "scope", "dryRun", "model", "quotas")

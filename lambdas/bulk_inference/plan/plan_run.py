@@ -5,7 +5,6 @@ import json
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
 from typing import Any, Protocol, TypeVar
 
 from bulk_inference.core import tenants
@@ -23,12 +22,14 @@ from bulk_inference.core.run_spec import (
     Limits,
     Model,
     Quotas,
+    RunSettings,
     RunSpec,
     Source,
     wanted,
 )
-from bulk_inference.core.runs_table import META, QUOTA, live_item, quota_pk, run_pk
+from bulk_inference.core.runs_table import QUOTA, live_item, quota_pk
 from bulk_inference.core.settings import Defaults, Settings
+from bulk_inference.core.stored_run import run_item
 from bulk_inference.core.times import expiry
 from bulk_inference.core.tokens import estimate as estimate_tokens
 from bulk_inference.core.tokens import reserved
@@ -41,6 +42,7 @@ from bulk_inference.plan.canary import CanaryResult, Tried, run_canary
 from bulk_inference.plan.canary import Model as CanaryModel
 from bulk_inference.plan.planning import Sample
 from bulk_inference.plan.report import Concurrencies, Planned, as_text, report
+from bulk_inference.plan.run_plan import Decisions, model_of, planned_at, run_spec
 from bulk_inference.render.media import places_of
 from bulk_inference.render.records import Record, RecordReader
 from bulk_inference.render.rendering import renderer_for
@@ -88,7 +90,7 @@ def start_run(run: str, execution_arn: str, request: dict[str, Json], services: 
         written = services.input_bucket.put_if_absent(places.spec, body, "application/json")
         # Another invocation of the same run was first: its plan holds.
         spec = drawn if written else _planned(places, parsed, services) or drawn
-    known = services.runs.put_new(_run_item(spec, services.now))
+    known = services.runs.put_new(run_item(spec, services.now))
     if known is None or known["status"] == "running":
         services.runs.put(live_item(spec.run, spec.execution_arn, expiry(spec, services.now)))
     _publish(spec, places, services)
@@ -154,89 +156,112 @@ def _draw_up(
     if request.output.parquet:
         require_layer()
     limits_of = quotas.resolve(request.model, _found_quotas(request, services))
+    found = _look_at_corpus(request, tenants.defaults_of(settings, request.tenant), places, services)
+    decided = _decide(request, settings, limits_of, found)
+    model = model_of(request, settings, batch=_batch_capable(request))
+    created_at = planned_at(services.now)
+    return run_spec(
+        request,
+        settings,
+        services.input_bucket.name,
+        Decisions(
+            execution_arn=execution_arn,
+            mode=decided.mode,
+            model=model,
+            source=found.source,
+            quotas=limits_of,
+            limits=decided.limits,
+            settings=decided.settings,
+            cuts=found.cuts,
+            estimate=replace(decided.estimate, notes=[decided.why, *decided.notes]),
+            created_at=created_at,
+            report=report(_reported(request, model, limits_of, found, decided, created_at)),
+        ),
+    )
+
+
+@dataclass(frozen=True)
+class _Decided:
+    """What planning decides about a run, in the order in which one thing follows from another."""
+
+    mode: str
+    why: str
+    limits: Limits
+    canary: CanaryResult
+    estimate: Estimate
+    tokens_basis: str
+    work: sizing.Work
+    concurrency: Concurrencies
+    settings: RunSettings
+    notes: Sequence[str]
+
+
+def _decide(request: RunRequest, settings: Settings, limits_of: Quotas, found: "_Found") -> _Decided:
+    """Raises InvalidRequestError for a run over its limits, CanaryFailedError."""
     defaults = tenants.defaults_of(settings, request.tenant)
-    found = _look_at_corpus(request, defaults, places, services)
     max_tokens = request.prompt.inference.get("maxTokens")
     answers = sizing.assumed_answers(max_tokens, embedding=request.family.embeds)
-    estimate = _with_answers(planning.estimate(found.cuts.bytes, found.sample, max_tokens), answers.tokens)
-    mode, why = planning.choose_mode(
-        request.mode, estimate.records, limits_of, _batch_capable(request), request.model_id
-    )
+    guessed = _with_answers(planning.estimate(found.cuts.bytes, found.sample, max_tokens), answers.tokens)
+    batch = _batch_capable(request)
+    mode, why = planning.choose_mode(request.mode, guessed.records, limits_of, batch, request.model_id)
     limits, limit_notes = planning.resolve_limits(request.limits, defaults, limits_of, mode)
     basis = "counted" if found.whole else f"estimated from {found.sample.records} of them"
-    refuse_larger(limits, estimate.records, estimate.input_tokens + estimate.output_tokens, basis)
-    canary, estimate, tokens_basis = _try(request, found, limits, estimate, answers)
+    refuse_larger(limits, guessed.records, guessed.input_tokens + guessed.output_tokens, basis)
+    canary, estimate, tokens_basis = _try(request, found, limits, guessed, answers)
     refuse_larger(limits, estimate.records, estimate.input_tokens + estimate.output_tokens, tokens_basis)
     work = sizing.work(mode, estimate, found.cuts.count, limits, planning.items_per_batch(request.limits, defaults))
-    chosen = _concurrencies(request, settings, limits_of, mode, estimate, work, found.cuts.count)
-    run_settings = planning.resolve_settings(
-        request.limits,
-        defaults,
-        limits,
-        cutters=chosen.cutting.value,
-        jobs=chosen.jobs.value,
-        workers=chosen.inference.value,
-    )
-    fallbacks = quotas.fallback_notes(limits_of, batch=_batch_capable(request))
-    notes = [*fallbacks, *found.notes, *limit_notes, *([] if found.cuts.count else ["the corpus is empty"])]
-    now = datetime.fromtimestamp(services.now, UTC).isoformat(timespec="seconds")
-    model = Model(
-        id=request.model_id,
-        invoke_id=request.model.invoke_id,
-        family=request.family.key,
-        api=request.api,
-        batch=_batch_capable(request),
-        batch_role_arn=settings.tenants[request.tenant].batch_role_arn,
-    )
-    planned = Planned(
-        run=request.run,
-        tenant=request.tenant,
-        scope=request.scope,
-        dry_run=request.dry_run,
-        planned_at=now,
+    chosen = _concurrencies(request, settings, limits_of, _Load(mode, estimate, work, found.cuts.count))
+    return _Decided(
         mode=mode,
         why=why,
-        model=model,
-        corpus_bytes=found.cuts.bytes,
-        cuts=found.cuts.count,
-        whole=found.whole,
+        limits=limits,
+        canary=canary,
         estimate=estimate,
         tokens_basis=tokens_basis,
         work=replace(work, waves=-(-work.jobs // chosen.jobs.value)),
         concurrency=chosen,
-        minutes=_minutes(request, mode, estimate, limits_of, chosen),
-        canary=canary,
-        prices=request.prices,
-        limits=limits,
-        quotas=limits_of,
-        notes=notes,
+        settings=planning.resolve_settings(
+            request.limits,
+            defaults,
+            limits,
+            cutters=chosen.cutting.value,
+            jobs=chosen.jobs.value,
+            workers=chosen.inference.value,
+        ),
+        notes=[
+            *quotas.fallback_notes(limits_of, batch=batch),
+            *found.notes,
+            *limit_notes,
+            *([] if found.cuts.count else ["the corpus is empty"]),
+        ],
     )
-    return RunSpec(
+
+
+def _reported(
+    request: RunRequest, model: Model, limits_of: Quotas, found: "_Found", decided: _Decided, planned_at: str
+) -> Planned:
+    return Planned(
         run=request.run,
         tenant=request.tenant,
         scope=request.scope,
-        execution_arn=execution_arn,
-        mode=mode,
-        priority=request.priority,
-        source=found.source,
+        dry_run=request.dry_run,
+        planned_at=planned_at,
+        mode=decided.mode,
+        why=decided.why,
         model=model,
-        prompt=request.prompt,
-        output=request.output,
-        chunking=request.chunking,
-        input_bucket=services.input_bucket.name,
-        source_buckets=settings.source_buckets,
-        quotas=limits_of,
-        limits=limits,
-        settings=run_settings,
-        cuts=found.cuts,
-        estimate=replace(estimate, notes=[why, *notes]),
-        created_at=now,
-        request_digest=request.digest,
-        output_kms_key_arn=settings.output_kms_key_arn,
-        job_vpc=settings.job_vpc,
-        job_tags=settings.job_tags,
+        corpus_bytes=found.cuts.bytes,
+        cuts=found.cuts.count,
+        whole=found.whole,
+        estimate=decided.estimate,
+        tokens_basis=decided.tokens_basis,
+        work=decided.work,
+        concurrency=decided.concurrency,
+        minutes=_minutes(request, decided.mode, decided.estimate, limits_of, decided.concurrency),
+        canary=decided.canary,
         prices=request.prices,
-        report=report(planned),
+        limits=decided.limits,
+        quotas=limits_of,
+        notes=decided.notes,
     )
 
 
@@ -342,24 +367,27 @@ def _to_try(records: Sequence[Record], count: int) -> list[Record]:
     return [records[n] for n in [*first, *others]]
 
 
-def _concurrencies(
-    request: RunRequest,
-    settings: Settings,
-    limits_of: Quotas,
-    mode: str,
-    estimate: Estimate,
-    work: sizing.Work,
-    cuts: int,
-) -> Concurrencies:
+@dataclass(frozen=True)
+class _Load:
+    """How much there is to do."""
+
+    mode: str
+    estimate: Estimate
+    work: sizing.Work
+    cuts: int
+
+
+def _concurrencies(request: RunRequest, settings: Settings, limits_of: Quotas, load: _Load) -> Concurrencies:
+    estimate, work = load.estimate, load.work
     defaults, terraform = tenants.defaults_of(settings, request.tenant), settings.concurrency
     ceilings = settings.tenants[request.tenant]
     each = estimate.input_tokens // estimate.records if estimate.records else 0
     held = reserved(each, request.prompt.inference.get("maxTokens"), request.family.burndown)
     jobs = concurrency.wish(request.limits.get("job_concurrency"), defaults.job_concurrency)
     workers = concurrency.wish(request.limits.get("infer_concurrency"), defaults.infer_concurrency)
-    batches = work.sync_batches if mode == "sync" else None
+    batches = work.sync_batches if load.mode == "sync" else None
     return Concurrencies(
-        cutting=concurrency.cutters(cuts, terraform),
+        cutting=concurrency.cutters(load.cuts, terraform),
         jobs=concurrency.job_slots(jobs, limits_of.max_jobs_in_flight, ceilings.job_concurrency, work.jobs),
         inference=concurrency.workers(
             workers, limits_of.tokens_per_minute, held, ceilings.infer_concurrency, batches, terraform
@@ -464,22 +492,6 @@ class _Spread:
 def _evenly(things: Sequence[_T], wanted: int) -> list[_T]:
     count = min(wanted, len(things))
     return [things[len(things) * n // count] for n in range(count)]
-
-
-def _run_item(spec: RunSpec, now: float) -> dict[str, Any]:
-    return {
-        "pk": run_pk(spec.run),
-        "sk": META,
-        "expires_at": expiry(spec, now),
-        "run": spec.run,
-        "tenant": spec.tenant,
-        "scope": spec.scope,
-        "executionArn": spec.execution_arn,
-        "mode": spec.mode,
-        "model": spec.model.id,
-        "status": "running",
-        "createdAt": spec.created_at,
-    }
 
 
 def _answer(spec: RunSpec, places: Places, services: PlanServices) -> dict[str, Any]:
