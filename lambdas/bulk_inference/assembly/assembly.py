@@ -142,33 +142,35 @@ def plan(services: AssemblyServices, execution: str, previous: int) -> dict[str,
     if joining:
         lines = b"".join(b'{"partition":%d}\n' % number for number in range(partitions))
         services.output.put(places.assembly_plan(revision, "join"), lines, "application/x-ndjson")
-    services.runs.put(
-        {
-            "late": 0,
-            **(item or {}),
-            "pk": run_pk(spec.run),
-            "sk": ASSEMBLY,
-            "expires_at": services.expires_at,
-            "revision": revision,
-            "partitions": partitions,
-            "execution": execution,
-            "previous": previous,
-            "state": "running",
-            "bytes": size,
-        }
-    )
+    about = {"revision": revision, "partitions": partitions, "execution": execution, "previous": previous}
+    services.runs.put(_pass_item(services, {**about, "bytes": size}))
+    return {
+        **_pass_answer(services, revision),
+        "partitions": partitions,
+        "sort": {"key": places.assembly_plan(revision, "sort"), "count": sorting},
+        "join": {"key": places.assembly_plan(revision, "join"), "count": joining},
+        "parquet": {"key": places.assembly_plan(revision, "parquet"), "count": exporting},
+    }
+
+
+def _pass_item(services: AssemblyServices, about: Mapping[str, Any]) -> Item:
+    """The item of a run's passes, for one that begins; what an earlier pass said stays, unless `about` says it."""
+    known = {"late": 0, **(services.item or {})}
+    key = {"pk": run_pk(services.spec.run), "sk": ASSEMBLY, "expires_at": services.expires_at}
+    return {**known, **key, **about, "state": "running"}
+
+
+def _pass_answer(services: AssemblyServices, revision: int) -> dict[str, Any]:
+    """What the state machine needs of any pass."""
+    spec = services.spec
     return {
         "run": spec.run,
         "tenant": spec.tenant,
         "revision": revision,
-        "partitions": partitions,
         "bucket": services.output.name,
-        "sort": {"key": places.assembly_plan(revision, "sort"), "count": sorting},
-        "join": {"key": places.assembly_plan(revision, "join"), "count": joining},
-        "parquet": {"key": places.assembly_plan(revision, "parquet"), "count": exporting},
         "ordered": spec.output.ordered,
         "concurrency": CONCURRENCY,
-        "mapRunsPrefix": places.map_runs_prefix,
+        "mapRunsPrefix": services.places.map_runs_prefix,
         "timeoutSeconds": spec.settings.inference_timeout_seconds,
     }
 

@@ -7,6 +7,7 @@ quote that nothing closes and a row that is wider or narrower than the header ar
 
 import csv
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import Final
 
 from bulk_inference.core.errors import InvalidRequestError
@@ -86,31 +87,37 @@ class _Feed:
         return _goes_on(line.data.decode(self._charset.codec, "replace"), self._quote, self._delimiter, inside)
 
 
+@dataclass(frozen=True)
+class CsvObject:
+    """What is known of an object before its rows are read."""
+
+    key: str
+    charset: Charset
+    dialect: Csv
+    max_row_bytes: int
+
+    def feed(self, chunks: Iterator[bytes], offset: int = 0) -> _Feed:
+        dialect = self.dialect
+        lines = physical_lines(chunks, self.charset, self.max_row_bytes, offset=offset, quote=dialect.quote)
+        return _Feed(lines, self.charset, dialect.quote, delimiter_of(dialect, self.key), self.max_row_bytes)
+
+
 def csv_rows(
-    chunks: Iterator[bytes],
-    charset: Charset,
-    dialect: Csv,
-    key: str,
-    max_row_bytes: int,
-    *,
-    kind: str = "row",
-    columns: Sequence[str] | None = None,
-    offset: int = 0,
+    chunks: Iterator[bytes], of: CsvObject, *, kind: str = "row", columns: Sequence[str] | None = None, offset: int = 0
 ) -> Iterator[Row]:
     """Rows of an object, its byte order mark taken off, from its beginning or (`columns` given) from a row at `offset`
     on. Memory: one chunk and one row.
 
     Raises InvalidRequestError for a header that cannot be one.
     """
-    lines = physical_lines(chunks, charset, max_row_bytes, offset=offset, quote=dialect.quote)
-    feed = _Feed(lines, charset, dialect.quote, delimiter_of(dialect, key), max_row_bytes)
-    parser = _parser(feed, dialect, key)
-    names = list(columns) if columns is not None else dialect.names
-    wants_header = dialect.header and names is None
+    feed = of.feed(chunks, offset)
+    parser = _parser(feed, of.dialect, of.key)
+    names = list(columns) if columns is not None else of.dialect.names
+    wants_header = of.dialect.header and names is None
     number = 0
     for cells, refusal in _parsed(parser, feed):
         if wants_header:
-            names, wants_header = _header(cells, refusal, key), False
+            names, wants_header = _header(cells, refusal, of.key), False
             continue
         number += 1
         length = feed.end - feed.start
@@ -126,12 +133,11 @@ def csv_rows(
         yield Row(number, feed.start, length, fields=fields, refusal=refusal, kind=kind)
 
 
-def header_of(chunks: Iterator[bytes], charset: Charset, dialect: Csv, key: str, max_row_bytes: int) -> list[str]:
+def header_of(chunks: Iterator[bytes], of: CsvObject) -> list[str]:
     """Names in an object's first row. Raises InvalidRequestError."""
-    lines = physical_lines(chunks, charset, max_row_bytes, quote=dialect.quote)
-    feed = _Feed(lines, charset, dialect.quote, delimiter_of(dialect, key), max_row_bytes)
-    for cells, refusal in _parsed(_parser(feed, dialect, key), feed):
-        return _header(cells, refusal, key)
+    feed = of.feed(chunks)
+    for cells, refusal in _parsed(_parser(feed, of.dialect, of.key), feed):
+        return _header(cells, refusal, of.key)
     return []
 
 

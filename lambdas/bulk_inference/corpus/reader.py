@@ -10,7 +10,7 @@ from bulk_inference.core.errors import InvalidRequestError
 from bulk_inference.core.run_spec import Source
 from bulk_inference.corpus import compression, formats
 from bulk_inference.corpus.compression import DamagedError, Unpacked
-from bulk_inference.corpus.csv_rows import csv_rows, header_of
+from bulk_inference.corpus.csv_rows import CsvObject, csv_rows, header_of
 from bulk_inference.corpus.encodings import HEAD, Charset, charset_of, peeked, physical_lines, without_end, without_head
 from bulk_inference.corpus.formats import Shape
 from bulk_inference.corpus.globs import compiled, literal_prefix
@@ -315,18 +315,20 @@ class _Reader:
         with closing(self._bytes(0, self._part.size)) as raw:
             charset, chunks = self._opened(raw)
             kind = "packed" if self._shape.codec else "row"
-            dialect, key = self._source.csv, self._part.key
-            yield from csv_rows(chunks, charset, dialect, key, self._limit, kind=kind, offset=charset.mark)
+            yield from csv_rows(chunks, self._csv_object(charset), kind=kind, offset=charset.mark)
+
+    def _csv_object(self, charset: Charset) -> CsvObject:
+        return CsvObject(self._part.key, charset, self._source.csv, self._limit)
 
     def _csv_range(self) -> Iterator[Row]:
         """Rows without line ends inside: each line is one, whoever reads it."""
         part, dialect = self._part, self._source.csv
-        charset = charset_of(self._source.encoding, b"")
+        of = self._csv_object(charset_of(self._source.encoding, b""))
         columns = dialect.names
         if dialect.header and columns is None:
             with closing(self._bytes(0, part.size, _TAIL_SEGMENT)) as raw:
                 _, chunks = self._opened(raw)
-                columns = header_of(chunks, charset, dialect, part.key, self._limit)
+                columns = header_of(chunks, of)
         number = 0
         has_header = dialect.header and dialect.names is None and part.start == 0
         for line in self._range(None):
@@ -339,7 +341,7 @@ class _Reader:
             if line.data is None:
                 yield line._replace(number=number)
                 continue
-            for row in csv_rows(iter([line.data]), charset, dialect, part.key, self._limit, columns=columns):
+            for row in csv_rows(iter([line.data]), of, columns=columns):
                 yield row._replace(number=number, offset=line.offset, length=line.length, kind="line")
 
     def document(self) -> Iterator[Row]:

@@ -8,6 +8,7 @@ surrogate pair are refused, because the readers downstream would not agree on wh
 import json
 import re
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from math import isfinite
 from typing import Any, Final, NamedTuple
 
@@ -78,48 +79,36 @@ class Record(NamedTuple):
     """Where the run chunks its rows, or reduces what another run made of chunks."""
 
 
+@dataclass(frozen=True, kw_only=True)
 class RecordReader:
     """Rows of one run to records. Raises RejectedLineError for each row that is none."""
 
-    def __init__(
-        self,
-        *,
-        id_field: str | None,
-        sequence_field: str | None,
-        renderer: Renderer | None,
-        max_line_bytes: int,
-        carry: Sequence[str] = (),
-        untyped: bool = False,
-        strip_cache_points: bool = False,
-        media: MediaPlaces | None = None,
-        chunking: Chunking | None = None,
-        reduces: bool = False,
-    ) -> None:
-        """`untyped`: fields are texts all (CSV), so that a sequence of digits counts as a number.
-        `strip_cache_points`: from lines in record form, for jobs. `media`: where such lines may point to. `reduces`:
-        rows are those that assembly.py writes, each the parts of a document for one prompt."""
-        self._id_field = id_field
-        self._sequence_field = sequence_field
-        self._renderer = renderer
-        self._max_line_bytes = max_line_bytes
-        self._carry = carry
-        self._untyped = untyped
-        self._strip_cache_points = strip_cache_points
-        self._media = media
-        self._chunking = chunking
-        self._reduces = reduces
+    id_field: str | None
+    sequence_field: str | None
+    renderer: Renderer | None
+    max_line_bytes: int
+    carry: Sequence[str] = ()
+    untyped: bool = False
+    """Fields are texts all (CSV), so that a sequence of digits counts as a number."""
+    strip_cache_points: bool = False
+    """From lines in record form, for jobs."""
+    media: MediaPlaces | None = None
+    """Where such lines may point to."""
+    chunking: Chunking | None = None
+    reduces: bool = False
+    """Rows are those that assembly.py writes, each the parts of a document for one prompt."""
 
     def read_row(self, row: Row) -> Sequence[Record]:
         """What one row becomes. Rows that are blank are none of this function's."""
         if row.refusal is not None:
             raise row.refusal
         if row.data is not None:
-            return self._read_document(row.data) if self._chunking or self._reduces else (self.read(row.data),)
+            return self._read_document(row.data) if self.chunking or self.reduces else (self.read(row.data),)
         if row.fields is None:
-            raise too_large(row.length, self._max_line_bytes, "the line" if row.kind == "line" else "it")
-        if self._chunking is not None:
+            raise too_large(row.length, self.max_line_bytes, "the line" if row.kind == "line" else "it")
+        if self.chunking is not None:
             content = b"" if self._given_id(row.fields) is not None else _encoded(row.fields, for_hash=True)
-            return self._chunked(row.fields, content, self._chunking)
+            return self._chunked(row.fields, content, self.chunking)
         return (self.read_fields(row.fields),)
 
     def read(self, line: bytes) -> Record:
@@ -142,9 +131,9 @@ class RecordReader:
 
     def _read_document(self, line: bytes) -> Sequence[Record]:
         fields = parse_object(line)
-        if self._chunking is None:
+        if self.chunking is None:
             return (self._parts_of_document(fields),)
-        return self._chunked(fields, line.strip(b" \t\r"), self._chunking)
+        return self._chunked(fields, line.strip(b" \t\r"), self.chunking)
 
     def _chunked(self, fields: Mapping[str, Any], content: bytes, how: Chunking) -> list[Record]:
         """One record per chunk of the row's text. A row goes whole or not at all: if one chunk cannot be rendered, the
@@ -197,10 +186,10 @@ class RecordReader:
         return Record(record_id, body, None, fields.get("sequence"), carried, part)
 
     def _sequence(self, fields: Mapping[str, Any]) -> Any:
-        value = fields.get(self._sequence_field) if self._sequence_field is not None else None
+        value = fields.get(self.sequence_field) if self.sequence_field is not None else None
         if value is None:
             return None
-        if self._untyped and isinstance(value, str):
+        if self.untyped and isinstance(value, str):
             if not value:
                 return None
             if _WHOLE.fullmatch(value):
@@ -208,14 +197,14 @@ class RecordReader:
         if not _is_sequence(value):
             raise RejectedLineError(
                 ILLEGAL_SEQUENCE,
-                f"field {self._sequence_field!r}: must be a number or a string of up to {MAX_SEQUENCE} characters",
+                f"field {self.sequence_field!r}: must be a number or a string of up to {MAX_SEQUENCE} characters",
             )
         return value
 
     def _carried(self, fields: Mapping[str, Any]) -> str | None:
-        if not self._carry:
+        if not self.carry:
             return None
-        carried = {name: fields[name] for name in self._carry if name in fields}
+        carried = {name: fields[name] for name in self.carry if name in fields}
         text = _encoded(carried)
         if len(text) > MAX_CARRY_BYTES:
             raise RejectedLineError(
@@ -233,9 +222,9 @@ class RecordReader:
         given = fields.get("recordId")
         original = _id_text("recordId", given) if given is not None else None
         record_id, alias_of = _record_id(original, line)
-        if self._media is not None and b'"s3Location"' in line:
-            self._check_places(model_input, self._media)
-        cached = self._strip_cache_points and cache_points.may_hold(line)
+        if self.media is not None and b'"s3Location"' in line:
+            self._check_places(model_input, self.media)
+        cached = self.strip_cache_points and cache_points.may_hold(line)
         model_input = cache_points.strip(model_input) if cached else model_input
         if record_id == given and len(fields) == 2 and model_input is fields["modelInput"]:
             return Record(record_id, line, None, sequence, carry)
@@ -253,12 +242,12 @@ class RecordReader:
 
     def _render(self, record_id: str, fields: Mapping[str, Any]) -> bytes:
         """The shard line."""
-        if self._renderer is None:
+        if self.renderer is None:
             raise RejectedLineError(
                 MISSING_FIELD, "modelInput: missing, and the run has no prompt.template to render the line with"
             )
         try:
-            body = self._renderer.render(fields)
+            body = self.renderer.render(fields)
         except MissingFieldError as error:
             raise RejectedLineError(MISSING_FIELD, f"field {error.field!r}: missing, and the prompt names it") from None
         except EmptyPromptError:
@@ -268,13 +257,13 @@ class RecordReader:
         return self._shard_line(record_id, body)
 
     def _given_id(self, fields: Mapping[str, Any]) -> str | None:
-        if self._id_field is not None:
-            value = fields.get(self._id_field)
+        if self.id_field is not None:
+            value = fields.get(self.id_field)
             if value is None:
                 raise RejectedLineError(
-                    MISSING_FIELD, f"field {self._id_field!r}: missing, and source.id_field names it"
+                    MISSING_FIELD, f"field {self.id_field!r}: missing, and source.id_field names it"
                 )
-            return _id_text(self._id_field, value)
+            return _id_text(self.id_field, value)
         for name in ("recordId", "id"):
             if fields.get(name) is not None:
                 return _id_text(name, fields[name])
@@ -282,8 +271,8 @@ class RecordReader:
 
     def _shard_line(self, record_id: str, body: str) -> bytes:
         line = f'{{"recordId":"{record_id}","modelInput":{body}}}'.encode()
-        if len(line) > self._max_line_bytes:
-            raise too_large(len(line), self._max_line_bytes, "the rendered record")
+        if len(line) > self.max_line_bytes:
+            raise too_large(len(line), self.max_line_bytes, "the rendered record")
         return line
 
 

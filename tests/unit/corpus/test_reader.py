@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from bulk_inference.core.errors import InvalidRequestError
 from bulk_inference.core.run_spec import Csv
 from bulk_inference.corpus.compression import Unpacked
-from bulk_inference.corpus.csv_rows import csv_rows
+from bulk_inference.corpus.csv_rows import CsvObject, csv_rows
 from bulk_inference.corpus.encodings import charset_of, physical_lines
 from bulk_inference.corpus.ranges import CutRange, select
 from bulk_inference.corpus.reader import part_rows
@@ -124,7 +124,8 @@ def test_an_object_is_read_as_a_stream(name: str) -> None:
     plain, wide = charset_of(None, b""), charset_of("utf-16-le", b"")
     readers: dict[str, Callable[[], Iterable[object]]] = {
         "csv": lambda: csv_rows(
-            _endless(b'1,"%s\nb"\n' % (b"a" * 500), 1_000_000), plain, Csv(names=["id", "text"]), "a.csv", 10_000
+            _endless(b'1,"%s\nb"\n' % (b"a" * 500), 1_000_000),
+            CsvObject("a.csv", plain, Csv(names=["id", "text"]), 10_000),
         ),
         "utf-16": lambda: physical_lines(_endless(("line" * 100 + "\n").encode("utf-16-le"), 1_000_000), wide, 10_000),
         "gzip": lambda: Unpacked(iter([gzipped(bytes(32_000_000))]), "gzip"),
