@@ -16,8 +16,10 @@ from tests.lint import (
     interface,
     machines,
     maps,
+    mirror,
     names,
     provider6,
+    sizes,
     sources,
     tables,
     tasks,
@@ -53,6 +55,8 @@ def check_quick(found: list[machines.Machine]) -> Iterator[Finding]:
     """The rules that take a second or two: they read files and start no other program."""
     yield from check_machines(found)
     yield from sources.check_python(ROOT)
+    yield from mirror.check(ROOT)
+    yield from sizes.check(ROOT)
     yield from sources.check_hcl(ROOT)
     yield from interface.check(ROOT)
     yield from copies.check(ROOT)

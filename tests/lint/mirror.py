@@ -1,7 +1,7 @@
-"""`tests/unit` mirrors the bundle file by file: the test of `corpus/csv_rows.py` is `tests/unit/corpus/test_csv_rows.py`.
+"""`tests/unit` mirrors the bundle: the test of `corpus/csv_rows.py` is `tests/unit/corpus/test_csv_rows.py`.
 
-A test file is named for its module, or it is a theme, which several modules serve. A module is tested in the file of its
-name, or in one that `TESTED_IN` names. Test files import nothing of each other: what several use lies in
+A test file is named for its module, or it is a theme, which several modules serve. A module is tested in the file of
+its name, or in one that `TESTED_IN` names. Test files import nothing of each other: what several use lies in
 `tests/worlds` or beside the suite.
 """
 
@@ -19,6 +19,7 @@ THEMES: Mapping[str, str] = {
     "handlers/test_inference_handlers.py": "handlers of the state machines, on one set of fakes",
     "handlers/test_intake_handlers.py": "handlers of the intake",
     "handlers/test_lane_handlers.py": "handlers of the failure lane",
+    "intake/test_pool_runs.py": "pools as runs: their plans, ceilings, outcomes",
     "intake/test_pooling_machine.py": "stateful: documents, kills and passes over pools in any order",
     "land/test_pure_core_machine.py": "stateful: whole runs under any mix of faults",
     "plan/test_plans.py": "what a user sees of planning: report, dry run, bounds",
@@ -52,6 +53,7 @@ TESTED_IN: Mapping[str, str] = {
     "cut/seal_run.py": "cut/test_cut_run.py",
     "finish/report_parts.py": "finish/test_report_page.py",
     "finish/reporting.py": "finish/test_finishing.py",
+    "intake/ceilings.py": "intake/test_pool_runs.py",
     "intake/document_outcomes.py": "intake/test_urgent_documents.py",
     "intake/documents.py": "intake/test_message.py",
     "intake/intake_status.py": "intake/test_consumer.py",
@@ -59,6 +61,7 @@ TESTED_IN: Mapping[str, str] = {
     "intake/stored_prompts.py": "intake/test_urgent_documents.py",
     "land/late_outcomes.py": "failure_lane/test_redrive.py",
     "land/unit_context.py": "sync/test_infer_batch.py",
+    "plan/run_plan.py": "plan/test_plan_run.py",
     "plan/sampling.py": "plan/test_plans.py",
     "render/media.py": "render/test_rendering.py",
     "request/chunking.py": "render/test_chunked_records.py",

@@ -16,12 +16,11 @@ FOLDERS: Mapping[str, str] = {
 """Folders that may hold more modules, each with its reason."""
 
 _B = "lambdas/bulk_inference/"
+_REPLACES = "takes what the function of ministack takes that it replaces"
 _LEASES = "is rewritten together with the leases of units"
 LONG: Mapping[str, str] = {
-    f"{_B}assembly/assembly.py::plan": "",
     f"{_B}batch/submit_job.py::submit": _LEASES,
     f"{_B}core/model_families.py::_claude": "a row of the table of models: every argument is a column",
-    f"{_B}corpus/csv_rows.py::csv_rows": "",
     f"{_B}cut/cutting.py::cut_records": _LEASES,
     f"{_B}cut/seal_run.py::seal_run": _LEASES,
     f"{_B}failure_lane/reprocess.py::reprocess": _LEASES,
@@ -31,14 +30,11 @@ LONG: Mapping[str, str] = {
     f"{_B}intake/pooling.py::_append": "",
     f"{_B}land/landing.py::land": _LEASES,
     f"{_B}land/landing.py::_claim": _LEASES,
-    f"{_B}plan/plan_run.py::_draw_up": "",
-    f"{_B}plan/plan_run.py::_concurrencies": "",
-    f"{_B}render/records.py::__init__": "",
     f"{_B}sync/infer_batch.py::_flush": _LEASES,
     f"{_B}watch/stop_run.py::stop": _LEASES,
-    "local_aws/src/local_aws/bedrock/bodies.py::_prompt": "",
-    "local_aws/src/local_aws/iam.py::extract_resource_arn": "takes what ministack's function takes, which it replaces",
-    "local_aws/src/local_aws/iam.py::access_denied_response": "takes what ministack's function takes, which it replaces",
+    "local_aws/src/local_aws/bedrock/bodies.py::_prompt": "what the two APIs spell differently, one argument each",
+    "local_aws/src/local_aws/iam.py::extract_resource_arn": _REPLACES,
+    "local_aws/src/local_aws/iam.py::access_denied_response": _REPLACES,
 }
 """Functions that may be longer or take more, `file::name`, each with its reason."""
 

@@ -11,6 +11,7 @@ from typing import Any, Final
 
 from bulk_inference.core import names
 from bulk_inference.core.errors import InvalidRequestError
+from bulk_inference.core.runs_table import run_pk, shard_sk
 from bulk_inference.corpus.rows import Row
 from bulk_inference.cut.cutting import PieceCount, PieceSink
 
@@ -46,6 +47,23 @@ def missing_cuts(count: int, items: Iterable[dict[str, Any]]) -> list[str]:
     """Names of the planned cuts of which there is no item."""
     present = {item["cut"] for item in items}
     return [name for name in map(names.cut, range(1, count + 1)) if name not in present]
+
+
+def shard_item(
+    run: str, shard: str, mode: str, piece: PieceCount, *, expires_at: int, duplicate: int = 0
+) -> dict[str, Any]:
+    """The item of a shard, or of a sync piece, whose shard has the piece's name. `duplicate`: found in merging it."""
+    return {
+        "pk": run_pk(run),
+        "sk": shard_sk(shard),
+        "expires_at": expires_at,
+        "shard": shard,
+        "piece": piece.piece,
+        "mode": mode,
+        "accepted": piece.records,
+        "bytes": piece.bytes,
+        "duplicate": duplicate,
+    }
 
 
 def require_all_cuts(run: str, count: int, items: Sequence[dict[str, Any]]) -> None:

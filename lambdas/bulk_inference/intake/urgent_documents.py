@@ -9,7 +9,7 @@ record. When the hour is over the window is closed: manifest, report and event a
 import hashlib
 import json
 from collections.abc import Callable
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Final
 
@@ -23,15 +23,17 @@ from bulk_inference.core.run_spec import (
     Cuts,
     Estimate,
     Limits,
-    Model,
     RunSettings,
     RunSpec,
 )
-from bulk_inference.core.runs_table import DOCUMENT, META, POOLS, TALLY, Item, document_pk, pool_pk, run_pk, shard_sk
+from bulk_inference.core.runs_table import DOCUMENT, META, POOLS, TALLY, Item, document_pk, pool_pk, run_pk
 from bulk_inference.core.settings import Settings
+from bulk_inference.core.stored_run import run_item
 from bulk_inference.core.times import expiry
 from bulk_inference.corpus.ranges import Cut, CutRange
 from bulk_inference.cut.cut_run import CutServices, cut_run
+from bulk_inference.cut.cutting import PieceCount
+from bulk_inference.cut.sealing import shard_item
 from bulk_inference.intake.document_outcomes import DocumentOutcome, OutcomeServices, conclude, landed_elsewhere
 from bulk_inference.intake.message import (
     BAD_PROMPT,
@@ -50,14 +52,13 @@ from bulk_inference.land.unit_context import UnitContext
 from bulk_inference.land.units import Unit
 from bulk_inference.plan.planning import MAX_LINE_BYTES
 from bulk_inference.plan.quotas import resolve
+from bulk_inference.plan.run_plan import Decisions, model_of, planned_at, run_spec
 from bulk_inference.request.parse import RunRequest
 from bulk_inference.sync.infer_batch import Batch, infer_batch
 
 PRIORITY: Final = "high"
 
 WINDOW_SECONDS: Final = 3600
-
-"""Beginning of the units of such documents, and so of the owners of their claims (rival_claims.py knows it)."""
 
 BUSY: Final = "BUSY#"
 """Sort keys of documents that are being inferred, by their unit."""
@@ -198,71 +199,47 @@ def open_window(run: str, prompt: StoredPrompt, scope: str, services: WindowServ
             "expires_at": expiry(spec, now),
         }
     )
-    services.runs.put_new(
-        {
-            "pk": run_pk(run),
-            "sk": META,
-            "expires_at": expiry(spec, now),
-            "run": run,
-            "tenant": spec.tenant,
-            "scope": spec.scope,
-            "executionArn": spec.execution_arn,
-            "mode": spec.mode,
-            "model": spec.model.id,
-            "status": "running",
-            "createdAt": spec.created_at,
-        }
-    )
+    services.runs.put_new(run_item(spec, now))
 
 
 def window_spec(request: RunRequest, settings: Settings, input_bucket: str, now: float) -> RunSpec:
     """The resolved run of a window. No quota decides anything in it: documents go one by one."""
-    quotas = resolve(request.model, {})
-    # What a request says of prompt and output, the run is told as it is.
-    told = {one.name: getattr(request, one.name) for one in fields(RunSpec) if hasattr(request, one.name)}
-    told |= {
-        "mode": "sync",
-        "execution_arn": f"window:{request.run}",
-        "source": replace(request.source),
-        "model": Model(
-            id=request.model_id,
-            invoke_id=request.model.invoke_id,
-            family=request.family.key,
-            api=request.api,
-            batch=False,
-            batch_role_arn=settings.tenants[request.tenant].batch_role_arn,
+    return run_spec(
+        request,
+        settings,
+        input_bucket,
+        Decisions(
+            execution_arn=f"window:{request.run}",
+            mode="sync",
+            model=model_of(request, settings, batch=False),
+            source=request.source,
+            quotas=resolve(request.model, {}),
+            limits=Limits(
+                min_records_per_shard=1,
+                max_records_per_shard=_MOST,
+                max_bytes_per_shard=_MOST,
+                max_line_bytes=MAX_LINE_BYTES,
+                cut_bytes=_MOST,
+                canary_records=0,
+                max_attempts=1,
+                job_timeout_hours=24,
+                claim_ttl_days=settings.defaults.claim_ttl_days,
+            ),
+            settings=RunSettings(
+                cut_concurrency=1,
+                job_concurrency=1,
+                infer_concurrency=1,
+                items_per_batch=1,
+                bytes_per_batch=1,
+                tolerated_failure_percentage=100,
+                job_timeout_seconds=WINDOW_SECONDS,
+                inference_timeout_seconds=WINDOW_SECONDS,
+            ),
+            cuts=Cuts(Places(request.tenant, request.run).cuts("none"), 0, 0),
+            estimate=Estimate(notes=["documents of priority high, inferred one by one as they came"]),
+            created_at=planned_at(now),
         ),
-        "quotas": quotas,
-        "limits": Limits(
-            min_records_per_shard=1,
-            max_records_per_shard=_MOST,
-            max_bytes_per_shard=_MOST,
-            max_line_bytes=MAX_LINE_BYTES,
-            cut_bytes=_MOST,
-            canary_records=0,
-            max_attempts=1,
-            job_timeout_hours=24,
-            claim_ttl_days=settings.defaults.claim_ttl_days,
-        ),
-        "settings": RunSettings(
-            cut_concurrency=1,
-            job_concurrency=1,
-            infer_concurrency=1,
-            items_per_batch=1,
-            bytes_per_batch=1,
-            tolerated_failure_percentage=100,
-            job_timeout_seconds=WINDOW_SECONDS,
-            inference_timeout_seconds=WINDOW_SECONDS,
-        ),
-        "cuts": Cuts(Places(request.tenant, request.run).cuts("none"), 0, 0),
-        "estimate": Estimate(notes=["documents of priority high, inferred one by one as they came"]),
-        "created_at": datetime.fromtimestamp(now, UTC).isoformat(timespec="seconds"),
-        "request_digest": request.digest,
-        "output_kms_key_arn": settings.output_kms_key_arn,
-        "input_bucket": input_bucket,
-        "source_buckets": settings.source_buckets,
-    }
-    return RunSpec(**told)
+    )
 
 
 def _cut(cut: str, places: Places, line: bytes, services: WindowServices) -> Cut:
@@ -279,20 +256,9 @@ def _cut(cut: str, places: Places, line: bytes, services: WindowServices) -> Cut
 
 def put_shards(run: str, counts: dict[str, Any], runs: Intake, expires_at: int) -> None:
     """What seal_shards writes of a sync piece."""
-    for piece in counts["pieces"]:
-        runs.put(
-            {
-                "pk": run_pk(run),
-                "sk": shard_sk(piece["piece"]),
-                "expires_at": expires_at,
-                "shard": piece["piece"],
-                "piece": piece["piece"],
-                "mode": "sync",
-                "accepted": piece["records"],
-                "bytes": piece["bytes"],
-                "duplicate": 0,
-            }
-        )
+    for counted in counts["pieces"]:
+        piece = PieceCount(counted["piece"], counted["records"], counted["bytes"])
+        runs.put(shard_item(run, piece.piece, "sync", piece, expires_at=expires_at))
 
 
 def _infer(cut: str, item: Item, counts: dict[str, Any], places: Places, services: WindowServices) -> Unit:
