@@ -36,13 +36,13 @@ class Stored:
 
 
 class MemoryBucket:
-    """Objects by key. Reads come in chunks of `chunk` bytes, each conditional on the ETag as ranged GETs are."""
+    """Objects by key. Reads come in blocks of `block` bytes, each conditional on the ETag as ranged GETs are."""
 
     name = "b"
 
-    def __init__(self, objects: dict[str, bytes], chunk: int = 1000) -> None:
+    def __init__(self, objects: dict[str, bytes], block: int = 1000) -> None:
         self.objects = objects
-        self.chunk = chunk
+        self.block = block
         self.reads = 0
 
     def list(self, prefix: str) -> Iterator[Stored]:
@@ -72,11 +72,11 @@ class MemoryBucket:
             stored = self.find(key)
             if stored is None or (etag is not None and stored.etag != etag):
                 raise InvalidRequestError(f"s3://b/{key} has changed since the run was planned")
-            chunk = self.objects[key][start : min(start + self.chunk, end)]
-            if not chunk:
+            block = self.objects[key][start : min(start + self.block, end)]
+            if not block:
                 return
-            yield chunk
-            start += len(chunk)
+            yield block
+            start += len(block)
 
 
 class Files:
@@ -152,12 +152,12 @@ def cut(
     *,
     template: str = "{{text}}",
     cut_bytes: int = 10**9,
-    chunk: int = 1000,
+    block: int = 1000,
     max_records: int = 1000,
     max_line: int = MAX_LINE,
 ) -> Cutting:
     """Plans and cuts objects, whose names are below PREFIX."""
-    bucket = MemoryBucket({PREFIX + name: body for name, body in objects.items()}, chunk)
+    bucket = MemoryBucket({PREFIX + name: body for name, body in objects.items()}, block)
     return cut_bucket(bucket, given, template=template, cut_bytes=cut_bytes, max_records=max_records, max_line=max_line)
 
 
@@ -198,11 +198,11 @@ def cut_bucket(
 
 
 def rows(
-    body: bytes, name: str, given: Source | None = None, *, chunk: int = 1000, max_line: int = MAX_LINE
+    body: bytes, name: str, given: Source | None = None, *, block: int = 1000, max_line: int = MAX_LINE
 ) -> list[Row]:
     """Rows of one whole object."""
     key = PREFIX + name
-    bucket = MemoryBucket({key: body}, chunk)
+    bucket = MemoryBucket({key: body}, block)
     stored = bucket.find(key)
     assert stored is not None
     return list(part_rows(bucket, CutRange(key, 0, len(body), len(body), stored.etag), given or source(), max_line))
@@ -235,7 +235,7 @@ COLUMNS = st.lists(TEXTS, min_size=1, max_size=40)
 CUT_BYTES = st.integers(20, 3000)
 
 
-CHUNKS = st.integers(1, 400)
+BLOCKS = st.integers(1, 400)
 
 
 def as_csv(texts: list[str], **options: Any) -> str:

@@ -44,12 +44,12 @@ def plain_name(key: str) -> str:
 class Unpacked:
     """Iterates over an object's bytes unpacked. Raises DamagedError, InvalidRequestError (no decoder at hand)."""
 
-    def __init__(self, chunks: Iterable[bytes], codec: str) -> None:
+    def __init__(self, blocks: Iterable[bytes], codec: str) -> None:
         self.packed = 0
         """Bytes taken in so far."""
         self.unpacked = 0
         """Bytes given out so far."""
-        self._chunks = chunks
+        self._blocks = blocks
         self._codec = codec
 
     def __iter__(self) -> Iterator[bytes]:
@@ -59,16 +59,16 @@ class Unpacked:
             yield piece
 
     def _counted(self) -> Iterator[bytes]:
-        for chunk in self._chunks:
-            self.packed += len(chunk)
-            yield chunk
+        for block in self._blocks:
+            self.packed += len(block)
+            yield block
 
 
-def _gunzip(chunks: Iterator[bytes]) -> Iterator[bytes]:
+def _gunzip(blocks: Iterator[bytes]) -> Iterator[bytes]:
     """RFC 1952: one member or several, one after the other; zeros may follow the last."""
     member: Any = None
-    for chunk in chunks:
-        rest = chunk
+    for block in blocks:
+        rest = block
         while rest:
             if member is None:
                 rest = rest.lstrip(b"\0")
@@ -94,8 +94,8 @@ def _gunzip(chunks: Iterator[bytes]) -> Iterator[bytes]:
         raise DamagedError("gzip data that ends early")
 
 
-def _zstd(chunks: Iterator[bytes]) -> Iterator[bytes]:
-    return zstd_decoder()(chunks)
+def _zstd(blocks: Iterator[bytes]) -> Iterator[bytes]:
+    return zstd_decoder()(blocks)
 
 
 def zstd_decoder() -> Callable[[Iterator[bytes]], Iterator[bytes]]:
@@ -103,7 +103,7 @@ def zstd_decoder() -> Callable[[Iterator[bytes]], Iterator[bytes]]:
     try:
         from compression import zstd  # type: ignore[import-not-found, unused-ignore]
 
-        return lambda chunks: _by_decompressor(chunks, zstd.ZstdDecompressor, zstd.ZstdError)
+        return lambda blocks: _by_decompressor(blocks, zstd.ZstdDecompressor, zstd.ZstdError)
     except ImportError:
         pass
     try:
@@ -115,15 +115,15 @@ def zstd_decoder() -> Callable[[Iterator[bytes]], Iterator[bytes]]:
             "Zstandard objects (.zst) need a decoder: apply the module with parquet = { … }, whose layer has one, or "
             "compress the corpus by gzip"
         )
-    return lambda chunks: _by_pyarrow(chunks, pyarrow)
+    return lambda blocks: _by_pyarrow(blocks, pyarrow)
 
 
 def _by_decompressor(
-    chunks: Iterator[bytes], decompressor: Callable[[], Any], error_class: type[Exception]
+    blocks: Iterator[bytes], decompressor: Callable[[], Any], error_class: type[Exception]
 ) -> Iterator[bytes]:
     frame: Any = None
-    for chunk in chunks:
-        rest = chunk
+    for block in blocks:
+        rest = block
         while rest:
             frame = frame or decompressor()
             try:
@@ -143,8 +143,8 @@ def _by_decompressor(
         raise DamagedError("Zstandard data that ends early")
 
 
-def _by_pyarrow(chunks: Iterator[bytes], pyarrow: Any) -> Iterator[bytes]:
-    source = _Reader(chunks)
+def _by_pyarrow(blocks: Iterator[bytes], pyarrow: Any) -> Iterator[bytes]:
+    source = _Reader(blocks)
     with pyarrow.CompressedInputStream(pyarrow.PythonFile(source, mode="r"), ZSTD) as stream:
         while True:
             try:
@@ -157,10 +157,10 @@ def _by_pyarrow(chunks: Iterator[bytes], pyarrow: Any) -> Iterator[bytes]:
 
 
 class _Reader(RawIOBase):
-    """Chunks as a file that can be read once."""
+    """Blocks as a file that can be read once."""
 
-    def __init__(self, chunks: Iterator[bytes]) -> None:
-        self._chunks = chunks
+    def __init__(self, blocks: Iterator[bytes]) -> None:
+        self._blocks = blocks
         self._rest = b""
 
     def readable(self) -> bool:
@@ -168,10 +168,10 @@ class _Reader(RawIOBase):
 
     def read(self, size: int = -1, /) -> bytes:
         while not self._rest:
-            chunk = next(self._chunks, None)
-            if chunk is None:
+            block = next(self._blocks, None)
+            if block is None:
                 return b""
-            self._rest = chunk
+            self._rest = block
         taken = self._rest if size < 0 else self._rest[:size]
         self._rest = self._rest[len(taken) :]
         return taken

@@ -96,21 +96,21 @@ class CsvObject:
     dialect: Csv
     max_row_bytes: int
 
-    def feed(self, chunks: Iterator[bytes], offset: int = 0) -> _Feed:
+    def feed(self, blocks: Iterator[bytes], offset: int = 0) -> _Feed:
         dialect = self.dialect
-        lines = physical_lines(chunks, self.charset, self.max_row_bytes, offset=offset, quote=dialect.quote)
+        lines = physical_lines(blocks, self.charset, self.max_row_bytes, offset=offset, quote=dialect.quote)
         return _Feed(lines, self.charset, dialect.quote, delimiter_of(dialect, self.key), self.max_row_bytes)
 
 
 def csv_rows(
-    chunks: Iterator[bytes], of: CsvObject, *, kind: str = "row", columns: Sequence[str] | None = None, offset: int = 0
+    blocks: Iterator[bytes], of: CsvObject, *, kind: str = "row", columns: Sequence[str] | None = None, offset: int = 0
 ) -> Iterator[Row]:
     """Rows of an object, its byte order mark taken off, from its beginning or (`columns` given) from a row at `offset`
-    on. Memory: one chunk and one row.
+    on. Memory: one block and one row.
 
     Raises InvalidRequestError for a header that cannot be one.
     """
-    feed = of.feed(chunks, offset)
+    feed = of.feed(blocks, offset)
     parser = _parser(feed, of.dialect, of.key)
     names = list(columns) if columns is not None else of.dialect.names
     wants_header = of.dialect.header and names is None
@@ -133,9 +133,9 @@ def csv_rows(
         yield Row(number, feed.start, length, fields=fields, refusal=refusal, kind=kind)
 
 
-def header_of(chunks: Iterator[bytes], of: CsvObject) -> list[str]:
+def header_of(blocks: Iterator[bytes], of: CsvObject) -> list[str]:
     """Names in an object's first row. Raises InvalidRequestError."""
-    feed = of.feed(chunks)
+    feed = of.feed(blocks)
     for cells, refusal in _parsed(_parser(feed, of.dialect, of.key), feed):
         return _header(cells, refusal, of.key)
     return []

@@ -96,18 +96,18 @@ class PhysicalLine(NamedTuple):
 
 
 def physical_lines(
-    chunks: Iterable[bytes], charset: Charset, limit: int, *, offset: int = 0, quote: str = ""
+    blocks: Iterable[bytes], charset: Charset, limit: int, *, offset: int = 0, quote: str = ""
 ) -> Iterator[PhysicalLine]:
     """Lines of an object, or of a stream that begins at `offset` of it; the mark must have been taken off.
 
-    Memory: one chunk and one line.
+    Memory: one block and one line.
     """
     newline, unit = charset.newline, charset.unit
     mark = quote.encode(charset.codec) if quote else b""
     held = bytearray()
     skipped = quotes = seen = 0
-    for chunk in chunks:
-        held += chunk
+    for block in blocks:
+        held += block
         while True:
             at = _aligned(held, newline, seen, unit)
             if at < 0:
@@ -154,27 +154,27 @@ def without_end(line: PhysicalLine, charset: Charset) -> tuple[int, bytes | None
     return len(data), data
 
 
-def peeked(chunks: Iterator[bytes], size: int = HEAD) -> tuple[bytes, Iterator[bytes]]:
+def peeked(blocks: Iterator[bytes], size: int = HEAD) -> tuple[bytes, Iterator[bytes]]:
     """The first bytes of a stream, and all of it again."""
     head = b""
-    for chunk in chunks:
-        head += chunk
+    for block in blocks:
+        head += block
         if len(head) >= size:
             break
 
     def again() -> Iterator[bytes]:
         if head:
             yield head
-        yield from chunks
+        yield from blocks
 
     return head[:size], again()
 
 
-def without_head(chunks: Iterator[bytes], size: int) -> Iterator[bytes]:
+def without_head(blocks: Iterator[bytes], size: int) -> Iterator[bytes]:
     """A stream less its first bytes."""
-    for chunk in chunks:
-        if size >= len(chunk):
-            size -= len(chunk)
+    for block in blocks:
+        if size >= len(block):
+            size -= len(block)
             continue
-        yield chunk[size:] if size else chunk
+        yield block[size:] if size else block
         size = 0

@@ -1,4 +1,4 @@
-"""Formats of corpus objects: given by the request, or inferred from an object's extension; whether an object is cut in ranges."""
+"""Formats of corpus objects: given by the request, or inferred from an extension; which are cut in ranges."""
 
 from collections.abc import Mapping
 from pathlib import PurePosixPath

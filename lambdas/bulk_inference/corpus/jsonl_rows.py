@@ -11,18 +11,18 @@ from bulk_inference.corpus.rows import Row
 
 BOM: Final = b"\xef\xbb\xbf"
 _WINDOW: Final = 1024 * 1024
-"""Bytes split at a time: bounds the list of lines, whatever the size of the chunks that come in."""
+"""Bytes split at a time: bounds the list of lines, whatever the size of the blocks that come in."""
 
 
-def lines_of_range(chunks: Iterable[bytes], start: int, end: int, max_line_bytes: int) -> Iterator[Row]:
+def lines_of_range(blocks: Iterable[bytes], start: int, end: int, max_line_bytes: int) -> Iterator[Row]:
     """Lines that begin in [start, end), in order; the empty last line of an object that ends in LF is none.
 
-    `chunks` are the object's bytes from `first_byte(start)` on, to the object's end if need be: reading stops with the
-    last owned line. Memory: one chunk, one window's lines, one line.
+    `blocks` are the object's bytes from `first_byte(start)` on, to the object's end if need be: reading stops with the
+    last owned line. Memory: one block, one window's lines, one line.
     """
     offset = first_byte(start)
     number = 0
-    for position, length, data in _split(_while_lines_begin(chunks, start, end), offset, max_line_bytes):
+    for position, length, data in _split(_while_lines_begin(blocks, start, end), offset, max_line_bytes):
         if position < start:
             # The line that runs into the range belongs to the range before; when byte start-1 ends a line, this is
             # its end alone.
@@ -46,25 +46,25 @@ def first_byte(start: int) -> int:
     return max(start - 1, 0)
 
 
-def _while_lines_begin(chunks: Iterable[bytes], start: int, end: int) -> Iterator[bytes]:
+def _while_lines_begin(blocks: Iterable[bytes], start: int, end: int) -> Iterator[bytes]:
     """Stops at `end` if no line has begun by then: the range lies inside one long line, which is not its own."""
     position = first_byte(start)
     begun = start == 0
-    for chunk in chunks:
+    for block in blocks:
         if not begun and position >= end:
             return
-        begun = begun or b"\n" in chunk
-        position += len(chunk)
-        yield chunk
+        begun = begun or b"\n" in block
+        position += len(block)
+        yield block
 
 
-def _split(chunks: Iterable[bytes], offset: int, limit: int) -> Iterator[tuple[int, int, bytes | None]]:
+def _split(blocks: Iterable[bytes], offset: int, limit: int) -> Iterator[tuple[int, int, bytes | None]]:
     """(offset, length, bytes or None if over the limit) of each line. A CR before the LF counts towards the limit."""
     held: list[bytes] = []
     length = 0
     """Bytes of the unfinished line, of which `held` is all or, once over the limit, nothing."""
-    for chunk in chunks:
-        for window in _windows(chunk):
+    for block in blocks:
+        for window in _windows(block):
             first, *rest = window.split(b"\n")
             length += len(first)
             if length <= limit:
@@ -85,9 +85,9 @@ def _split(chunks: Iterable[bytes], offset: int, limit: int) -> Iterator[tuple[i
         yield offset, length, b"".join(held) if length <= limit else None
 
 
-def _windows(chunk: bytes) -> Iterator[bytes]:
-    if len(chunk) <= _WINDOW:
-        yield chunk
+def _windows(block: bytes) -> Iterator[bytes]:
+    if len(block) <= _WINDOW:
+        yield block
         return
-    for start in range(0, len(chunk), _WINDOW):
-        yield chunk[start : start + _WINDOW]
+    for start in range(0, len(block), _WINDOW):
+        yield block[start : start + _WINDOW]

@@ -214,8 +214,8 @@ def parquet_table(bucket: CorpusBucket, part: CutRange, source: Source, segment_
     def read_range(start: int, end: int) -> bytes:
         with closing(
             bucket.read(part.key, start=start, end=end, etag=part.etag, segment_bytes=segment_bytes)
-        ) as chunks:
-            return b"".join(chunks)
+        ) as blocks:
+            return b"".join(blocks)
 
     return Table(RangeReader(part.size, read_range), f"s3://{source.bucket}/{part.key}")
 
@@ -227,8 +227,8 @@ def unpacked_share(bucket: CorpusBucket, part: CutRange, codec: str) -> float:
         unpacked = 0
         # It ends early, unless it is small.
         with suppress(DamagedError):
-            for chunk in Unpacked(raw, codec):
-                unpacked += len(chunk)
+            for block in Unpacked(raw, codec):
+                unpacked += len(block)
     return end / max(unpacked, 1)
 
 
@@ -275,9 +275,9 @@ class _Reader:
             yield from self._range(self._source.encoding)
             return
         with closing(self._bytes(0, self._part.size)) as raw:
-            charset, chunks = self._opened(raw)
+            charset, blocks = self._opened(raw)
             kind = "packed" if self._shape.codec else "row"
-            for number, line in enumerate(physical_lines(chunks, charset, self._limit, offset=charset.mark), 1):
+            for number, line in enumerate(physical_lines(blocks, charset, self._limit, offset=charset.mark), 1):
                 length, data = without_end(line, charset)
                 yield self._transcoded(Row(number, line.offset, length, data, kind=kind), charset)
 
@@ -289,12 +289,12 @@ class _Reader:
             closing(self._bytes(first_byte(part.start), part.end)) as own,
             closing(self._bytes(part.end, part.size, _TAIL_SEGMENT)) as beyond,
         ):
-            head, chunks = peeked(chain(own, beyond)) if part.start == 0 else (b"", chain(own, beyond))
+            head, blocks = peeked(chain(own, beyond)) if part.start == 0 else (b"", chain(own, beyond))
             if encoding is None and charset_of(None, head).unit > 1:
                 raise InvalidRequestError(
                     f"{self._name} is {charset_of(None, head).codec} by its byte order mark: set source.encoding to it"
                 )
-            for row in lines_of_range(chunks, part.start, part.end, self._limit):
+            for row in lines_of_range(blocks, part.start, part.end, self._limit):
                 yield row if encoding is None else self._transcoded(row, charset)
 
     def _transcoded(self, row: Row, charset: Charset) -> Row:
@@ -313,9 +313,9 @@ class _Reader:
             yield from self._csv_range()
             return
         with closing(self._bytes(0, self._part.size)) as raw:
-            charset, chunks = self._opened(raw)
+            charset, blocks = self._opened(raw)
             kind = "packed" if self._shape.codec else "row"
-            yield from csv_rows(chunks, self._csv_object(charset), kind=kind, offset=charset.mark)
+            yield from csv_rows(blocks, self._csv_object(charset), kind=kind, offset=charset.mark)
 
     def _csv_object(self, charset: Charset) -> CsvObject:
         return CsvObject(self._part.key, charset, self._source.csv, self._limit)
@@ -327,8 +327,8 @@ class _Reader:
         columns = dialect.names
         if dialect.header and columns is None:
             with closing(self._bytes(0, part.size, _TAIL_SEGMENT)) as raw:
-                _, chunks = self._opened(raw)
-                columns = header_of(chunks, of)
+                _, blocks = self._opened(raw)
+                columns = header_of(blocks, of)
         number = 0
         has_header = dialect.header and dialect.names is None and part.start == 0
         for line in self._range(None):
@@ -372,8 +372,8 @@ class _Reader:
             return None
         with closing(self._bytes(0, self._part.size)) as raw:
             held = bytearray()
-            for chunk in raw if self._shape.codec is None else Unpacked(raw, self._shape.codec):
-                held += chunk
+            for block in raw if self._shape.codec is None else Unpacked(raw, self._shape.codec):
+                held += block
                 if len(held) > self._limit:
                     return None
             return bytes(held)
@@ -392,10 +392,10 @@ class _Reader:
 
     def _opened(self, raw: Iterator[bytes]) -> tuple[Charset, Iterator[bytes]]:
         """Encoding of an object that is read from its beginning, and its bytes after the byte order mark."""
-        chunks = raw if self._shape.codec is None else self._unpacked(raw, self._shape.codec)
-        head, chunks = peeked(chunks)
+        blocks = raw if self._shape.codec is None else self._unpacked(raw, self._shape.codec)
+        head, blocks = peeked(blocks)
         charset = charset_of(self._source.encoding, head)
-        return charset, without_head(chunks, charset.mark)
+        return charset, without_head(blocks, charset.mark)
 
     def _unpacked(self, raw: Iterator[bytes], codec: str) -> Iterator[bytes]:
         try:

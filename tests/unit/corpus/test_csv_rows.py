@@ -11,7 +11,7 @@ from bulk_inference.core.errors import InvalidRequestError
 from bulk_inference.core.run_spec import Csv
 from bulk_inference.corpus.rows import Row
 from tests.worlds.corpus_world import (
-    CHUNKS,
+    BLOCKS,
     COLUMNS,
     CUT_BYTES,
     TEXTS,
@@ -25,21 +25,21 @@ from tests.worlds.corpus_world import (
 
 
 @settings(deadline=None)
-@given(COLUMNS, CUT_BYTES, CHUNKS, st.sampled_from(["utf-8", "utf-8-sig", "utf-16", "utf-32-be", "gb18030"]))
-def test_csv_whatever_the_chunks(texts: list[str], cut_bytes: int, chunk: int, encoding: str) -> None:
+@given(COLUMNS, CUT_BYTES, BLOCKS, st.sampled_from(["utf-8", "utf-8-sig", "utf-16", "utf-32-be", "gb18030"]))
+def test_csv_whatever_the_blocks(texts: list[str], cut_bytes: int, block: int, encoding: str) -> None:
     """A lone carriage return is quoted by the writer, and comes back as it was."""
     body = as_csv(texts, quoting=csv.QUOTE_ALL).encode(encoding)
     declared = None if encoding in ("utf-8", "utf-8-sig", "utf-16") else encoding
-    found = cut({"a.csv": body}, source(encoding=declared), cut_bytes=cut_bytes, chunk=chunk)
+    found = cut({"a.csv": body}, source(encoding=declared), cut_bytes=cut_bytes, block=block)
     assert_all_rendered(found, texts)
-    assert_all_rendered(cut({"a.csv.gz": gzipped(body)}, source(encoding=declared), chunk=chunk), texts)
+    assert_all_rendered(cut({"a.csv.gz": gzipped(body)}, source(encoding=declared), block=block), texts)
 
 
 @settings(deadline=None)
-@given(st.lists(TEXTS.map(lambda text: "".join(text.split()) or "x"), min_size=1, max_size=40), CUT_BYTES, CHUNKS)
-def test_csv_without_line_ends_in_fields_is_cut_in_ranges(texts: list[str], cut_bytes: int, chunk: int) -> None:
+@given(st.lists(TEXTS.map(lambda text: "".join(text.split()) or "x"), min_size=1, max_size=40), CUT_BYTES, BLOCKS)
+def test_csv_without_line_ends_in_fields_is_cut_in_ranges(texts: list[str], cut_bytes: int, block: int) -> None:
     body = as_csv(texts).encode()
-    found = cut({"a.csv": body}, source(csv=Csv(quoted_newlines=False)), cut_bytes=cut_bytes, chunk=chunk)
+    found = cut({"a.csv": body}, source(csv=Csv(quoted_newlines=False)), cut_bytes=cut_bytes, block=block)
     assert_all_rendered(found, texts)
     assert len(found.parts) == -(-len(body) // cut_bytes)
 
@@ -48,15 +48,15 @@ MESS = st.lists(st.sampled_from([b'"', b",", b"\n", b"\r\n", b"\r", b"a", b'""',
 
 
 @settings(deadline=None)
-@given(MESS.map(b"".join), CHUNKS, st.booleans())
-def test_any_bytes_as_csv_are_read_or_refused(body: bytes, chunk: int, header: bool) -> None:
+@given(MESS.map(b"".join), BLOCKS, st.booleans())
+def test_any_bytes_as_csv_are_read_or_refused(body: bytes, block: int, header: bool) -> None:
     """Whatever the bytes: rows do not overlap, cover the object in order, and each is fields or a refusal."""
 
-    def read(chunk: int) -> list[Row]:
-        return rows(body, "a.csv", source(csv=Csv(header=header)), chunk=chunk)
+    def read(block: int) -> list[Row]:
+        return rows(body, "a.csv", source(csv=Csv(header=header)), block=block)
 
     try:
-        found = read(chunk)
+        found = read(block)
     except InvalidRequestError:
         with pytest.raises(InvalidRequestError, match="header"):
             read(10_000)

@@ -1,4 +1,4 @@
-"""Lines of byte ranges: whatever the cuts and chunks, the lines of the whole, each once."""
+"""Lines of byte ranges: whatever the cuts and blocks, the lines of the whole, each once."""
 
 import tracemalloc
 from collections.abc import Iterator
@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from bulk_inference.corpus.jsonl_rows import BOM, first_byte, lines_of_range
 from bulk_inference.corpus.rows import Row
-from tests.worlds.corpus_world import CHUNKS, COLUMNS, CUT_BYTES, assert_all_rendered, cut, gzipped, jsonl, source, zstd
+from tests.worlds.corpus_world import BLOCKS, COLUMNS, CUT_BYTES, assert_all_rendered, cut, gzipped, jsonl, source, zstd
 
 NO_LIMIT = 1 << 30
 
@@ -24,8 +24,8 @@ def chunks_of(data: bytes, size: int) -> Iterator[bytes]:
     return (data[at : at + size] for at in range(0, len(data), size))
 
 
-def read(data: bytes, start: int, end: int, *, chunk: int = 7, limit: int = NO_LIMIT) -> list[Row]:
-    return list(lines_of_range(chunks_of(data[first_byte(start) :], chunk), start, end, limit))
+def read(data: bytes, start: int, end: int, *, block: int = 7, limit: int = NO_LIMIT) -> list[Row]:
+    return list(lines_of_range(chunks_of(data[first_byte(start) :], block), start, end, limit))
 
 
 def expected(data: bytes) -> list[bytes]:
@@ -42,21 +42,21 @@ def expected(data: bytes) -> list[bytes]:
 @example(b"a\nb", [2], 1)
 @example(b"\n\n\n", [1, 2], 1)
 @example(b"aaaaaaaaaa\nb\n", [2, 4, 6], 3)
-def test_any_cuts_give_exactly_the_lines_of_the_whole(data: bytes, borders: list[int], chunk: int) -> None:
+def test_any_cuts_give_exactly_the_lines_of_the_whole(data: bytes, borders: list[int], block: int) -> None:
     cuts = sorted({0, len(data), *(border for border in borders if border < len(data))})
-    pieces = [line for start, end in pairwise(cuts) for line in read(data, start, end, chunk=chunk)]
+    pieces = [line for start, end in pairwise(cuts) for line in read(data, start, end, block=block)]
     assert [line.data for line in pieces] == expected(data)
 
 
 @given(contents, st.integers(1, 50))
-def test_offset_and_length_find_the_line_in_the_object(data: bytes, chunk: int) -> None:
-    for line in read(data, 0, len(data), chunk=chunk):
+def test_offset_and_length_find_the_line_in_the_object(data: bytes, block: int) -> None:
+    for line in read(data, 0, len(data), block=block):
         assert data[line.offset : line.offset + line.length] == line.data
 
 
 @given(contents, st.integers(1, 50), st.integers(1, 20))
-def test_a_line_over_the_limit_is_skipped_and_its_neighbours_are_whole(data: bytes, chunk: int, limit: int) -> None:
-    found = read(data, 0, len(data), chunk=chunk, limit=limit)
+def test_a_line_over_the_limit_is_skipped_and_its_neighbours_are_whole(data: bytes, block: int, limit: int) -> None:
+    found = read(data, 0, len(data), block=block, limit=limit)
     raw = data.split(b"\n")
     assert [line.data is None for line in found] == [len(one) > limit for one in raw[: len(found)]]
     assert [line.data for line in found if line.data is not None] == [
@@ -76,25 +76,25 @@ def test_only_lf_ends_a_line() -> None:
 def test_a_range_reads_no_further_than_its_last_line() -> None:
     seen: list[int] = []
 
-    def chunks() -> Iterator[bytes]:
-        for number, chunk in enumerate((b"a\nb\n", b"c\nd\n", b"e\n")):
+    def blocks() -> Iterator[bytes]:
+        for number, block in enumerate((b"a\nb\n", b"c\nd\n", b"e\n")):
             seen.append(number)
-            yield chunk
+            yield block
 
-    assert [line.data for line in lines_of_range(chunks(), 0, 4, NO_LIMIT)] == [b"a", b"b"]
+    assert [line.data for line in lines_of_range(blocks(), 0, 4, NO_LIMIT)] == [b"a", b"b"]
     assert seen == [0]
 
 
 def test_a_range_inside_one_long_line_stops_at_its_end() -> None:
     taken = 0
 
-    def chunks() -> Iterator[bytes]:
+    def blocks() -> Iterator[bytes]:
         nonlocal taken
         for _ in range(1000):
             taken += 10
             yield b"x" * 10
 
-    assert list(lines_of_range(chunks(), 50, 100, NO_LIMIT)) == []
+    assert list(lines_of_range(blocks(), 50, 100, NO_LIMIT)) == []
     assert taken < 100
 
 
@@ -118,20 +118,20 @@ def test_a_skipped_line_is_not_kept_in_memory() -> None:
 
 
 @settings(deadline=None)
-@given(COLUMNS, CUT_BYTES, CHUNKS)
-def test_jsonl_whatever_the_cuts(texts: list[str], cut_bytes: int, chunk: int) -> None:
+@given(COLUMNS, CUT_BYTES, BLOCKS)
+def test_jsonl_whatever_the_cuts(texts: list[str], cut_bytes: int, block: int) -> None:
     body = jsonl(*({"id": f"r{n}", "text": text} for n, text in enumerate(texts)))
-    assert_all_rendered(cut({"a.jsonl": body}, cut_bytes=cut_bytes, chunk=chunk), texts)
-    assert_all_rendered(cut({"a.jsonl.gz": gzipped(body)}, cut_bytes=cut_bytes, chunk=chunk), texts)
-    assert_all_rendered(cut({"a.ndjson.zst": zstd(body)}, cut_bytes=cut_bytes, chunk=chunk), texts)
+    assert_all_rendered(cut({"a.jsonl": body}, cut_bytes=cut_bytes, block=block), texts)
+    assert_all_rendered(cut({"a.jsonl.gz": gzipped(body)}, cut_bytes=cut_bytes, block=block), texts)
+    assert_all_rendered(cut({"a.ndjson.zst": zstd(body)}, cut_bytes=cut_bytes, block=block), texts)
 
 
 @settings(deadline=None)
-@given(st.binary(max_size=300), CHUNKS)
-def test_any_bytes_as_jsonl_are_accounted_for(body: bytes, chunk: int) -> None:
+@given(st.binary(max_size=300), BLOCKS)
+def test_any_bytes_as_jsonl_are_accounted_for(body: bytes, block: int) -> None:
     if body.startswith((b"\xff\xfe", b"\xfe\xff")):
         return
-    found = cut({"a.jsonl": body}, source(), cut_bytes=20, chunk=chunk)
+    found = cut({"a.jsonl": body}, source(), cut_bytes=20, block=block)
     lines = [line for line in body.removeprefix(b"\xef\xbb\xbf").split(b"\n") if line.strip()]
     assert found.total("read") == len(lines)
     assert found.total("read") == found.total("accepted") + found.total("rejected") + found.total("duplicate")

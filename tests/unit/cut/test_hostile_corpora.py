@@ -59,14 +59,14 @@ def assert_one(found: Cutting, text: str) -> None:
 )
 def test_odd_characters_are_rendered_as_they_are(name: str, text: str) -> None:
     objects, given = everywhere(text)[name]
-    for chunk in (1, 7, 10_000):
-        assert_one(cut(objects, given, chunk=chunk), text)
+    for block in (1, 7, 10_000):
+        assert_one(cut(objects, given, block=block), text)
 
 
 @pytest.mark.parametrize("name", FORMATS)
 def test_a_text_of_a_megabyte(name: str) -> None:
     objects, given = everywhere(MEGABYTE)[name]
-    assert_one(cut(objects, given, chunk=65_536, max_line=2_000_000), MEGABYTE)
+    assert_one(cut(objects, given, block=65_536, max_line=2_000_000), MEGABYTE)
 
 
 @pytest.mark.parametrize("name", FORMATS)
@@ -85,8 +85,8 @@ def test_a_row_that_is_too_large_costs_itself(name: str) -> None:
         "text": {"a.txt": small.encode(), "b.txt": large.encode(), "c.txt": small.encode()},
         "text.gz": {"a.txt": small.encode(), "b.txt.gz": gzipped(large.encode()), "c.txt": small.encode()},
     }[name]
-    for chunk in (999, 65_536):
-        found = cut(objects, everywhere("x")[name][1], chunk=chunk)
+    for block in (999, 65_536):
+        found = cut(objects, everywhere("x")[name][1], block=block)
         assert (found.classes, found.texts) == (["too_large"], [small, small])
 
 
@@ -98,7 +98,7 @@ def test_byte_order_mark_crlf_and_a_missing_last_newline(mark: bytes, end: bytes
     rows = mark + end.join([b"id,text", b"1,a", b"", b"2,b"]) + (end if last else b"")
     for name, body in (("a.jsonl", jsons), ("a.csv", rows)):
         for objects in ({name: body}, {name + ".gz": gzipped(body)}):
-            found = cut(objects, chunk=3, cut_bytes=11)
+            found = cut(objects, block=3, cut_bytes=11)
             assert found.texts == ["a", "b"]
     found = cut({"a.jsonl": jsons})
     for pointer, text in zip(found.pointers, (b'"a"', b'"b"'), strict=True):
@@ -266,11 +266,11 @@ def test_a_file_that_changes_while_it_is_read_is_named(name: str) -> None:
 
     class Shrinking(MemoryBucket):
         def read(self, key: str, **given: Any) -> Any:
-            for chunk in super().read(key, **given):
-                yield chunk
+            for block in super().read(key, **given):
+                yield block
                 self.objects[key] = body[: len(body) // 2]
 
-    bucket = Shrinking({PREFIX + key: body}, chunk=min(1000, len(body) // 3))
+    bucket = Shrinking({PREFIX + key: body}, block=min(1000, len(body) // 3))
     with pytest.raises(InvalidRequestError, match=rf"c/{key} has changed"):
         cut_bucket(bucket, given)
 
@@ -291,8 +291,8 @@ def test_a_compressed_object_that_is_cut_off_is_named(pack: Any) -> None:
 def test_several_members_in_a_compressed_object(pack: Any) -> None:
     first, second = jsonl({"id": "1", "text": "a"}), jsonl({"id": "2", "text": "b"})
     name = "a.jsonl.gz" if pack is gzipped else "a.jsonl.zst"
-    for chunk in (1, 1000):
-        assert cut({name: pack(first) + pack(second)}, chunk=chunk).texts == ["a", "b"]
+    for block in (1, 1000):
+        assert cut({name: pack(first) + pack(second)}, block=block).texts == ["a", "b"]
     if pack is gzipped:
         assert cut({name: pack(first) + b"\0" * 512}).texts == ["a"]
 
