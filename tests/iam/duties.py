@@ -353,7 +353,7 @@ _INTAKE = {
         "{input}/{tenant}/prompts/{name}": "",
         "{input}/{tenant}/intake/pool/{name}": "pool_documents follow_pools",
         "{input}/{tenant}/intake/{run}/documents/{name}": "infer_documents pool_documents follow_pools",
-        "{input}/{tenant}/intake/{run}/chunks/{name}": "pool_documents follow_pools",
+        "{input}/{tenant}/intake/{run}/blocks/{name}": "pool_documents follow_pools",
         "{input}/{tenant}/intake/{run}/corpus.jsonl": "pool_documents follow_pools",
         "{input}/{tenant}/intake/{run}/request.json": "pool_documents follow_pools",
         "{input}/{tenant}/runs/{run}/plan/{name}": "infer_documents",

@@ -27,7 +27,6 @@ LONG: Mapping[str, str] = {
     f"{_B}finish/reporting.py::manifest": "the manifest, member by member: one literal that is read beside docs",
     f"{_B}finish/updating.py::_update": _LEASES,
     f"{_B}intake/message.py::document_item": "the item of a document, attribute by attribute",
-    f"{_B}intake/pooling.py::_append": "",
     f"{_B}land/landing.py::land": _LEASES,
     f"{_B}land/landing.py::_claim": _LEASES,
     f"{_B}sync/infer_batch.py::_flush": _LEASES,

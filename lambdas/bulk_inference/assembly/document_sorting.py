@@ -74,8 +74,8 @@ def _read_all(
     with ThreadPoolExecutor(_READERS, "parts") as pool:
         for at in range(0, len(slices), _READERS):
             ahead = slices[at : at + _READERS]
-            for one, chunks in zip(ahead, pool.map(fetch, ahead), strict=True):
-                yield one, lines_of_range(chunks, one.start, one.end, _NO_LIMIT)
+            for one, blocks in zip(ahead, pool.map(fetch, ahead), strict=True):
+                yield one, lines_of_range(blocks, one.start, one.end, _NO_LIMIT)
 
 
 def _entries(kind: str, lines: Iterable[Row]) -> Iterator[tuple[str, dict[str, Any]]]:

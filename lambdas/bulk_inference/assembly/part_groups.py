@@ -87,8 +87,8 @@ def group_line(group: Group) -> bytes:
     return json.dumps(group.to_json(), ensure_ascii=False, separators=(",", ":")).encode() + b"\n"
 
 
-def read_groups(chunks: Iterable[bytes]) -> Iterator[Group]:
-    for raw, _ in split(chunks):
+def read_groups(blocks: Iterable[bytes]) -> Iterator[Group]:
+    for raw, _ in split(blocks):
         yield Group.from_json(json.loads(raw))
 
 

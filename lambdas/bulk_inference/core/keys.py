@@ -57,9 +57,9 @@ class Places:
         """Prefix of what the intake writes for this run: not below `root`, where no corpus may lie."""
         return f"{self.tenant}/intake/{self.run}/"
 
-    def pool_chunk(self, chunk: str) -> str:
+    def pool_block(self, block: str) -> str:
         """JSONL, documents that came into the pool together, as corpus lines."""
-        return f"{self.pool}chunks/{chunk}.jsonl"
+        return f"{self.pool}blocks/{block}.jsonl"
 
     @property
     def pool_request(self) -> str:

@@ -67,11 +67,11 @@ class Usage:
         }
 
 
-def split(chunks: Iterable[bytes], start: int = 0) -> Iterator[tuple[bytes, int]]:
+def split(blocks: Iterable[bytes], start: int = 0) -> Iterator[tuple[bytes, int]]:
     """Lines of a stream without their `\\n`, each with the position of the first byte after it."""
     position, rest = start, b""
-    for chunk in chunks:
-        *complete, rest = (rest + chunk).split(b"\n")
+    for block in blocks:
+        *complete, rest = (rest + block).split(b"\n")
         for line in complete:
             position += len(line) + 1
             yield line, position

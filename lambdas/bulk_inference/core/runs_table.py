@@ -23,7 +23,7 @@
 | `DOCUMENT#{tenant}/{scope}#{id}` | `DOCUMENT` | the intake: what has become of one document that came alone |
 | `SLOTS` | `{tenant}/{priority}/{hash}` | the intake: the pool that is open for documents of one kind |
 | `POOLS` | `{run}` | the intake: a pool that is closed, and so a run; a window of urgent documents |
-| `POOL#{run}` | `CHUNK#{hash}`, `TALLY` | the intake: documents that came into the pool together; counts of a window |
+| `POOL#{run}` | `BLOCK#{hash}`, `TALLY` | the intake: documents that came into the pool together; counts of a window |
 
 TTL attribute of every item: `expires_at`, epoch seconds.
 """
@@ -55,7 +55,7 @@ COUNT: Final = "COUNT"
 DOCUMENT: Final = "DOCUMENT"
 SLOTS: Final = "SLOTS"
 POOLS: Final = "POOLS"
-CHUNKS: Final = "CHUNK#"
+BLOCKS: Final = "BLOCK#"
 TALLY: Final = "TALLY"
 
 
@@ -105,8 +105,8 @@ def pool_pk(run: str) -> str:
     return f"POOL#{run}"
 
 
-def chunk_sk(chunk: str) -> str:
-    return f"{CHUNKS}{chunk}"
+def block_sk(block: str) -> str:
+    return f"{BLOCKS}{block}"
 
 
 def quota_pk(model: str) -> str:

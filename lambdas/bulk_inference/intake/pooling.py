@@ -5,12 +5,12 @@ is full or old enough; then it is closed and becomes the run that it was named a
 
 No document is lost or doubled, whoever dies when:
 
-* a chunk of documents is written to S3, and then *one transaction* says that the slot's open pool holds it and that
+* a block of documents is written to S3, and then *one transaction* says that the slot's open pool holds it and that
   each of its documents is pooled. A message is deleted only after that, and a message that comes again finds its
-  document pooled. A chunk without its transaction belongs to no pool;
+  document pooled. A block without its transaction belongs to no pool;
 * a pool is closed by one transaction that takes it out of its slot and puts it among the closed ones. Every change of a
   slot asks for the version that was read, so that nothing is appended to a pool that has been closed;
-* a closed pool's corpus is made of its chunks in the order of their names, the same on every try, and its run is
+* a closed pool's corpus is made of its blocks in the order of their names, the same on every try, and its run is
   started under its own name: Step Functions starts a name once.
 """
 
@@ -28,7 +28,7 @@ from bulk_inference.core.errors import ThrottledError
 from bulk_inference.core.index_line import canonical
 from bulk_inference.core.keys import Places
 from bulk_inference.core.ports import Bucket, Clock, ConditionalPut, Intake, Pipeline
-from bulk_inference.core.runs_table import CHUNKS, DOCUMENT, POOLS, SLOTS, Item, chunk_sk, document_pk, pool_pk
+from bulk_inference.core.runs_table import BLOCKS, DOCUMENT, POOLS, SLOTS, Item, block_sk, document_pk, pool_pk
 from bulk_inference.intake.ceilings import Ceilings, Weight, batches, weigh
 from bulk_inference.intake.message import (
     POOLED,
@@ -55,7 +55,7 @@ LEASE_SECONDS: Final = 1000
 
 STARTED_AT_ONCE: Final = 1_000
 """Documents of a pool that is started by the worker who fills it. A larger one is the schedule's, which has the time:
-documents that trickle in make a chunk each."""
+documents that trickle in make a block each."""
 
 _READERS: Final = 16
 _AHEAD: Final = 64
@@ -157,57 +157,64 @@ def _append(
         outcomes, taken = _sort_out(arrivals, priority, services)
         if not taken:
             return outcomes
-        lines = b"".join(arrivals[number].line for number, _ in taken)
-        takes = [(item["pk"], item["take"]) for _, item in taken]
-        chunk = hashlib.sha256(canonical(takes) + lines).hexdigest()[:32]
-        now = int(services.clock.now())
-        opened = (
-            stored if stored is not None and stored["documents"] else _opened(slot, stored, first, priority, services)
-        )
-        places = Places(first.message.tenant, opened["run"])
-        if opened is not stored:
+        opened = stored if stored is not None and stored["documents"] else None
+        if opened is None:
+            opened = _opened(slot, stored, arrivals[0], priority, services)
             # The same bytes whoever writes them: the slot is one prompt's.
-            services.input.put_json(places.pool_request, dict(first.prompt.request))
-        services.input.put(places.pool_chunk(chunk), lines, "application/x-ndjson")
-        weight = sum((arrivals[number].weight for number, _ in taken), _weight_of(opened))
-        filled: Item = {
-            **opened,
-            "version": opened["version"] + 1,
-            "records": weight.records,
-            "tokens": weight.tokens,
-            "documents": opened["documents"] + len(taken),
-            "bytes": opened["bytes"] + len(lines),
-            "oldestSentAt": min([opened["oldestSentAt"], *(arrivals[number].sent_at for number, _ in taken)]),
-            "expires_at": services.expires_at,
-        }
-        puts = [
-            ConditionalPut(filled, "version", None if stored is None else stored["version"]),
-            ConditionalPut(
-                {
-                    "pk": pool_pk(opened["run"]),
-                    "sk": chunk_sk(chunk),
-                    "expires_at": services.expires_at,
-                    "documents": len(taken),
-                    "bytes": len(lines),
-                },
-                "sk",
-                None,
-            ),
-        ]
-        for _, item in taken:
-            item |= {"state": POOLED, "run": opened["run"], "at": now}
-            puts.append(ConditionalPut(item, "version", item["version"] - 1 or None))
-        if _put_all(puts, services):
-            if (
-                _is_full(filled, priority, services)
-                and close(filled, services)
-                and filled["documents"] <= STARTED_AT_ONCE
-            ):
-                found = services.runs.get(POOLS, filled["run"])
-                if found is not None:
-                    start(found, services)
+            places = Places(arrivals[0].message.tenant, opened["run"])
+            services.input.put_json(places.pool_request, dict(arrivals[0].prompt.request))
+        filled = _fill(stored, opened, [(arrivals[number], item) for number, item in taken], services)
+        if filled is not None:
+            _start_if_full(filled, priority, services)
             return outcomes
     raise ThrottledError(f"the pool of slot {slot} was changed by others {_TRIES} times in a row")
+
+
+def _fill(
+    stored: Item | None, opened: Item, taken: Sequence[tuple[Arrival, Item]], services: PoolServices
+) -> Item | None:
+    """The slot's item once a block of documents is in its open pool; None if another worker was first."""
+    lines = b"".join(arrival.line for arrival, _ in taken)
+    takes = [(item["pk"], item["take"]) for _, item in taken]
+    block = hashlib.sha256(canonical(takes) + lines).hexdigest()[:32]
+    places = Places(taken[0][0].message.tenant, opened["run"])
+    services.input.put(places.pool_block(block), lines, "application/x-ndjson")
+    weight = sum((arrival.weight for arrival, _ in taken), _weight_of(opened))
+    filled: Item = {
+        **opened,
+        "version": opened["version"] + 1,
+        "records": weight.records,
+        "tokens": weight.tokens,
+        "documents": opened["documents"] + len(taken),
+        "bytes": opened["bytes"] + len(lines),
+        "oldestSentAt": min([opened["oldestSentAt"], *(arrival.sent_at for arrival, _ in taken)]),
+        "expires_at": services.expires_at,
+    }
+    written: Item = {
+        "pk": pool_pk(opened["run"]),
+        "sk": block_sk(block),
+        "expires_at": services.expires_at,
+        "documents": len(taken),
+        "bytes": len(lines),
+    }
+    puts = [
+        ConditionalPut(filled, "version", None if stored is None else stored["version"]),
+        ConditionalPut(written, "sk", None),
+    ]
+    now = int(services.clock.now())
+    for _, item in taken:
+        item |= {"state": POOLED, "run": opened["run"], "at": now}
+        puts.append(ConditionalPut(item, "version", item["version"] - 1 or None))
+    return filled if _put_all(puts, services) else None
+
+
+def _start_if_full(filled: Item, priority: str, services: PoolServices) -> None:
+    if not _is_full(filled, priority, services) or not close(filled, services):
+        return
+    if filled["documents"] <= STARTED_AT_ONCE:
+        found = services.runs.get(POOLS, filled["run"])
+        if found is not None:
+            start(found, services)
 
 
 def _put_all(puts: Sequence[ConditionalPut], services: PoolServices) -> bool:
@@ -365,26 +372,26 @@ def _request(prompt: StoredPrompt, places: Places, closed: Item) -> dict[str, An
 
 
 def _documents(run: str, places: Places, services: PoolServices) -> Iterator[bytes]:
-    """The pool's chunks in the order of their names, some read at once: a hundred thousand one by one would take longer
+    """The pool's blocks in the order of their names, some read at once: a hundred thousand one by one would take longer
     than a function lives."""
 
-    def read(chunk: Item) -> bytes:
-        return b"".join(services.input.read(places.pool_chunk(str(chunk["sk"]).removeprefix(CHUNKS))))
+    def read(block: Item) -> bytes:
+        return b"".join(services.input.read(places.pool_block(str(block["sk"]).removeprefix(BLOCKS))))
 
-    with ThreadPoolExecutor(_READERS, "chunks") as threads:
-        for some in _together(services.runs.query(pool_pk(run), CHUNKS)):
+    with ThreadPoolExecutor(_READERS, "blocks") as threads:
+        for some in _together(services.runs.query(pool_pk(run), BLOCKS)):
             yield from threads.map(read, some)
 
 
-def _together(chunks: Iterable[Item]) -> Iterator[list[Item]]:
+def _together(blocks: Iterable[Item]) -> Iterator[list[Item]]:
     some: list[Item] = []
     size = 0
-    for chunk in chunks:
-        if some and (len(some) == _AHEAD or size + chunk["bytes"] > _AHEAD_BYTES):
+    for block in blocks:
+        if some and (len(some) == _AHEAD or size + block["bytes"] > _AHEAD_BYTES):
             yield some
             some, size = [], 0
-        some.append(chunk)
-        size += chunk["bytes"]
+        some.append(block)
+        size += block["bytes"]
     if some:
         yield some
 
