@@ -146,7 +146,6 @@ def pool(arrivals: Sequence[Arrival], priority: str, services: PoolServices) -> 
 def _append(
     slot: str, arrivals: Sequence[Arrival], priority: str, services: PoolServices
 ) -> list[str | RefusedDocumentError]:
-    first = arrivals[0]
     for attempt in range(_TRIES):
         if attempt:
             services.clock.sleep(_PAUSE * 2 ** min(attempt, 6) * (0.5 + services.jitter()))
@@ -175,8 +174,8 @@ def _fill(
 ) -> Item | None:
     """The slot's item once a block of documents is in its open pool; None if another worker was first."""
     lines = b"".join(arrival.line for arrival, _ in taken)
-    takes = [(item["pk"], item["take"]) for _, item in taken]
-    block = hashlib.sha256(canonical(takes) + lines).hexdigest()[:32]
+    attempts = [(item["pk"], item["attempt"]) for _, item in taken]
+    block = hashlib.sha256(canonical(attempts) + lines).hexdigest()[:32]
     places = Places(taken[0][0].message.tenant, opened["run"])
     services.input.put(places.pool_block(block), lines, "application/x-ndjson")
     weight = sum((arrival.weight for arrival, _ in taken), _weight_of(opened))
