@@ -10,6 +10,7 @@ from pathlib import Path
 
 from docs.pictures import draw
 from tests.lint import (
+    alarms,
     copies,
     graph,
     integrations,
@@ -61,6 +62,7 @@ def check_quick(found: list[machines.Machine]) -> Iterator[Finding]:
     yield from interface.check(ROOT)
     yield from copies.check(ROOT)
     yield from tables.check(ROOT)
+    yield from alarms.check(ROOT)
     yield from check_pictures()
 
 

@@ -14,6 +14,7 @@ from typing import Any, Final
 from bulk_inference.core import names, tenants
 from bulk_inference.core.errors import InvalidRequestError
 from bulk_inference.core.model_families import APIS, CONVERSE, Family, family_of
+from bulk_inference.core.priorities import PRIORITIES
 from bulk_inference.core.run_spec import (
     Chunking,
     Output,
@@ -33,7 +34,6 @@ STARTED_BY: Final = "AWS_STEP_FUNCTIONS_STARTED_BY_EXECUTION_ID"
 """Step Functions' own key, which links a nested execution to its parent in the console."""
 
 MODES: Final = ("auto", "batch", "sync")
-PRIORITIES: Final = ("high", "normal", "low")
 
 _SECTIONS: Final = ("run", "source", "model", "prompt", "chunking", "output", "limits", "prices")
 

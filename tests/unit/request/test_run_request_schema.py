@@ -11,8 +11,13 @@ import fastjsonschema
 import pytest
 
 from bulk_inference.core.errors import InvalidRequestError
+from bulk_inference.core.model_families import APIS
+from bulk_inference.core.priorities import PRIORITIES
+from bulk_inference.core.run_spec import METHODS
 from bulk_inference.core.settings import ModelSettings, Settings, SourceBucket, TenantSettings
-from bulk_inference.request.parse import STARTED_BY, parse
+from bulk_inference.corpus.formats import FORMATS
+from bulk_inference.request.output import ASKS
+from bulk_inference.request.parse import MODES, STARTED_BY, parse
 
 SCHEMA: Final = json.loads((Path(__file__).parents[3] / "docs" / "run-request.schema.json").read_text())
 FITS: Final = fastjsonschema.compile(SCHEMA)
@@ -301,3 +306,28 @@ def test_every_field_is_described() -> None:
             yield from bare(one, name)
 
     assert list(bare(SCHEMA, "")) == []
+
+
+def choices(path: str) -> list[str]:
+    """What the schema lists for a field."""
+    place: Any = SCHEMA
+    for step in path.split("."):
+        place = place["properties"][step]
+    listed: list[str] = place["enum"]
+    return listed
+
+
+@pytest.mark.parametrize(
+    ("path", "known"),
+    [
+        ("run.mode", MODES),
+        ("run.priority", PRIORITIES),
+        ("source.format", FORMATS),
+        ("model.api", APIS),
+        ("output.ask", ASKS),
+        ("output.recombine.method", METHODS),
+    ],
+)
+def test_the_schema_lists_what_the_code_knows(path: str, known: tuple[str, ...]) -> None:
+    """A format, mode or API that is added to the code alone could not be asked for by whoever trusts the schema."""
+    assert choices(path) == list(known)
