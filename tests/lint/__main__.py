@@ -12,6 +12,7 @@ from docs.pictures import draw
 from tests.lint import (
     alarms,
     copies,
+    functions,
     graph,
     integrations,
     interface,
@@ -58,6 +59,7 @@ def check_quick(found: list[machines.Machine]) -> Iterator[Finding]:
     yield from sources.check_python(ROOT)
     yield from mirror.check(ROOT)
     yield from sizes.check(ROOT)
+    yield from functions.check(ROOT)
     yield from sources.check_hcl(ROOT)
     yield from interface.check(ROOT)
     yield from copies.check(ROOT)

@@ -42,7 +42,6 @@ TESTED_IN: Mapping[str, str] = {
     "core/json_document.py": "cut/test_hostile_corpora.py",
     "core/keys.py": "cut/test_cut_run.py",
     "core/leases.py": "land/test_pure_core_machine.py",
-    "core/model_families.py": "render/test_rendering.py",
     "core/prices.py": "plan/test_report.py",
     "core/runs_table.py": "aws/test_dynamodb.py",
     "core/settings.py": "core/test_tenants.py",

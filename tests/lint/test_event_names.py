@@ -20,7 +20,7 @@ def test_patterns_for_other_stacks_name_the_events_that_are_sent() -> None:
 
 def _alarms() -> list[tuple[str, str]]:
     """Handler and metric of each alarm on a metric of the functions."""
-    text = (ROOT / "modules/failure_lane/alarms.tf").read_text(encoding="utf-8")
+    text = "".join(path.read_text(encoding="utf-8") for path in sorted(ROOT.glob("modules/*/alarms.tf")))
     troubles = re.findall(r'function = "(\w+)"\s+metric   = "(\w+)"', text)
     others = re.findall(r'metric_name\s*= "(\w+)"\s+dimensions\s*= \{ service = "\$\{var.name\}-(\w+)" \}', text)
     return troubles + [(handler, metric) for metric, handler in others]

@@ -3,7 +3,7 @@
 from collections.abc import Collection, Mapping
 from dataclasses import fields
 
-from bulk_inference.core.model_families import UNKNOWN, family_named, family_of, geography_of, model_id_of
+from bulk_inference.core.model_families import UNKNOWN, family_named
 from bulk_inference.core.settings import ModelSettings, QuotaOverrides
 from bulk_inference.plan.quotas import TOKENS_PER_MINUTE, fallback_notes, look_up, resolve, wanted
 
@@ -119,23 +119,3 @@ def test_a_label_of_the_settings_replaces_name_and_code() -> None:
     asked = wanted(HAIKU, ModelSettings("m", quota_label="My Model"), None)["max_records_per_job"]
     assert asked.names[0] == "Records per batch inference job for My Model"
     assert asked.code is None
-
-
-def test_families_by_id_profile_and_arn() -> None:
-    region = "arn:aws:bedrock:us-east-1:123456789012:"
-    for invoke_id, family in {
-        "anthropic.claude-sonnet-4-20250514-v1:0": "claude-sonnet-4",
-        "us.anthropic.claude-sonnet-4-5-20250929-v1:0": "claude-sonnet-4-5",
-        f"{region}inference-profile/global.anthropic.claude-haiku-4-5-20251001-v1:0": "claude-haiku-4-5",
-        "arn:aws:bedrock:us-east-1::foundation-model/amazon.nova-lite-v1:0": "nova-lite",
-        "amazon.nova-2-lite-v1:0": "nova-2-lite",
-        "anthropic.claude-opus-4-7-v1": "claude",
-        "acme.model": "unknown",
-        f"{region}application-inference-profile/abc": "unknown",
-    }.items():
-        assert family_of(invoke_id).key == family
-    assert family_of(f"{region}application-inference-profile/abc", "Claude Haiku 4.5") is HAIKU
-    assert not family_of("anthropic.claude-opus-4-7-v1").batch
-    assert geography_of(f"{region}inference-profile/global.x.y") == "global"
-    assert geography_of("anthropic.claude-3-haiku-20240307-v1:0") is None
-    assert model_id_of("us-gov.anthropic.claude-3-haiku-20240307-v1:0") == "anthropic.claude-3-haiku-20240307-v1:0"
