@@ -6,6 +6,7 @@ its name, or in one that `TESTED_IN` names. Test files import nothing of each ot
 """
 
 import ast
+import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
@@ -95,6 +96,7 @@ def check(root: Path) -> Iterator[Finding]:
     handlers = {module for module in modules if module.startswith("handlers/")}
     found = {path.relative_to(tests).as_posix() for path in tests.glob("**/test_*.py")}
     yield from check_names(modules - handlers, found, THEMES, TESTED_IN)
+    yield from check_page({path.stem: path.parent.name for path in package.glob("*/*.py")}, _page(root))
     for path in sorted((root / "tests").rglob("*.py")):
         yield from check_imports(path.relative_to(root).as_posix(), path.read_text(encoding="utf-8"))
 
@@ -121,6 +123,19 @@ def check_names(
     for module, test in sorted(tested_in.items()):
         if module not in modules or test not in tests or module.replace("/", "/test_") in tests:
             yield Finding("tests/lint/mirror.py", module, "mirror", f"is not tested in {test} alone: correct its row")
+
+
+def _page(root: Path) -> str:
+    return (root / "docs" / "architecture.md").read_text(encoding="utf-8")
+
+
+def check_page(packages: Mapping[str, str], page: str) -> Iterator[Finding]:
+    """docs/architecture.md names every module of logic, and no module that is not there. `packages`: by module."""
+    for module, package in sorted(packages.items()):
+        if package not in ("aws", "handlers") and module != "__init__" and f"`{module}`" not in page:
+            yield Finding("docs/architecture.md", module, "mirror", f"names no `{module}` at the package {package}")
+    for named in sorted({*re.findall(r"`(\w+)\.py`", page)} - packages.keys()):
+        yield Finding("docs/architecture.md", named, "mirror", f"there is no module {named}.py")
 
 
 def check_imports(file: str, text: str) -> Iterator[Finding]:

@@ -42,3 +42,10 @@ def test_a_theme_and_a_test_elsewhere_are_said_and_true() -> None:
 )
 def test_what_tests_share_lies_in_no_test(text: str, borrows: bool) -> None:
     assert [finding.rule for finding in mirror.check_imports("file", text)] == ["test-imports"] * borrows
+
+
+def test_the_architecture_names_every_module_and_no_other() -> None:
+    modules = {"cutting": "cut", "s3": "aws", "stop_run": "handlers", "__init__": "cut"}
+    assert list(mirror.check_page(modules, "`cutting`, made by `stop_run.py`")) == []
+    assert [one.where for one in mirror.check_page(modules, "")] == ["cutting"]
+    assert [one.where for one in mirror.check_page(modules, "`cutting` `slices.py`")] == ["slices"]
