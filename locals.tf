@@ -21,24 +21,15 @@ locals {
   }
 
   runtime = {
-    package                  = module.bundle.package
-    layer_arns               = module.bundle.layer_arns
-    python                   = var.runtime.python
-    architecture             = var.runtime.architecture
-    log_retention_days       = var.logs.retention_days
-    log_format               = var.logs.format
-    log_level                = var.logs.level
-    log_kms_key_arn          = var.logs.kms_key_arn != null ? var.logs.kms_key_arn : module.storage.log_kms_key_arn
-    tracing                  = var.tracing
-    permissions_boundary_arn = var.permissions_boundary_arn
-    role_path                = var.role_path
-    vpc                      = var.vpc
-  }
-
-  # What may be read besides the input bucket.
-  sources = {
-    object_arns  = [for bucket, settings in var.source_buckets : "arn:${local.account.partition}:s3:::${bucket}/${settings.prefix}*"]
-    kms_key_arns = distinct([for settings in values(var.source_buckets) : settings.kms_key_arn if settings.kms_key_arn != null])
+    package      = module.bundle.package
+    layer_arns   = module.bundle.layer_arns
+    python       = var.runtime.python
+    architecture = var.runtime.architecture
+    tracing      = var.tracing
+    logs         = merge(var.logs, { kms_key_arn = var.logs.kms_key_arn != null ? var.logs.kms_key_arn : module.storage.log_kms_key_arn })
+    roles        = { path = var.role_path, permissions_boundary_arn = var.permissions_boundary_arn }
+    vpc          = var.vpc
+    functions    = var.functions
   }
 
   # What plan_run reads as config/settings.json.

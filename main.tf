@@ -55,7 +55,7 @@ module "failure_lane" {
   name           = var.name
   account        = local.account
   stores         = local.stores
-  sources        = local.sources
+  source_buckets = var.source_buckets
   models         = local.models
   event_bus_name = module.completion.event_bus_name
   assembly_name  = "${var.name}-assemble_results"
@@ -63,7 +63,6 @@ module "failure_lane" {
   reprocessing   = var.reprocessing
   alarm_topic    = var.alarm_topic
   runtime        = local.runtime
-  functions      = var.functions
   tags           = var.tags
 }
 
@@ -74,13 +73,12 @@ module "sync_inference" {
   name            = var.name
   account         = local.account
   stores          = local.stores
-  sources         = local.sources
+  source_buckets  = var.source_buckets
   models          = local.models
   reprocess_queue = module.failure_lane.reprocess_queue
   event_bus_name  = module.completion.event_bus_name
   pipeline_name   = "${var.name}-pipeline"
   runtime         = local.runtime
-  functions       = var.functions
   tags            = var.tags
 }
 
@@ -96,7 +94,6 @@ module "assembly" {
   pipeline_name      = "${var.name}-pipeline"
   parquet_layer_arns = module.bundle.parquet_layer_arns
   runtime            = local.runtime
-  functions          = var.functions
   tags               = var.tags
 }
 
@@ -107,7 +104,7 @@ module "batch_inference" {
   name                  = var.name
   account               = local.account
   stores                = local.stores
-  sources               = local.sources
+  source_buckets        = var.source_buckets
   models                = local.models
   tenants               = var.tenants
   infer_batch_arn       = module.sync_inference.infer_batch_arn
@@ -118,7 +115,6 @@ module "batch_inference" {
   undelivered_queue_arn = module.failure_lane.undelivered_queue.arn
   event_bus_name        = module.completion.event_bus_name
   runtime               = local.runtime
-  functions             = var.functions
   tags                  = var.tags
 }
 
@@ -140,7 +136,6 @@ module "control_plane" {
   undelivered_queue_arn = module.failure_lane.undelivered_queue.arn
   event_bus_name        = module.completion.event_bus_name
   runtime               = local.runtime
-  functions             = var.functions
   tags                  = var.tags
 }
 
@@ -175,6 +170,5 @@ module "intake" {
   intake                = var.intake
   alarm_topic           = var.alarm_topic
   runtime               = local.runtime
-  functions             = var.functions
   tags                  = var.tags
 }

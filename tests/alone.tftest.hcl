@@ -93,7 +93,11 @@ run "callers_alone" {
   }
 
   override_resource {
-    target = module.callers.aws_sfn_state_machine.tenant_run
+    target = module.callers.module.tenant_run["acme"].aws_sfn_state_machine.this
+  }
+
+  override_resource {
+    target = module.callers.module.tenant_run["globex"].aws_sfn_state_machine.this
   }
 
   variables {
@@ -133,12 +137,12 @@ run "sync_inference_alone" {
   }
 
   override_data {
-    target = data.aws_caller_identity.current
+    target = module.beneath.data.aws_caller_identity.current
     values = { account_id = "123456789012" }
   }
 
   override_resource {
-    target = module.sync_inference.aws_sfn_state_machine.fan_out
+    target = module.sync_inference.module.fan_out.aws_sfn_state_machine.this
   }
 
   assert {
@@ -155,16 +159,16 @@ run "batch_inference_alone" {
   }
 
   override_data {
-    target = data.aws_caller_identity.current
+    target = module.beneath.data.aws_caller_identity.current
     values = { account_id = "123456789012" }
   }
 
   override_resource {
-    target = module.sync_inference.aws_sfn_state_machine.fan_out
+    target = module.sync_inference.module.fan_out.aws_sfn_state_machine.this
   }
 
   override_resource {
-    target = module.batch_inference.aws_sfn_state_machine.shard_and_submit
+    target = module.batch_inference.module.shard_and_submit.aws_sfn_state_machine.this
   }
 
   assert {
@@ -181,12 +185,12 @@ run "assembly_alone" {
   }
 
   override_data {
-    target = data.aws_caller_identity.current
+    target = module.beneath.data.aws_caller_identity.current
     values = { account_id = "123456789012" }
   }
 
   override_resource {
-    target = module.assembly.aws_sfn_state_machine.assemble_results
+    target = module.assembly.module.assemble_results.aws_sfn_state_machine.this
   }
 
   assert {
@@ -203,12 +207,57 @@ run "intake_alone" {
   }
 
   override_data {
-    target = data.aws_caller_identity.current
+    target = module.beneath.data.aws_caller_identity.current
     values = { account_id = "123456789012" }
   }
 
   assert {
     condition     = length(module.intake.functions) > 0
     error_message = "no functions"
+  }
+}
+
+run "function_alone" {
+  command = plan
+
+  module {
+    source = "./modules/function/examples/alone"
+  }
+
+  override_data {
+    target = module.beneath.data.aws_caller_identity.current
+    values = { account_id = "123456789012" }
+  }
+
+  assert {
+    condition     = module.intake_status.name == "alone-intake_status" && strcontains(module.intake_status.policy, "alone-input-123456789012-us-east-1/*/prompts/*")
+    error_message = module.intake_status.policy
+  }
+}
+
+run "state_machine_alone" {
+  command = plan
+
+  module {
+    source = "./modules/state_machine/examples/alone"
+  }
+
+  override_data {
+    target = data.aws_caller_identity.current
+    values = { account_id = "123456789012" }
+  }
+
+  override_resource {
+    target = module.nightly.aws_sfn_state_machine.this
+  }
+
+  variables {
+    pipeline_arn = "arn:aws:states:us-east-1:123456789012:stateMachine:theirs-pipeline"
+    kms_key_arn  = "arn:aws:kms:us-east-1:123456789012:key/mine"
+  }
+
+  assert {
+    condition     = strcontains(module.nightly.policy, ":execution:theirs-pipeline:acme_*") && strcontains(module.nightly.definition, var.pipeline_arn)
+    error_message = module.nightly.policy
   }
 }

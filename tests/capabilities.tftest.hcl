@@ -51,7 +51,7 @@ run "job_events_reach_resume_job" {
   }
 
   override_resource {
-    target = aws_sfn_state_machine.shard_and_submit
+    target = module.shard_and_submit.aws_sfn_state_machine.this
   }
 
   variables {
@@ -84,25 +84,20 @@ run "job_events_reach_resume_job" {
   }
 
   assert {
-    condition     = aws_scheduler_schedule.reconcile_jobs.schedule_expression == "rate(5 minutes)" && aws_scheduler_schedule.reconcile_jobs.target[0].dead_letter_config[0].arn == var.undelivered_queue_arn
-    error_message = "reconcile_jobs is not scheduled, or a failed schedule leaves no trace"
+    condition     = module.reconcile_jobs.schedule_expression == "rate(5 minutes)"
+    error_message = "reconcile_jobs is not scheduled"
   }
 
   assert {
-    condition     = contains(flatten([for statement in jsondecode(data.aws_iam_policy_document.reconcile_schedule.json).Statement : statement.Resource]), "arn:aws:lambda:us-east-1:123456789012:function:tickets-reconcile_jobs")
+    condition     = contains(flatten([for statement in jsondecode(module.reconcile_jobs.schedule_policy).Statement : statement.Resource]), "arn:aws:lambda:us-east-1:123456789012:function:tickets-reconcile_jobs")
     error_message = "the schedule may not invoke reconcile_jobs"
   }
 
   assert {
     condition = alltrue([
-      for function in [aws_lambda_function.resume_job, aws_lambda_function.reconcile_jobs] : function.dead_letter_config[0].target_arn == var.undelivered_queue_arn
+      for function in [module.resume_job, module.reconcile_jobs] : function.undelivered_queue_arn == var.undelivered_queue_arn
     ])
     error_message = "an asynchronous invocation that fails on every try leaves no trace"
-  }
-
-  assert {
-    condition     = aws_sfn_state_machine.shard_and_submit.logging_configuration[0].level == "ERROR" && !aws_sfn_state_machine.shard_and_submit.logging_configuration[0].include_execution_data && aws_sfn_state_machine.shard_and_submit.tracing_configuration[0].enabled
-    error_message = "logs are off or hold execution data, or traces are off"
   }
 
   assert {
@@ -114,25 +109,8 @@ run "job_events_reach_resume_job" {
   }
 
   assert {
-    condition     = aws_lambda_function.collect_results.memory_size == 1769 && aws_lambda_function.submit_job.timeout == 900
+    condition     = module.collect_results.size.memory_mb == 1769 && module.submit_job.size.timeout_seconds == 900
     error_message = "sizes are not the defaults"
-  }
-
-  assert {
-    condition = aws_lambda_function.submit_job.environment[0].variables == tomap({
-      NAME                         = "tickets"
-      INPUT_BUCKET                 = "in"
-      OUTPUT_BUCKET                = "out"
-      LEDGER_TABLE                 = "tickets-ledger"
-      RUNS_TABLE                   = "tickets-runs"
-      REPROCESS_QUEUE_URL          = "https://sqs.us-east-1.amazonaws.com/123456789012/tickets-reprocess"
-      EVENT_BUS_NAME               = "tickets"
-      SETTINGS_KEY                 = "config/settings.json"
-      POWERTOOLS_SERVICE_NAME      = "tickets-submit_job"
-      POWERTOOLS_METRICS_NAMESPACE = "BulkInference"
-      POWERTOOLS_LOG_LEVEL         = "INFO"
-    })
-    error_message = jsonencode(aws_lambda_function.submit_job.environment[0].variables)
   }
 }
 
@@ -144,7 +122,7 @@ run "sizes_network_and_boundary_can_be_said" {
   }
 
   override_resource {
-    target = aws_sfn_state_machine.shard_and_submit
+    target = module.shard_and_submit.aws_sfn_state_machine.this
   }
 
   variables {
@@ -152,33 +130,24 @@ run "sizes_network_and_boundary_can_be_said" {
     infer_batch_arn = "arn:aws:lambda:us-east-1:123456789012:function:tickets-infer_batch"
     fan_out_arn     = "arn:aws:states:us-east-1:123456789012:stateMachine:tickets-fan_out"
     pipeline_name   = "tickets-pipeline"
-    functions       = { submit_job = { memory_mb = 2048, reserved_concurrency = 7 } }
     runtime = {
-      package                  = { s3_bucket = "in", s3_key = "config/functions.zip", source_code_hash = "hash" }
-      layer_arns               = []
-      tracing                  = false
-      permissions_boundary_arn = "arn:aws:iam::123456789012:policy/boundary"
-      role_path                = "/pipelines/"
-      vpc                      = { subnet_ids = ["subnet-1"], security_group_ids = ["sg-1"] }
+      package    = { s3_bucket = "in", s3_key = "config/functions.zip", source_code_hash = "hash" }
+      layer_arns = []
+      tracing    = false
+      roles      = { path = "/pipelines/", permissions_boundary_arn = "arn:aws:iam::123456789012:policy/boundary" }
+      vpc        = { subnet_ids = ["subnet-1"], security_group_ids = ["sg-1"] }
+      functions  = { submit_job = { memory_mb = 2048, reserved_concurrency = 7 } }
     }
   }
 
   assert {
-    condition     = aws_lambda_function.submit_job.memory_size == 2048 && aws_lambda_function.submit_job.reserved_concurrent_executions == 7 && aws_lambda_function.submit_job.timeout == 900
+    condition     = module.submit_job.size == { memory_mb = 2048, reserved_concurrency = 7, timeout_seconds = 900 }
     error_message = "a size that was given is not used, or one that was not given is lost"
   }
 
   assert {
-    condition     = aws_lambda_function.submit_job.vpc_config[0].subnet_ids == toset(["subnet-1"]) && contains([for statement in jsondecode(data.aws_iam_policy_document.submit_job.json).Statement : statement.Sid], "AttachToVpc")
-    error_message = "no network, or no right to attach to it"
-  }
-
-  assert {
-    condition = alltrue([
-      for role in [aws_iam_role.submit_job, aws_iam_role.shard_and_submit, aws_iam_role.reconcile_schedule] :
-      role.permissions_boundary == "arn:aws:iam::123456789012:policy/boundary" && role.path == "/pipelines/"
-    ])
-    error_message = "a role without boundary or path"
+    condition     = contains([for statement in jsondecode(module.submit_job.policy).Statement : statement.Sid], "AttachToVpc")
+    error_message = "no right to attach to the network"
   }
 
   assert {
@@ -187,7 +156,7 @@ run "sizes_network_and_boundary_can_be_said" {
   }
 
   assert {
-    condition     = aws_lambda_function.submit_job.tracing_config[0].mode == "PassThrough" && !contains([for statement in jsondecode(data.aws_iam_policy_document.submit_job.json).Statement : statement.Sid], "SendTraces")
+    condition     = !contains([for statement in jsondecode(module.submit_job.policy).Statement : statement.Sid], "SendTraces")
     error_message = "traces are off, yet asked for"
   }
 }
@@ -200,7 +169,7 @@ run "broken_runs_reach_stop_run" {
   }
 
   override_resource {
-    target = aws_sfn_state_machine.pipeline
+    target = module.pipeline.aws_sfn_state_machine.this
   }
 
   variables {
@@ -225,20 +194,21 @@ run "broken_runs_reach_stop_run" {
   }
 
   assert {
-    condition     = aws_cloudwatch_event_target.stop_run.dead_letter_config[0].arn == var.undelivered_queue_arn && aws_lambda_function.stop_run.dead_letter_config[0].target_arn == var.undelivered_queue_arn
+    condition     = aws_cloudwatch_event_target.stop_run.dead_letter_config[0].arn == var.undelivered_queue_arn && module.stop_run.undelivered_queue_arn == var.undelivered_queue_arn
     error_message = "an undelivered event leaves no trace"
   }
 
+  # What modules/function tells every function as SETTINGS_KEY.
   assert {
-    condition     = aws_s3_object.settings.key == aws_lambda_function.plan_run.environment[0].variables["SETTINGS_KEY"]
+    condition     = aws_s3_object.settings.key == "config/settings.json"
     error_message = "settings lie elsewhere than plan_run looks"
   }
 
   assert {
     condition = alltrue([
-      for document in [data.aws_iam_policy_document.plan_run, data.aws_iam_policy_document.cut_shards] :
-      contains(flatten([for statement in jsondecode(document.json).Statement : statement.Resource if statement.Sid == "ReadSources"]), "arn:aws:s3:::archive/mail/*") &&
-      contains(flatten([for statement in jsondecode(document.json).Statement : statement.Resource if statement.Sid == "DecryptSources"]), "arn:aws:kms:us-east-1:123456789012:key/archive")
+      for policy in [module.plan_run.policy, module.cut_shards.policy] :
+      contains(flatten([for statement in jsondecode(policy).Statement : statement.Resource if statement.Sid == "ReadSources"]), "arn:aws:s3:::archive/mail/*") &&
+      contains(flatten([for statement in jsondecode(policy).Statement : statement.Resource if statement.Sid == "DecryptSources"]), "arn:aws:kms:us-east-1:123456789012:key/archive")
     ])
     error_message = "a source bucket cannot be read"
   }
@@ -252,7 +222,7 @@ run "failed_records_wait_long_enough_and_end_in_a_dead_letter_queue" {
   }
 
   assert {
-    condition     = alltrue([for queue in values(aws_sqs_queue.reprocess) : queue.visibility_timeout_seconds >= 6 * aws_lambda_function.reprocess_records.timeout]) && aws_lambda_function.reprocess_records.timeout > 300 / 0.75
+    condition     = alltrue([for queue in values(aws_sqs_queue.reprocess) : queue.visibility_timeout_seconds >= 6 * module.reprocess_records.size.timeout_seconds]) && module.reprocess_records.size.timeout_seconds > 300 / 0.75
     error_message = "a message may come back while it is worked on"
   }
 
@@ -301,7 +271,7 @@ run "failed_records_wait_long_enough_and_end_in_a_dead_letter_queue" {
   }
 
   assert {
-    condition     = aws_scheduler_schedule.update_runs.schedule_expression == "rate(1 minute)" && endswith(aws_scheduler_schedule.update_runs.target[0].dead_letter_config[0].arn, ":tickets-undelivered") && endswith(aws_lambda_function.update_runs.dead_letter_config[0].target_arn, ":tickets-undelivered")
+    condition     = module.update_runs.schedule_expression == "rate(1 minute)" && endswith(module.update_runs.undelivered_queue_arn, ":tickets-undelivered")
     error_message = "late landings reach no manifest, or a look that fails is lost"
   }
 
@@ -357,7 +327,11 @@ run "tries_that_outlast_the_queue_are_refused" {
   }
 
   variables {
-    functions    = { reprocess_records = { timeout_seconds = 900 } }
+    runtime = {
+      package    = { s3_bucket = "in", s3_key = "config/functions.zip", source_code_hash = "hash" }
+      layer_arns = []
+      functions  = { reprocess_records = { timeout_seconds = 900 } }
+    }
     reprocessing = { max_receive_count = 60, retention_days = 7 }
   }
 
@@ -372,7 +346,11 @@ run "fewer_workers_than_the_queues_may_call_are_refused" {
   }
 
   variables {
-    functions = { reprocess_records = { reserved_concurrency = 11 } }
+    runtime = {
+      package    = { s3_bucket = "in", s3_key = "config/functions.zip", source_code_hash = "hash" }
+      layer_arns = []
+      functions  = { reprocess_records = { reserved_concurrency = 11 } }
+    }
   }
 
   expect_failures = [aws_sqs_queue.reprocess]
@@ -486,7 +464,7 @@ run "tables_are_protected" {
 
   assert {
     condition = alltrue([
-      for table in [aws_dynamodb_table.ledger, aws_dynamodb_table.runs] :
+      for table in values(aws_dynamodb_table.this) :
       table.deletion_protection_enabled && table.point_in_time_recovery[0].enabled && table.ttl[0].attribute_name == "expires_at" && table.ttl[0].enabled &&
       table.server_side_encryption[0].kms_key_arn == var.kms_key_arn
     ])
@@ -494,7 +472,7 @@ run "tables_are_protected" {
   }
 
   assert {
-    condition     = aws_dynamodb_table.ledger.hash_key == "pk" && aws_dynamodb_table.runs.hash_key == "pk" && aws_dynamodb_table.runs.range_key == "sk"
+    condition     = aws_dynamodb_table.this["ledger"].hash_key == "pk" && aws_dynamodb_table.this["runs"].hash_key == "pk" && aws_dynamodb_table.this["runs"].range_key == "sk"
     error_message = "keys differ from what the functions write"
   }
 }
@@ -503,24 +481,24 @@ run "more_models_than_one_policy_holds_are_refused" {
   command = plan
 
   module {
-    source = "./modules/sync_inference"
-  }
-
-  override_resource {
-    target = aws_sfn_state_machine.fan_out
+    source = "./modules/function"
   }
 
   variables {
+    handler         = "infer_batch"
+    description     = "Infers"
+    memory_mb       = 1024
+    timeout_seconds = 900
+    policy          = "{\"Version\": \"2012-10-17\", \"Statement\": []}"
     models = {
-      direct_arns      = [for n in range(120) : "arn:aws:bedrock:us-east-1::foundation-model/amazon.nova-micro-v${n}:0:longest-of-all-the-names"]
-      profile_arns     = []
-      destination_arns = []
+      direct_arns = [for n in range(120) : "arn:aws:bedrock:us-east-1::foundation-model/amazon.nova-micro-v${n}:0:longest-of-all-the-names"]
     }
   }
 
-  expect_failures = [aws_iam_role_policy.infer_batch]
+  expect_failures = [aws_iam_role_policy.this]
 }
 
+# Jobs in many subnets, whose role names each of them: so it is full before that of submit_job.
 run "more_models_than_a_job_may_name_are_refused" {
   command = plan
 
@@ -529,21 +507,26 @@ run "more_models_than_a_job_may_name_are_refused" {
   }
 
   override_resource {
-    target = aws_sfn_state_machine.shard_and_submit
+    target = module.shard_and_submit.aws_sfn_state_machine.this
   }
 
   variables {
     tenants         = { acme = {} }
     infer_batch_arn = "arn:aws:lambda:us-east-1:123456789012:function:tickets-infer_batch"
     fan_out_arn     = "arn:aws:states:us-east-1:123456789012:stateMachine:tickets-fan_out"
+    runtime = {
+      package    = { s3_bucket = "in", s3_key = "config/functions.zip", source_code_hash = "hash" }
+      layer_arns = []
+      vpc        = { subnet_ids = [for n in range(16) : "subnet-0a1b2c3d4e5f60${n}"], security_group_ids = ["sg-1"] }
+    }
     models = {
-      direct_arns      = [for n in range(120) : "arn:aws:bedrock:us-east-1::foundation-model/amazon.nova-micro-v${n}:0:longest-of-all-the-names"]
+      direct_arns      = [for n in range(55) : "arn:aws:bedrock:us-east-1::foundation-model/amazon.nova-micro-v${n}:0:longest-of-all-the-names"]
       profile_arns     = []
       destination_arns = []
     }
   }
 
-  expect_failures = [aws_iam_role_policy.submit_job, aws_iam_role_policy.batch]
+  expect_failures = [aws_iam_role_policy.batch]
 }
 
 run "tables_may_be_capped_or_provisioned" {
@@ -559,12 +542,142 @@ run "tables_may_be_capped_or_provisioned" {
   }
 
   assert {
-    condition     = aws_dynamodb_table.ledger.billing_mode == "PAY_PER_REQUEST" && aws_dynamodb_table.ledger.on_demand_throughput[0].max_write_request_units == 8000 && aws_dynamodb_table.ledger.on_demand_throughput[0].max_read_request_units == -1
+    condition     = aws_dynamodb_table.this["ledger"].billing_mode == "PAY_PER_REQUEST" && aws_dynamodb_table.this["ledger"].on_demand_throughput[0].max_write_request_units == 8000 && aws_dynamodb_table.this["ledger"].on_demand_throughput[0].max_read_request_units == -1
     error_message = "the ledger is not on demand, capped for writes alone"
   }
 
   assert {
-    condition     = aws_dynamodb_table.runs.billing_mode == "PROVISIONED" && aws_dynamodb_table.runs.read_capacity == 20 && aws_dynamodb_table.runs.write_capacity == 40 && length(aws_dynamodb_table.runs.on_demand_throughput) == 0
+    condition     = aws_dynamodb_table.this["runs"].billing_mode == "PROVISIONED" && aws_dynamodb_table.this["runs"].read_capacity == 20 && aws_dynamodb_table.this["runs"].write_capacity == 40 && length(aws_dynamodb_table.this["runs"].on_demand_throughput) == 0
     error_message = "the runs table is not provisioned as asked"
+  }
+}
+
+run "a_function_is_made_whole" {
+  command = plan
+
+  module {
+    source = "./modules/function"
+  }
+
+  variables {
+    handler           = "submit_job"
+    description       = "Creates jobs"
+    memory_mb         = 512
+    timeout_seconds   = 900
+    policy            = "{\"Version\": \"2012-10-17\", \"Statement\": []}"
+    environment       = { EVENT_BUS_NAME = "tickets" }
+    undelivered_queue = { arn = "arn:aws:sqs:us-east-1:123456789012:tickets-undelivered" }
+    schedule          = { expression = "rate(5 minutes)", description = "Looks", role = "submit_schedule" }
+    runtime = {
+      package    = { s3_bucket = "in", s3_key = "config/functions.zip", source_code_hash = "hash" }
+      layer_arns = []
+      roles      = { path = "/pipelines/", permissions_boundary_arn = "arn:aws:iam::123456789012:policy/boundary" }
+      vpc        = { subnet_ids = ["subnet-1"], security_group_ids = ["sg-1"] }
+    }
+  }
+
+  assert {
+    condition = aws_lambda_function.this.environment[0].variables == tomap({
+      NAME                         = "tickets"
+      INPUT_BUCKET                 = "in"
+      OUTPUT_BUCKET                = "out"
+      LEDGER_TABLE                 = "tickets-ledger"
+      RUNS_TABLE                   = "tickets-runs"
+      EVENT_BUS_NAME               = "tickets"
+      SETTINGS_KEY                 = "config/settings.json"
+      POWERTOOLS_SERVICE_NAME      = "tickets-submit_job"
+      POWERTOOLS_METRICS_NAMESPACE = "BulkInference"
+      POWERTOOLS_LOG_LEVEL         = "INFO"
+    })
+    error_message = jsonencode(aws_lambda_function.this.environment[0].variables)
+  }
+
+  assert {
+    condition     = aws_lambda_function.this.vpc_config[0].subnet_ids == toset(["subnet-1"]) && aws_lambda_function.this.tracing_config[0].mode == "Active"
+    error_message = "no network, or no traces"
+  }
+
+  assert {
+    condition     = aws_lambda_function.this.dead_letter_config[0].target_arn == var.undelivered_queue.arn && aws_scheduler_schedule.this[0].target[0].dead_letter_config[0].arn == var.undelivered_queue.arn
+    error_message = "an invocation or a schedule that fails leaves no trace"
+  }
+
+  assert {
+    condition = alltrue([
+      for role in [aws_iam_role.this, aws_iam_role.schedule[0]] :
+      role.permissions_boundary == "arn:aws:iam::123456789012:policy/boundary" && role.path == "/pipelines/"
+    ])
+    error_message = "a role without boundary or path"
+  }
+
+  assert {
+    condition     = contains(flatten([for statement in jsondecode(data.aws_iam_policy_document.schedule[0].json).Statement : statement.Resource]), output.planned_arn)
+    error_message = "the schedule may not invoke the function"
+  }
+}
+
+run "a_function_without_network_traces_and_clock" {
+  command = plan
+
+  module {
+    source = "./modules/function"
+  }
+
+  variables {
+    handler         = "submit_job"
+    description     = "Creates jobs"
+    memory_mb       = 512
+    timeout_seconds = 900
+    policy          = "{\"Version\": \"2012-10-17\", \"Statement\": []}"
+    runtime = {
+      package    = { s3_bucket = "in", s3_key = "config/functions.zip", source_code_hash = "hash" }
+      layer_arns = []
+      tracing    = false
+    }
+  }
+
+  assert {
+    condition     = aws_lambda_function.this.tracing_config[0].mode == "PassThrough" && aws_lambda_function.this.environment[0].variables["POWERTOOLS_TRACE_DISABLED"] == "true"
+    error_message = "traces are off, yet asked for"
+  }
+
+  assert {
+    condition     = length(aws_scheduler_schedule.this) == 0 && length(aws_lambda_function.this.dead_letter_config) == 0 && [for statement in jsondecode(output.policy).Statement : statement.Sid] == ["WriteOwnLogs"]
+    error_message = output.policy
+  }
+}
+
+run "a_state_machine_is_made_whole" {
+  command = plan
+
+  module {
+    source = "./modules/state_machine"
+  }
+
+  override_resource {
+    target = aws_sfn_state_machine.this
+  }
+
+  variables {
+    machine    = "fan_out"
+    definition = "{}"
+    functions  = ["arn:aws:lambda:us-east-1:123456789012:function:tickets-infer_batch"]
+    maps       = ["InferBatches"]
+    runtime    = { roles = { path = "/pipelines/", permissions_boundary_arn = "arn:aws:iam::123456789012:policy/boundary" } }
+  }
+
+  assert {
+    condition     = aws_sfn_state_machine.this.logging_configuration[0].level == "ERROR" && !aws_sfn_state_machine.this.logging_configuration[0].include_execution_data && aws_sfn_state_machine.this.tracing_configuration[0].enabled
+    error_message = "logs are off or hold execution data, or traces are off"
+  }
+
+  assert {
+    condition     = aws_iam_role.this.permissions_boundary == "arn:aws:iam::123456789012:policy/boundary" && aws_iam_role.this.path == "/pipelines/"
+    error_message = "a role without boundary or path"
+  }
+
+  assert {
+    condition     = length(aws_iam_role_policy.key) == 1 && !strcontains(output.policy, "StepFunctionsGetEventsForStepFunctionsExecutionRule")
+    error_message = "a machine with a map needs the key, and one that starts none needs no rule"
   }
 }

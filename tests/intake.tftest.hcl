@@ -47,8 +47,12 @@ run "a_queue_per_priority_with_its_dead_letters" {
   }
 
   variables {
-    alarm_topic    = { arn = "arn:aws:sns:us-east-1:123456789012:on-call" }
-    functions      = { pool_documents = { timeout_seconds = 60 } }
+    alarm_topic = { arn = "arn:aws:sns:us-east-1:123456789012:on-call" }
+    runtime = {
+      package    = { s3_bucket = "in", s3_key = "config/functions.zip", source_code_hash = "hash" }
+      layer_arns = []
+      functions  = { pool_documents = { timeout_seconds = 60 } }
+    }
     source_buckets = { lake = { prefix = "mail/" } }
   }
 
@@ -130,7 +134,7 @@ run "a_queue_per_priority_with_its_dead_letters" {
   }
 
   assert {
-    condition     = strcontains(data.aws_iam_policy_document.pool_documents.json, "arn:aws:s3:::lake/mail/*")
+    condition     = strcontains(module.pool_documents.policy, "arn:aws:s3:::lake/mail/*")
     error_message = "documents of source_buckets cannot be read"
   }
 
@@ -140,7 +144,7 @@ run "a_queue_per_priority_with_its_dead_letters" {
   }
 
   assert {
-    condition     = aws_scheduler_schedule.follow_pools.schedule_expression == "rate(1 minute)" && aws_lambda_function.follow_pools.dead_letter_config[0].target_arn == var.undelivered_queue_arn
+    condition     = module.follow_pools.schedule_expression == "rate(1 minute)" && module.follow_pools.undelivered_queue_arn == var.undelivered_queue_arn
     error_message = "pools are not looked at, or a failed look leaves no trace"
   }
 

@@ -17,19 +17,19 @@ override_data {
 
 # The provider would have a definition validated by AWS at plan.
 override_resource {
-  target = module.control_plane.aws_sfn_state_machine.pipeline
+  target = module.control_plane.module.pipeline.aws_sfn_state_machine.this
 }
 
 override_resource {
-  target = module.batch_inference.aws_sfn_state_machine.shard_and_submit
+  target = module.batch_inference.module.shard_and_submit.aws_sfn_state_machine.this
 }
 
 override_resource {
-  target = module.sync_inference.aws_sfn_state_machine.fan_out
+  target = module.sync_inference.module.fan_out.aws_sfn_state_machine.this
 }
 
 override_resource {
-  target = module.assembly.aws_sfn_state_machine.assemble_results
+  target = module.assembly.module.assemble_results.aws_sfn_state_machine.this
 }
 
 variables {

@@ -1,88 +1,24 @@
 # Sums one pass up, and names the reduction that is due.
 
-resource "aws_lambda_function" "close_assembly" {
-  function_name                  = local.functions.close_assembly.name
-  description                    = "Sums a pass over a run's results up"
-  role                           = aws_iam_role.close_assembly.arn
-  handler                        = "bulk_inference.handlers.close_assembly.handler"
-  runtime                        = var.runtime.python
-  architectures                  = [var.runtime.architecture]
-  memory_size                    = local.functions.close_assembly.memory_mb
-  timeout                        = local.functions.close_assembly.timeout_seconds
-  reserved_concurrent_executions = local.functions.close_assembly.reserved_concurrency
-  s3_bucket                      = var.runtime.package.s3_bucket
-  s3_key                         = var.runtime.package.s3_key
-  s3_object_version              = var.runtime.package.s3_object_version
-  source_code_hash               = var.runtime.package.source_code_hash
-  layers                         = var.runtime.layer_arns
-  tags                           = var.tags
+module "close_assembly" {
+  source = "../function"
 
-  environment {
-    variables = merge(local.environment, { POWERTOOLS_SERVICE_NAME = local.functions.close_assembly.name })
-  }
-
-  logging_config {
-    log_group             = aws_cloudwatch_log_group.close_assembly.name
-    log_format            = var.runtime.log_format
-    application_log_level = var.runtime.log_format == "JSON" ? var.runtime.log_level : null
-  }
-
-  tracing_config {
-    mode = var.runtime.tracing ? "Active" : "PassThrough"
-  }
-
-  dynamic "vpc_config" {
-    for_each = var.runtime.vpc == null ? [] : [var.runtime.vpc]
-
-    content {
-      subnet_ids         = vpc_config.value.subnet_ids
-      security_group_ids = vpc_config.value.security_group_ids
-    }
-  }
-
-  # A function may be called as soon as it is there: by then its role must be complete.
-  depends_on = [aws_iam_role_policy.close_assembly, aws_iam_role_policy.close_assembly_key]
-}
-
-resource "aws_cloudwatch_log_group" "close_assembly" {
-  name              = local.functions.close_assembly.log_group
-  retention_in_days = var.runtime.log_retention_days
-  kms_key_id        = var.runtime.log_kms_key_arn
-  tags              = var.tags
-}
-
-resource "aws_iam_role" "close_assembly" {
-  name                 = local.functions.close_assembly.role_name
-  description          = "close_assembly of ${var.name}"
-  path                 = var.runtime.role_path
-  permissions_boundary = var.runtime.permissions_boundary_arn
-  assume_role_policy   = data.aws_iam_policy_document.lambda_trust.json
-  tags                 = var.tags
-}
-
-resource "aws_iam_role_policy" "close_assembly" {
-  name   = "permissions"
-  role   = aws_iam_role.close_assembly.name
-  policy = data.aws_iam_policy_document.close_assembly.json
-}
-
-resource "aws_iam_role_policy" "close_assembly_key" {
-  name   = "key"
-  role   = aws_iam_role.close_assembly.name
-  policy = data.aws_iam_policy_document.use_key.json
+  name            = var.name
+  account         = var.account
+  stores          = var.stores
+  handler         = "close_assembly"
+  description     = "Sums a pass over a run's results up"
+  memory_mb       = 512
+  timeout_seconds = 900
+  environment     = local.environment
+  lists_buckets   = ["input", "output"]
+  run_items       = ["GetItem", "PutItem", "UpdateItem", "Query"]
+  policy          = data.aws_iam_policy_document.close_assembly.json
+  runtime         = var.runtime
+  tags            = var.tags
 }
 
 data "aws_iam_policy_document" "close_assembly" {
-  source_policy_documents = [data.aws_iam_policy_document.function["close_assembly"].json]
-
-  # Also what makes S3 answer 404 instead of 403 for an object that is not there.
-  # https://docs.aws.amazon.com/AmazonS3/latest/API/API_GetObject.html
-  statement {
-    sid       = "ListBuckets"
-    actions   = ["s3:ListBucket"]
-    resources = [local.input, local.output]
-  }
-
   statement {
     sid       = "ReadPartialLists"
     actions   = ["s3:GetObject"]
@@ -93,16 +29,5 @@ data "aws_iam_policy_document" "close_assembly" {
     sid       = "WritePartialList"
     actions   = ["s3:PutObject", "s3:AbortMultipartUpload"]
     resources = ["${local.output}/*/runs/*/documents/partial.jsonl"]
-  }
-
-  statement {
-    sid = "KeepRunItems"
-    actions = [
-      "dynamodb:GetItem",
-      "dynamodb:PutItem",
-      "dynamodb:UpdateItem",
-      "dynamodb:Query",
-    ]
-    resources = [local.runs]
   }
 }

@@ -1,10 +1,15 @@
 # What is made of a run's results: documents of their chunks, Parquet files, one file in order.
 
 locals {
-  states                      = "arn:${var.account.partition}:states:${var.account.region}:${var.account.id}"
-  assemble_results            = "${local.states}:stateMachine:${var.name}-assemble_results"
-  assemble_results_executions = "${local.states}:execution:${var.name}-assemble_results"
-  map_children                = [for label in ["SortParts", "JoinPartitions", "ExportParts"] : "${local.assemble_results_executions}/${label}:*"]
-  pipeline                    = "${local.states}:stateMachine:${var.pipeline_name}"
-  pipeline_executions         = "${local.states}:execution:${var.pipeline_name}"
+  states   = "arn:${var.account.partition}:states:${var.account.region}:${var.account.id}"
+  pipeline = "${local.states}:stateMachine:${var.pipeline_name}"
+
+  # ARNs from names, which are known at plan: so are the policies.
+  input  = "arn:${var.account.partition}:s3:::${var.stores.input_bucket}"
+  output = "arn:${var.account.partition}:s3:::${var.stores.output_bucket}"
+
+  environment = {
+    REPROCESS_QUEUE_URL = var.reprocess_queue.url
+    EVENT_BUS_NAME      = var.event_bus_name
+  }
 }

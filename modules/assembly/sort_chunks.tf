@@ -1,88 +1,23 @@
 # Lays the lines of one group of parts out by where their document belongs.
 
-resource "aws_lambda_function" "sort_chunks" {
-  function_name                  = local.functions.sort_chunks.name
-  description                    = "Lays lines of result parts out by document"
-  role                           = aws_iam_role.sort_chunks.arn
-  handler                        = "bulk_inference.handlers.sort_chunks.handler"
-  runtime                        = var.runtime.python
-  architectures                  = [var.runtime.architecture]
-  memory_size                    = local.functions.sort_chunks.memory_mb
-  timeout                        = local.functions.sort_chunks.timeout_seconds
-  reserved_concurrent_executions = local.functions.sort_chunks.reserved_concurrency
-  s3_bucket                      = var.runtime.package.s3_bucket
-  s3_key                         = var.runtime.package.s3_key
-  s3_object_version              = var.runtime.package.s3_object_version
-  source_code_hash               = var.runtime.package.source_code_hash
-  layers                         = var.runtime.layer_arns
-  tags                           = var.tags
+module "sort_chunks" {
+  source = "../function"
 
-  environment {
-    variables = merge(local.environment, { POWERTOOLS_SERVICE_NAME = local.functions.sort_chunks.name })
-  }
-
-  logging_config {
-    log_group             = aws_cloudwatch_log_group.sort_chunks.name
-    log_format            = var.runtime.log_format
-    application_log_level = var.runtime.log_format == "JSON" ? var.runtime.log_level : null
-  }
-
-  tracing_config {
-    mode = var.runtime.tracing ? "Active" : "PassThrough"
-  }
-
-  dynamic "vpc_config" {
-    for_each = var.runtime.vpc == null ? [] : [var.runtime.vpc]
-
-    content {
-      subnet_ids         = vpc_config.value.subnet_ids
-      security_group_ids = vpc_config.value.security_group_ids
-    }
-  }
-
-  # A function may be called as soon as it is there: by then its role must be complete.
-  depends_on = [aws_iam_role_policy.sort_chunks, aws_iam_role_policy.sort_chunks_key]
-}
-
-resource "aws_cloudwatch_log_group" "sort_chunks" {
-  name              = local.functions.sort_chunks.log_group
-  retention_in_days = var.runtime.log_retention_days
-  kms_key_id        = var.runtime.log_kms_key_arn
-  tags              = var.tags
-}
-
-resource "aws_iam_role" "sort_chunks" {
-  name                 = local.functions.sort_chunks.role_name
-  description          = "sort_chunks of ${var.name}"
-  path                 = var.runtime.role_path
-  permissions_boundary = var.runtime.permissions_boundary_arn
-  assume_role_policy   = data.aws_iam_policy_document.lambda_trust.json
-  tags                 = var.tags
-}
-
-resource "aws_iam_role_policy" "sort_chunks" {
-  name   = "permissions"
-  role   = aws_iam_role.sort_chunks.name
-  policy = data.aws_iam_policy_document.sort_chunks.json
-}
-
-resource "aws_iam_role_policy" "sort_chunks_key" {
-  name   = "key"
-  role   = aws_iam_role.sort_chunks.name
-  policy = data.aws_iam_policy_document.use_key.json
+  name            = var.name
+  account         = var.account
+  stores          = var.stores
+  handler         = "sort_chunks"
+  description     = "Lays lines of result parts out by document"
+  memory_mb       = 1769
+  timeout_seconds = 900
+  environment     = local.environment
+  lists_buckets   = ["input", "output"]
+  policy          = data.aws_iam_policy_document.sort_chunks.json
+  runtime         = var.runtime
+  tags            = var.tags
 }
 
 data "aws_iam_policy_document" "sort_chunks" {
-  source_policy_documents = [data.aws_iam_policy_document.function["sort_chunks"].json]
-
-  # Also what makes S3 answer 404 instead of 403 for an object that is not there.
-  # https://docs.aws.amazon.com/AmazonS3/latest/API/API_GetObject.html
-  statement {
-    sid       = "ListBuckets"
-    actions   = ["s3:ListBucket"]
-    resources = [local.input, local.output]
-  }
-
   statement {
     sid       = "ReadIndexAndResults"
     actions   = ["s3:GetObject"]

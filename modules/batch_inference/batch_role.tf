@@ -14,7 +14,7 @@ locals {
   eni      = "${local.ec2}:network-interface/*"
   job_tags = ["BedrockManaged", "BedrockModelInvocationJobArn"]
 
-  batch_role_arns = { for tenant, settings in var.tenants : tenant => settings.batch_role_arn != null ? settings.batch_role_arn : "arn:${var.account.partition}:iam::${var.account.id}:role${var.runtime.role_path}${local.batch_role_names[tenant]}" }
+  batch_role_arns = { for tenant, settings in var.tenants : tenant => settings.batch_role_arn != null ? settings.batch_role_arn : "arn:${var.account.partition}:iam::${var.account.id}:role${var.runtime.roles.path}${local.batch_role_names[tenant]}" }
 }
 
 resource "aws_iam_role" "batch" {
@@ -22,8 +22,8 @@ resource "aws_iam_role" "batch" {
 
   name                 = each.value
   description          = "Bedrock batch jobs of tenant ${each.key} of ${var.name}"
-  path                 = var.runtime.role_path
-  permissions_boundary = var.runtime.permissions_boundary_arn
+  path                 = var.runtime.roles.path
+  permissions_boundary = var.runtime.roles.permissions_boundary_arn
   assume_role_policy   = data.aws_iam_policy_document.batch_trust.json
   tags                 = var.tags
 }

@@ -15,7 +15,7 @@ locals {
 
   # What a caller starts and watches, by tenant: asl/tenant_run.asl.json prefixes the names of its runs.
   ways_in = { for tenant in var.tenants : tenant => {
-    machine    = contains(local.entries, tenant) ? "${local.machines}:${local.entry_names[tenant]}" : var.pipeline_arn
-    executions = contains(local.entries, tenant) ? ["${local.executions}:${local.entry_names[tenant]}:*", "${local.pipeline_executions}:${tenant}_*"] : ["${local.pipeline_executions}:*"]
+    machine    = contains(local.entries, tenant) ? "${local.machines}:${var.name}-run-${tenant}" : var.pipeline_arn
+    executions = contains(local.entries, tenant) ? ["${local.executions}:${var.name}-run-${tenant}:*", "${local.pipeline_executions}:${tenant}_*"] : ["${local.pipeline_executions}:*"]
   } }
 }

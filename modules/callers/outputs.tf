@@ -12,7 +12,7 @@ output "tenants" {
   } }
 
   # Whoever starts a machine needs it to be there, and its role complete.
-  depends_on = [aws_sfn_state_machine.tenant_run]
+  depends_on = [module.tenant_run]
 }
 
 output "policies" {
@@ -28,10 +28,10 @@ output "policies" {
 
 output "role_policies" {
   description = "Rendered policies (JSON) of the roles made here, by role."
-  value       = { for tenant, document in data.aws_iam_policy_document.tenant_run : "run-${tenant}" => document.json }
+  value       = { for tenant, machine in module.tenant_run : "run-${tenant}" => machine.policy }
 }
 
 output "definitions" {
   description = "Rendered state machine definitions (JSON), by state machine."
-  value       = { for tenant, definition in local.definitions : "run-${tenant}" => definition }
+  value       = { for tenant, machine in module.tenant_run : "run-${tenant}" => machine.definition }
 }

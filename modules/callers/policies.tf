@@ -9,7 +9,7 @@ locals {
     } },
     { all = {
       machines   = concat([var.pipeline_arn], [for tenant in local.entries : local.ways_in[tenant].machine])
-      executions = concat(["${local.pipeline_executions}:*"], [for tenant in local.entries : "${local.executions}:${local.entry_names[tenant]}:*"])
+      executions = concat(["${local.pipeline_executions}:*"], [for tenant in local.entries : "${local.executions}:${var.name}-run-${tenant}:*"])
       tenants    = sort(var.tenants)
     } },
   )

@@ -1,8 +1,3 @@
-variable "name" {
-  description = "Name of the pipeline; prefix of everything made here."
-  type        = string
-}
-
 variable "account" {
   description = "Where this is applied: partition (\"aws\"), the partition's DNS suffix (\"amazonaws.com\"), Region and account id."
   type = object({
@@ -13,18 +8,9 @@ variable "account" {
   })
 }
 
-variable "stores" {
-  description = "Names of the buckets of this pipeline, and the ARN of their key."
-  type = object({
-    input_bucket  = string
-    output_bucket = string
-    kms_key_arn   = string
-  })
-}
-
-variable "tenants" {
-  description = "Names of the tenants. Two or more: each gets a state machine that starts runs of it alone."
-  type        = set(string)
+variable "name" {
+  description = "Name of the pipeline; prefix of everything made here."
+  type        = string
 }
 
 variable "pipeline_arn" {
@@ -40,17 +26,29 @@ variable "redrive_function" {
 variable "runtime" {
   description = "How state machines are made: logs, traces and what their roles must carry."
   type = object({
-    log_retention_days       = optional(number, 90)
-    log_kms_key_arn          = optional(string)
-    tracing                  = optional(bool, true)
-    permissions_boundary_arn = optional(string)
-    role_path                = optional(string, "/")
+    tracing = optional(bool, true)
+    logs    = optional(object({ retention_days = optional(number, 90), kms_key_arn = optional(string) }), {})
+    roles   = optional(object({ path = optional(string, "/"), permissions_boundary_arn = optional(string) }), {})
   })
   default = {}
+}
+
+variable "stores" {
+  description = "Names of the buckets of this pipeline, and the ARN of their key."
+  type = object({
+    input_bucket  = string
+    output_bucket = string
+    kms_key_arn   = string
+  })
 }
 
 variable "tags" {
   description = "Tags of everything made here."
   type        = map(string)
   default     = {}
+}
+
+variable "tenants" {
+  description = "Names of the tenants. Two or more: each gets a state machine that starts runs of it alone."
+  type        = set(string)
 }

@@ -1,88 +1,24 @@
 # Merges small tails into legal shards, numbers them, names the remainder that goes sync.
 
-resource "aws_lambda_function" "seal_shards" {
-  function_name                  = local.functions.seal_shards.name
-  description                    = "Merges small tails into legal shards, names what goes sync"
-  role                           = aws_iam_role.seal_shards.arn
-  handler                        = "bulk_inference.handlers.seal_shards.handler"
-  runtime                        = var.runtime.python
-  architectures                  = [var.runtime.architecture]
-  memory_size                    = local.functions.seal_shards.memory_mb
-  timeout                        = local.functions.seal_shards.timeout_seconds
-  reserved_concurrent_executions = local.functions.seal_shards.reserved_concurrency
-  s3_bucket                      = var.runtime.package.s3_bucket
-  s3_key                         = var.runtime.package.s3_key
-  s3_object_version              = var.runtime.package.s3_object_version
-  source_code_hash               = var.runtime.package.source_code_hash
-  layers                         = var.runtime.layer_arns
-  tags                           = var.tags
+module "seal_shards" {
+  source = "../function"
 
-  environment {
-    variables = merge(local.environment, { POWERTOOLS_SERVICE_NAME = local.functions.seal_shards.name })
-  }
-
-  logging_config {
-    log_group             = aws_cloudwatch_log_group.seal_shards.name
-    log_format            = var.runtime.log_format
-    application_log_level = var.runtime.log_format == "JSON" ? var.runtime.log_level : null
-  }
-
-  tracing_config {
-    mode = var.runtime.tracing ? "Active" : "PassThrough"
-  }
-
-  dynamic "vpc_config" {
-    for_each = var.runtime.vpc == null ? [] : [var.runtime.vpc]
-
-    content {
-      subnet_ids         = vpc_config.value.subnet_ids
-      security_group_ids = vpc_config.value.security_group_ids
-    }
-  }
-
-  # A function may be called as soon as it is there: by then its role must be complete.
-  depends_on = [aws_iam_role_policy.seal_shards, aws_iam_role_policy.seal_shards_key]
-}
-
-resource "aws_cloudwatch_log_group" "seal_shards" {
-  name              = local.functions.seal_shards.log_group
-  retention_in_days = var.runtime.log_retention_days
-  kms_key_id        = var.runtime.log_kms_key_arn
-  tags              = var.tags
-}
-
-resource "aws_iam_role" "seal_shards" {
-  name                 = local.functions.seal_shards.role_name
-  description          = "seal_shards of ${var.name}"
-  path                 = var.runtime.role_path
-  permissions_boundary = var.runtime.permissions_boundary_arn
-  assume_role_policy   = data.aws_iam_policy_document.lambda_trust.json
-  tags                 = var.tags
-}
-
-resource "aws_iam_role_policy" "seal_shards" {
-  name   = "permissions"
-  role   = aws_iam_role.seal_shards.name
-  policy = data.aws_iam_policy_document.seal_shards.json
-}
-
-resource "aws_iam_role_policy" "seal_shards_key" {
-  name   = "key"
-  role   = aws_iam_role.seal_shards.name
-  policy = data.aws_iam_policy_document.use_key.json
+  name            = var.name
+  account         = var.account
+  stores          = var.stores
+  handler         = "seal_shards"
+  description     = "Merges small tails into legal shards, names what goes sync"
+  memory_mb       = 1024
+  timeout_seconds = 900
+  environment     = local.environment
+  lists_buckets   = ["input"]
+  run_items       = ["GetItem", "PutItem", "UpdateItem", "Query"]
+  policy          = data.aws_iam_policy_document.seal_shards.json
+  runtime         = var.runtime
+  tags            = var.tags
 }
 
 data "aws_iam_policy_document" "seal_shards" {
-  source_policy_documents = [data.aws_iam_policy_document.function["seal_shards"].json]
-
-  # Also what makes S3 answer 404 instead of 403 for an object that is not there.
-  # https://docs.aws.amazon.com/AmazonS3/latest/API/API_GetObject.html
-  statement {
-    sid       = "ListBuckets"
-    actions   = ["s3:ListBucket"]
-    resources = [local.input]
-  }
-
   statement {
     sid       = "ReadRunFiles"
     actions   = ["s3:GetObject"]
@@ -93,11 +29,5 @@ data "aws_iam_policy_document" "seal_shards" {
     sid       = "WriteRunFiles"
     actions   = ["s3:PutObject", "s3:AbortMultipartUpload"]
     resources = ["${local.input}/*/runs/*"]
-  }
-
-  statement {
-    sid       = "KeepRunItems"
-    actions   = ["dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:UpdateItem", "dynamodb:Query"]
-    resources = [local.runs]
   }
 }

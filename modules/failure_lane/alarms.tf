@@ -5,7 +5,7 @@ resource "aws_cloudwatch_metric_alarm" "dead_letters" {
   count = var.alarm_topic == null ? 0 : 1
 
   alarm_name          = "${var.name}-dead-letters"
-  alarm_description   = "Failed records of ${var.name} wait for an operator: see the errorClass of the messages, then redrive, resubmit or drop them with ${local.functions.redrive_failures.name}"
+  alarm_description   = "Failed records of ${var.name} wait for an operator: see the errorClass of the messages, then redrive, resubmit or drop them with ${module.redrive_failures.name}"
   namespace           = "AWS/SQS"
   metric_name         = "ApproximateNumberOfMessagesVisible"
   dimensions          = { QueueName = aws_sqs_queue.dead_letter.name }
@@ -86,7 +86,7 @@ resource "aws_cloudwatch_metric_alarm" "troubles" {
 
   alarm_name          = "${var.name}-${each.key}"
   alarm_description   = "${var.name}: ${each.value.text}"
-  namespace           = local.environment.POWERTOOLS_METRICS_NAMESPACE
+  namespace           = "BulkInference"
   metric_name         = each.value.metric
   dimensions          = { service = "${var.name}-${each.value.function}" }
   statistic           = "Sum"
@@ -105,7 +105,7 @@ resource "aws_cloudwatch_metric_alarm" "reconciliation_throttled" {
 
   alarm_name          = "${var.name}-reconciliation-throttled"
   alarm_description   = "${var.name}-reconcile_jobs is throttled at every look: jobs whose event was lost are not found"
-  namespace           = local.environment.POWERTOOLS_METRICS_NAMESPACE
+  namespace           = "BulkInference"
   metric_name         = "ReconciliationThrottled"
   dimensions          = { service = "${var.name}-reconcile_jobs" }
   statistic           = "Sum"

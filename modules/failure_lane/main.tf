@@ -9,6 +9,18 @@ locals {
   pipeline            = "arn:${var.account.partition}:states:${var.account.region}:${var.account.id}:stateMachine:${var.pipeline_name}"
   assembly            = "arn:${var.account.partition}:states:${var.account.region}:${var.account.id}:stateMachine:${var.assembly_name}"
   assembly_executions = "arn:${var.account.partition}:states:${var.account.region}:${var.account.id}:execution:${var.assembly_name}"
-  pipeline_executions = "arn:${var.account.partition}:states:${var.account.region}:${var.account.id}:execution:${var.pipeline_name}"
   event_bus           = "arn:${var.account.partition}:events:${var.account.region}:${var.account.id}:event-bus/${var.event_bus_name}"
+
+  # ARNs from names, which are known at plan: so are the policies.
+  input  = "arn:${var.account.partition}:s3:::${var.stores.input_bucket}"
+  output = "arn:${var.account.partition}:s3:::${var.stores.output_bucket}"
+  ledger = "arn:${var.account.partition}:dynamodb:${var.account.region}:${var.account.id}:table/${var.stores.ledger_table}"
+
+  environment = {
+    REPROCESS_QUEUE_URL   = aws_sqs_queue.reprocess["normal"].url
+    DEAD_LETTER_QUEUE_URL = aws_sqs_queue.dead_letter.url
+    EVENT_BUS_NAME        = var.event_bus_name
+    PIPELINE_ARN          = local.pipeline
+    ASSEMBLY_ARN          = local.assembly
+  }
 }

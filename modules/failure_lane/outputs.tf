@@ -36,19 +36,19 @@ output "maximum_concurrency" {
 output "functions" {
   description = "Names of the functions made here, by handler."
   value = {
-    reprocess_records = aws_lambda_function.reprocess_records.function_name
-    redrive_failures  = aws_lambda_function.redrive_failures.function_name
-    update_runs       = aws_lambda_function.update_runs.function_name
+    reprocess_records = module.reprocess_records.name
+    redrive_failures  = module.redrive_failures.name
+    update_runs       = module.update_runs.name
   }
 }
 
 output "policies" {
   description = "Rendered policies (JSON) of the roles made here, by role, without the part about the KMS key; and of queues."
   value = {
-    reprocess_records = data.aws_iam_policy_document.reprocess_records.json
-    redrive_failures  = data.aws_iam_policy_document.redrive_failures.json
-    update_runs       = data.aws_iam_policy_document.update_runs.json
-    update_schedule   = data.aws_iam_policy_document.update_schedule.json
+    reprocess_records = module.reprocess_records.policy
+    redrive_failures  = module.redrive_failures.policy
+    update_runs       = module.update_runs.policy
+    update_schedule   = module.update_runs.schedule_policy
     undelivered       = data.aws_iam_policy_document.undelivered.json
   }
 }

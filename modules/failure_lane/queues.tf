@@ -11,7 +11,7 @@ locals {
 
   # Six times the function's timeout, so that a message does not come back while a batch is throttled and retried.
   # https://docs.aws.amazon.com/lambda/latest/dg/services-sqs-configure.html
-  visibility_seconds = 6 * local.functions.reprocess_records.timeout_seconds
+  visibility_seconds = 6 * module.reprocess_records.size.timeout_seconds
   retention_seconds  = var.reprocessing.retention_days * 86400
 }
 
@@ -33,7 +33,7 @@ resource "aws_sqs_queue" "reprocess" {
     }
 
     precondition {
-      condition     = coalesce(local.functions.reprocess_records.reserved_concurrency, 10000) >= sum([for lane in values(local.lanes) : lane.maximum_concurrency])
+      condition     = coalesce(module.reprocess_records.size.reserved_concurrency, 10000) >= sum([for lane in values(local.lanes) : lane.maximum_concurrency])
       error_message = "functions.reprocess_records.reserved_concurrency must be at least ${sum([for lane in values(local.lanes) : lane.maximum_concurrency])}, what the three queues may invoke at once: throttled invocations would use up receives of their messages."
     }
   }

@@ -1,156 +1,39 @@
 # Consumes the reprocess queues: one record a message, partial batch responses. What fails again comes back until the
 # dead-letter queue takes it; what no other try can change is put there at once.
 
-resource "aws_lambda_function" "reprocess_records" {
-  function_name                  = local.functions.reprocess_records.name
-  description                    = "Infers single failed records again, from the reprocess queues"
-  role                           = aws_iam_role.reprocess_records.arn
-  handler                        = "bulk_inference.handlers.reprocess_records.handler"
-  runtime                        = var.runtime.python
-  architectures                  = [var.runtime.architecture]
-  memory_size                    = local.functions.reprocess_records.memory_mb
-  timeout                        = local.functions.reprocess_records.timeout_seconds
-  reserved_concurrent_executions = local.functions.reprocess_records.reserved_concurrency
-  s3_bucket                      = var.runtime.package.s3_bucket
-  s3_key                         = var.runtime.package.s3_key
-  s3_object_version              = var.runtime.package.s3_object_version
-  source_code_hash               = var.runtime.package.source_code_hash
-  layers                         = var.runtime.layer_arns
-  tags                           = var.tags
+module "reprocess_records" {
+  source = "../function"
 
-  environment {
-    variables = merge(local.environment, { POWERTOOLS_SERVICE_NAME = local.functions.reprocess_records.name })
-  }
-
-  logging_config {
-    log_group             = aws_cloudwatch_log_group.reprocess_records.name
-    log_format            = var.runtime.log_format
-    application_log_level = var.runtime.log_format == "JSON" ? var.runtime.log_level : null
-  }
-
-  tracing_config {
-    mode = var.runtime.tracing ? "Active" : "PassThrough"
-  }
-
-  dynamic "vpc_config" {
-    for_each = var.runtime.vpc == null ? [] : [var.runtime.vpc]
-
-    content {
-      subnet_ids         = vpc_config.value.subnet_ids
-      security_group_ids = vpc_config.value.security_group_ids
-    }
-  }
-
-  # A function may be called as soon as it is there: by then its role must be complete.
-  depends_on = [aws_iam_role_policy.reprocess_records, aws_iam_role_policy.reprocess_records_key]
-}
-
-resource "aws_cloudwatch_log_group" "reprocess_records" {
-  name              = local.functions.reprocess_records.log_group
-  retention_in_days = var.runtime.log_retention_days
-  kms_key_id        = var.runtime.log_kms_key_arn
-  tags              = var.tags
-}
-
-resource "aws_iam_role" "reprocess_records" {
-  name                 = local.functions.reprocess_records.role_name
-  description          = "reprocess_records of ${var.name}"
-  path                 = var.runtime.role_path
-  permissions_boundary = var.runtime.permissions_boundary_arn
-  assume_role_policy   = data.aws_iam_policy_document.lambda_trust.json
-  tags                 = var.tags
-}
-
-resource "aws_iam_role_policy" "reprocess_records" {
-  name   = "permissions"
-  role   = aws_iam_role.reprocess_records.name
-  policy = data.aws_iam_policy_document.reprocess_records.json
-
-  lifecycle {
-    # https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_iam-quotas.html: 10,240 characters with the key's policy.
-    precondition {
-      condition     = length(data.aws_iam_policy_document.reprocess_records.minified_json) <= 9800
-      error_message = "The role of reprocess_records would have a policy of ${length(data.aws_iam_policy_document.reprocess_records.minified_json)} characters, more than IAM takes: name fewer models, and apply the module once more for the others."
-    }
-  }
-}
-
-resource "aws_iam_role_policy" "reprocess_records_key" {
-  name   = "key"
-  role   = aws_iam_role.reprocess_records.name
-  policy = data.aws_iam_policy_document.use_key.json
+  name        = var.name
+  account     = var.account
+  stores      = var.stores
+  handler     = "reprocess_records"
+  description = "Infers single failed records again, from the reprocess queues"
+  # One call of a model takes 300 s at most, and its answer is landed in the rest.
+  memory_mb       = 1024
+  timeout_seconds = 420
+  environment     = local.environment
+  source_buckets  = var.source_buckets
+  models          = var.models
+  claims_for      = var.pipeline_name
+  lists_buckets   = ["input", "output"]
+  run_items       = ["GetItem", "BatchGetItem", "PutItem", "UpdateItem", "DeleteItem", "Query"]
+  policy          = data.aws_iam_policy_document.reprocess_records.json
+  runtime         = var.runtime
+  tags            = var.tags
 }
 
 data "aws_iam_policy_document" "reprocess_records" {
-  source_policy_documents = [data.aws_iam_policy_document.function["reprocess_records"].json]
-
-  # Also what makes S3 answer 404 instead of 403 for an object that is not there.
-  # https://docs.aws.amazon.com/AmazonS3/latest/API/API_GetObject.html
-  statement {
-    sid       = "ListBuckets"
-    actions   = ["s3:ListBucket"]
-    resources = [local.input, local.output]
-  }
-
   statement {
     sid       = "ReadRunFiles"
     actions   = ["s3:GetObject"]
     resources = ["${local.input}/*/runs/*", "${local.input}/*/corpus/*", "${local.output}/*/runs/*"]
   }
 
-  # Images and documents of records: Bedrock reads them by the caller's rights.
-  # https://docs.aws.amazon.com/bedrock/latest/APIReference/API_runtime_S3Location.html
-  dynamic "statement" {
-    for_each = length(var.sources.object_arns) > 0 ? [true] : []
-
-    content {
-      sid       = "ReadSources"
-      actions   = ["s3:GetObject"]
-      resources = var.sources.object_arns
-    }
-  }
-
-  dynamic "statement" {
-    for_each = length(var.sources.kms_key_arns) > 0 ? [true] : []
-
-    content {
-      sid       = "DecryptSources"
-      actions   = ["kms:Decrypt"]
-      resources = var.sources.kms_key_arns
-    }
-  }
-
   statement {
     sid       = "WriteResults"
     actions   = ["s3:PutObject", "s3:AbortMultipartUpload"]
     resources = ["${local.output}/*/runs/*"]
-  }
-
-  # Claims are PartiQL inserts; the rest is read-back of lost claims and Powertools Idempotency.
-  statement {
-    sid = "ClaimRecords"
-    actions = [
-      "dynamodb:PartiQLInsert",
-      "dynamodb:BatchGetItem",
-      "dynamodb:GetItem",
-      "dynamodb:PutItem",
-      "dynamodb:UpdateItem",
-      "dynamodb:DeleteItem",
-    ]
-    resources = [local.ledger]
-  }
-
-  statement {
-    sid = "KeepRunItems"
-    actions = [
-      "dynamodb:GetItem",
-      "dynamodb:BatchGetItem",
-      "dynamodb:PutItem",
-      "dynamodb:UpdateItem",
-      "dynamodb:DeleteItem",
-      "dynamodb:Query",
-    ]
-    resources = [local.runs]
   }
 
   statement {
@@ -164,59 +47,13 @@ data "aws_iam_policy_document" "reprocess_records" {
     actions   = ["sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:GetQueueAttributes", "sqs:ChangeMessageVisibility"]
     resources = local.reprocess_queues
   }
-
-  # Converse has no action of its own: it is authorised as InvokeModel.
-  # https://docs.aws.amazon.com/service-authorization/latest/reference/list_amazonbedrock.html
-  dynamic "statement" {
-    for_each = length(var.models.direct_arns) > 0 ? [true] : []
-
-    content {
-      sid       = "InvokeModels"
-      actions   = ["bedrock:InvokeModel"]
-      resources = var.models.direct_arns
-    }
-  }
-
-  dynamic "statement" {
-    for_each = length(var.models.profile_arns) > 0 ? [true] : []
-
-    content {
-      sid       = "InvokeProfiles"
-      actions   = ["bedrock:InvokeModel"]
-      resources = var.models.profile_arns
-    }
-  }
-
-  # https://docs.aws.amazon.com/bedrock/latest/userguide/inference-profiles-prereq.html
-  dynamic "statement" {
-    for_each = length(var.models.profile_arns) > 0 ? [true] : []
-
-    content {
-      sid       = "InvokeModelsThroughProfiles"
-      actions   = ["bedrock:InvokeModel"]
-      resources = var.models.destination_arns
-
-      condition {
-        test     = "StringEquals"
-        variable = "bedrock:InferenceProfileArn"
-        values   = var.models.profile_arns
-      }
-    }
-  }
-
-  # Whether another run of the same scope is over: then its claims may be taken over.
-  statement {
-    sid       = "ReadRuns"
-    actions   = ["states:DescribeExecution"]
-    resources = ["${local.pipeline_executions}:*"]
-  }
 }
 
 resource "aws_lambda_event_source_mapping" "reprocess_records" {
   for_each = local.lanes
 
   event_source_arn        = aws_sqs_queue.reprocess[each.key].arn
-  function_name           = aws_lambda_function.reprocess_records.arn
+  function_name           = module.reprocess_records.arn
   batch_size              = var.reprocessing.batch_size
   function_response_types = ["ReportBatchItemFailures"]
   tags                    = var.tags

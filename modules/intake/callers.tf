@@ -12,6 +12,6 @@ data "aws_iam_policy_document" "status_reader" {
   statement {
     sid       = "AskForStatus"
     actions   = ["lambda:InvokeFunction"]
-    resources = [local.functions.intake_status.arn]
+    resources = [module.intake_status.planned_arn]
   }
 }

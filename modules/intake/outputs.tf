@@ -16,10 +16,10 @@ output "dead_letter_queue_urls" {
 output "functions" {
   description = "Names of the functions made here, by handler."
   value = {
-    infer_documents = aws_lambda_function.infer_documents.function_name
-    pool_documents  = aws_lambda_function.pool_documents.function_name
-    follow_pools    = aws_lambda_function.follow_pools.function_name
-    intake_status   = aws_lambda_function.intake_status.function_name
+    infer_documents = module.infer_documents.name
+    pool_documents  = module.pool_documents.name
+    follow_pools    = module.follow_pools.name
+    intake_status   = module.intake_status.name
   }
 }
 
@@ -36,10 +36,10 @@ output "status_reader_policy" {
 output "policies" {
   description = "Rendered policies (JSON) of the roles made here, by role, without the part about the KMS key."
   value = {
-    infer_documents = data.aws_iam_policy_document.infer_documents.json
-    pool_documents  = data.aws_iam_policy_document.pool_documents.json
-    follow_pools    = data.aws_iam_policy_document.follow_pools.json
-    intake_status   = data.aws_iam_policy_document.intake_status.json
-    follow_schedule = data.aws_iam_policy_document.follow_schedule.json
+    infer_documents = module.infer_documents.policy
+    pool_documents  = module.pool_documents.policy
+    follow_pools    = module.follow_pools.policy
+    intake_status   = module.intake_status.policy
+    follow_schedule = module.follow_pools.schedule_policy
   }
 }

@@ -8,7 +8,7 @@ resource "aws_sqs_queue" "intake" {
   message_retention_seconds = var.intake.retention_days * 86400
   # Six times the function's timeout, so that a message does not come back while a batch is throttled and retried.
   # https://docs.aws.amazon.com/lambda/latest/dg/services-sqs-configure.html
-  visibility_timeout_seconds = 6 * local.functions[each.value.consumer].timeout_seconds
+  visibility_timeout_seconds = 6 * local.consumer_timeouts[each.value.consumer]
   kms_master_key_id          = var.stores.kms_key_arn
   policy                     = data.aws_iam_policy_document.queue[each.value.name].json
   tags                       = var.tags
@@ -16,7 +16,7 @@ resource "aws_sqs_queue" "intake" {
   lifecycle {
     # Workers that die without a word let a message come back after the whole visibility timeout, each time.
     precondition {
-      condition     = var.intake.max_receive_count * 6 * local.functions[each.value.consumer].timeout_seconds <= var.intake.retention_days * 86400 / 2
+      condition     = var.intake.max_receive_count * 6 * local.consumer_timeouts[each.value.consumer] <= var.intake.retention_days * 86400 / 2
       error_message = "intake.max_receive_count × 6 × the timeout of ${each.value.consumer} must fit into half of intake.retention_days, or a message expires before the dead-letter queue gets it: lower max_receive_count or raise retention_days."
     }
   }

@@ -1,9 +1,9 @@
 output "ledger_table" {
   description = "Name of the table of claims."
-  value       = aws_dynamodb_table.ledger.name
+  value       = aws_dynamodb_table.this["ledger"].name
 }
 
 output "runs_table" {
   description = "Name of the table of runs."
-  value       = aws_dynamodb_table.runs.name
+  value       = aws_dynamodb_table.this["runs"].name
 }

@@ -5,13 +5,11 @@
 
 import sys
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from docs.pictures import draw
 from tests.lint import (
     alarms,
-    copies,
     functions,
     graph,
     integrations,
@@ -21,11 +19,13 @@ from tests.lint import (
     mirror,
     names,
     provider6,
+    repeated,
     sizes,
     sources,
     tables,
     tasks,
     tools,
+    unused,
 )
 from tests.lint.findings import Finding
 
@@ -62,7 +62,8 @@ def check_quick(found: list[machines.Machine]) -> Iterator[Finding]:
     yield from functions.check(ROOT)
     yield from sources.check_hcl(ROOT)
     yield from interface.check(ROOT)
-    yield from copies.check(ROOT)
+    yield from repeated.check(ROOT)
+    yield from unused.check(ROOT)
     yield from tables.check(ROOT)
     yield from alarms.check(ROOT)
     yield from check_pictures()
@@ -78,11 +79,7 @@ def check_slow(found: list[machines.Machine]) -> Iterator[Finding]:
     yield from provider6.check(ROOT)
     yield from tools.terraform_format(ROOT)
     folders = tools.terraform_folders(ROOT)
-    # One at a time if providers come from the registry: Terraform's plugin cache does not bear two writers.
-    parallel = 2 if (ROOT / ".build" / "terraform.rc").exists() else 1
-    with ThreadPoolExecutor(parallel) as pool:
-        for findings in pool.map(lambda folder: list(tools.terraform_validate(ROOT, folder, WORK)), folders):
-            yield from findings
+    yield from tools.terraform_validate(ROOT, folders, WORK)
     print(f"HCL: {len(folders)} folders validated")
 
 
