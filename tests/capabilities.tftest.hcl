@@ -628,6 +628,7 @@ run "a_function_without_network_traces_and_clock" {
     description     = "Creates jobs"
     memory_mb       = 512
     timeout_seconds = 900
+    models          = {}
     policy          = "{\"Version\": \"2012-10-17\", \"Statement\": []}"
     runtime = {
       package    = { s3_bucket = "in", s3_key = "config/functions.zip", source_code_hash = "hash" }

@@ -75,7 +75,7 @@ run "machines_are_rendered_and_their_roles_fit_them" {
   }
 
   assert {
-    condition = toset([for statement in jsondecode(output.policies["pipeline"]).Statement : statement.Resource if statement.Sid == "StartInference"][0]) == toset([
+    condition = toset([for statement in jsondecode(output.policies["pipeline"]).Statement : statement.Resource if statement.Sid == "StartNested"][0]) == toset([
       "arn:aws:states:us-east-1:123456789012:stateMachine:tickets-shard_and_submit",
       "arn:aws:states:us-east-1:123456789012:stateMachine:tickets-fan_out",
       "arn:aws:states:us-east-1:123456789012:stateMachine:tickets-assemble_results",
@@ -107,7 +107,7 @@ run "machines_are_rendered_and_their_roles_fit_them" {
   }
 
   assert {
-    condition = contains([for statement in jsondecode(output.policies["pipeline"]).Statement : statement.Resource if statement.Sid == "HearOfInference"],
+    condition = contains([for statement in jsondecode(output.policies["pipeline"]).Statement : statement.Resource if statement.Sid == "HearOfNested"],
     "arn:aws:events:us-east-1:123456789012:rule/StepFunctionsGetEventsForStepFunctionsExecutionRule")
     error_message = output.policies["pipeline"]
   }

@@ -14,13 +14,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from examples.local.stack import ROOT, Stack
+from local_aws import LocalAws
+from tests.harness.stack import ROOT, Stack
 from tests.iam.rendered import many
-from tests.local_aws import LocalAws
 
 WORK = ROOT / ".build" / "same_plan"
-NAMES = ("name", "function_name", "alarm_name", "statement_id", "target_id", "bucket", "key", "role", "rule", "description",
-         "redrive_policy", "event_source_arn")  # fmt: skip
+NAMES = ("name", "function_name", "alarm_name", "statement_id", "target_id", "bucket", "key", "role", "rule",
+         "description", "redrive_policy", "event_source_arn")  # fmt: skip
 """Arguments that tell resources of one type apart."""
 
 NOW = "now"
@@ -142,9 +142,7 @@ def main(revision: str) -> int:
     names = sorted(old.keys() & new.keys())
     jobs = [(side, name, found[name]) for side, found in ((commit, old), (NOW, new)) for name in names]
     with LocalAws() as aws, ThreadPoolExecutor(2) as pool:
-        plans = dict(
-            zip([job[:2] for job in jobs], pool.map(lambda job: plan(aws, *job), jobs), strict=True)
-        )
+        plans = dict(zip([job[:2] for job in jobs], pool.map(lambda job: plan(aws, *job), jobs), strict=True))
     different = 0
     for name in names:
         told = compare(plans[commit, name], plans[NOW, name])

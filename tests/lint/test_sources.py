@@ -75,9 +75,9 @@ def test_terraform_format_names_the_file(repository: Path) -> None:
 def test_terraform_validate_names_file_and_line(repository: Path) -> None:
     module = repository / "modules" / "one"
     assert tools.terraform_folders(repository) == [module]
-    assert list(tools.terraform_validate(repository, module, repository / "data")) == []
+    assert list(tools.terraform_validate(repository, [module], repository / "data")) == []
     (module / "outputs.tf").write_text('output "name" {\n  value = local.nothing\n}\n')
-    (finding,) = tools.terraform_validate(repository, module, repository / "data")
+    (finding,) = tools.terraform_validate(repository, [module], repository / "data")
     assert (finding.file, finding.where, finding.rule) == ("modules/one/outputs.tf", "line 2", "terraform-validate")
 
 

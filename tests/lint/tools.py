@@ -8,6 +8,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+from tests.lint import hcl
 from tests.lint.findings import Finding
 from tests.lint.machines import ACCOUNT, Machine
 
@@ -77,26 +78,49 @@ def terraform_format(root: Path) -> Iterator[Finding]:
 
 
 def terraform_folders(root: Path) -> list[Path]:
-    """The root module, every module, every example, the demo: each folder that holds HCL.
-
-    The modules' own examples are planned by tests/alone.tftest.hcl."""
-    candidates = [root, *sorted((root / "modules").glob("*")), *sorted((root / "examples").glob("*")), root / "demo"]
+    """The root module, every module with its own example, every example, the demo: each folder that holds HCL."""
+    nested = [*(root / "modules").glob("*"), *(root / "modules").glob("*/examples/*")]
+    candidates = [root, *sorted(nested), *sorted((root / "examples").glob("*")), root / "demo"]
     return [folder for folder in candidates if any(folder.glob("*.tf"))]
 
 
-def terraform_validate(root: Path, folder: Path, data: Path) -> Iterator[Finding]:
-    """`terraform validate` of one folder; what init downloads or links goes to `data`."""
-    name = folder.relative_to(root).as_posix()
+def terraform_validate(root: Path, folders: list[Path], data: Path) -> Iterator[Finding]:
+    """`terraform validate` of many folders at once: one configuration in `data` calls each as a module.
+
+    So Terraform starts, and the provider tells its schema, once instead of once a folder. Inputs that are required get
+    a value that may be anything, as in validation every variable is.
+    """
+    folder = data / "validate"
+    folder.mkdir(parents=True, exist_ok=True)
+    names = {_slug(root, each): each for each in folders}
+    calls = {
+        name: {"source": os.path.relpath(each, folder), **dict.fromkeys(required(each), "${var.anything}")}
+        for name, each in names.items()
+    }
+    text = json.dumps({"variable": {"anything": {}}, "module": calls}, indent=2)
+    (folder / "main.tf.json").write_text(text, encoding="utf-8")
     terraform, where = str(root / "tests" / "harness" / "terraform.sh"), f"-chdir={folder}"
-    environment = {"TF_DATA_DIR": str(data / (name.replace("/", "-").strip(".") or "root"))}
-    done = run([terraform, where, "init", "-backend=false", "-input=false", "-no-color"], **environment)
+    done = run([terraform, where, "init", "-backend=false", "-input=false", "-no-color"])
     if done.returncode != 0:
-        yield Finding(name, "init", "terraform-init", (done.stdout + done.stderr).strip()[-1500:])
+        yield Finding("*.tf", "init", "terraform-init", (done.stdout + done.stderr).strip()[-1500:])
         return
-    answer = json.loads(run([terraform, where, "validate", "-json"], **environment).stdout)
-    for diagnostic in answer["diagnostics"]:
+    for diagnostic in json.loads(run([terraform, where, "validate", "-json"]).stdout)["diagnostics"]:
         at = diagnostic.get("range") or {"filename": "", "start": {"line": 0}}
         message = f"{diagnostic['summary']} {diagnostic.get('detail', '')}".strip()
         file = (folder / at["filename"]).resolve()
         shown = file.relative_to(root).as_posix() if file.is_relative_to(root) else at["filename"]
         yield Finding(shown, f"line {at['start']['line']}", "terraform-validate", message)
+
+
+def required(folder: Path) -> list[str]:
+    """Names of a folder's inputs that have no default."""
+    return [
+        name
+        for path in hcl.files(folder)
+        for (name,), body in hcl.blocks(hcl.load(path), "variable")
+        if "default" not in body
+    ]
+
+
+def _slug(root: Path, folder: Path) -> str:
+    return folder.relative_to(root).as_posix().replace("/", "-").strip(".") or "root"

@@ -192,7 +192,7 @@ def test_a_call_that_is_begun_ends_and_is_landed_before_the_function_does(second
 
 
 def test_with_the_defaults_a_call_may_take_as_long_as_elsewhere() -> None:
-    """420 s in modules/failure_lane/functions.tf."""
+    """420 s in modules/failure_lane/reprocess_records.tf."""
     assert longest_call(419.5) == LONGEST_CALL_SECONDS == READ_TIMEOUT_SECONDS
 
 
