@@ -23,6 +23,9 @@ NAMES = ("name", "function_name", "alarm_name", "statement_id", "target_id", "bu
          "description", "redrive_policy", "event_source_arn")  # fmt: skip
 """Arguments that tell resources of one type apart."""
 
+OF_THE_CODE = {"source_code_hash", "source_hash"}
+"""Arguments that follow the bundle and not the HCL."""
+
 NOW = "now"
 Plan = Mapping[str, Any]
 
@@ -100,7 +103,7 @@ def compare(before: Plan, after: Plan) -> Differences:
         for one, other in zip(ours, theirs, strict=False):
             for argument in sorted(one.keys() | other.keys()):
                 was, now = one.get(argument), other.get(argument)
-                if was == now:
+                if was == now or argument in OF_THE_CODE:
                     continue
                 if argument in ("policy", "assume_role_policy") and rights(was) == rights(now) is not None:
                     told.same_rights.append(f"{name}: {argument}")

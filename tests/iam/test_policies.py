@@ -49,7 +49,7 @@ def test_no_two_functions_share_a_role(rendered: Rendered) -> None:
 def test_only_policies_of_a_key_that_is_made_are_unknown_at_plan(stacks: dict[str, Rendered]) -> None:
     assert stacks["brought"].unknown == []
     own = [address for address in stacks["made"].unknown if "aws_iam_role_policy" in address]
-    assert all(re.search(r"_key(\[.+\])?$", address) for address in own), own
+    assert all(re.search(r"[._](batch_)?key(\[.+\])?$", address) for address in own), own
 
 
 def test_every_statement_has_a_sid_of_its_own(rendered: Rendered) -> None:

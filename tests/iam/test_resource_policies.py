@@ -178,10 +178,10 @@ def test_functions_are_invoked_by_rules_of_this_account_alone(rendered: Rendered
 
 def test_what_is_invoked_asynchronously_keeps_what_failed(rendered: Rendered) -> None:
     called = {each["values"]["function_name"] for each in rendered.of_type("aws_lambda_permission")}
-    called |= {schedule["address"].rsplit(".", 1)[1] for schedule in rendered.of_type("aws_scheduler_schedule")}
+    called |= {schedule["values"]["name"] for schedule in rendered.of_type("aws_scheduler_schedule")}
     for function in rendered.of_type("aws_lambda_function"):
         name = function["values"]["function_name"]
-        if name in called or name.removeprefix("tickets-") in called:
+        if name in called:
             assert function["values"]["dead_letter_config"], name
 
 
