@@ -85,4 +85,34 @@ locals {
     jobTags         = var.tags
     outputKmsKeyArn = module.storage.kms_key_arn
   }
+
+  # What tools know of this deployment: modules/deployment.
+  deployment = {
+    bundle        = { sha256 = filesha256("${path.module}/lambdas/dist/functions.zip") }
+    buckets       = { input = module.storage.input_bucket, output = module.storage.output_bucket }
+    kmsKeyArn     = module.storage.kms_key_arn
+    tables        = { ledger = module.ledger.ledger_table, runs = module.ledger.runs_table }
+    stateMachines = { pipeline = module.control_plane.pipeline_arn }
+    tenants = { for tenant, one in module.callers.tenants : tenant => {
+      stateMachineArn = one.state_machine_arn
+      runPrefix       = one.run_prefix
+      corpusUri       = "s3://${module.storage.input_bucket}/${tenant}/corpus/"
+    } }
+    functions = {
+      for handler in ["redrive_failures", "intake_status"] : handler => local.function_names[handler]
+      if contains(keys(local.function_names), handler)
+    }
+    queues   = { deadLetter = module.failure_lane.dead_letter_queue.url, undelivered = module.failure_lane.undelivered_queue.url }
+    eventBus = module.completion.event_bus_name
+    intake   = one([for intake in module.intake : { queueUrls = intake.queue_urls }])
+  }
+
+  function_names = merge(
+    module.control_plane.functions,
+    module.batch_inference.functions,
+    module.sync_inference.functions,
+    module.assembly.functions,
+    module.failure_lane.functions,
+    one(module.intake[*].functions),
+  )
 }

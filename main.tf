@@ -172,3 +172,13 @@ module "intake" {
   runtime               = local.runtime
   tags                  = var.tags
 }
+
+# How tools find all of this: one SSM parameter, /bulk-inference/{name}.
+module "deployment" {
+  source = "./modules/deployment"
+
+  name     = var.name
+  account  = local.account
+  contents = local.deployment
+  tags     = var.tags
+}

@@ -100,14 +100,7 @@ output "update_event_pattern" {
 
 output "function_names" {
   description = "Names of the functions, by handler."
-  value = merge(
-    module.control_plane.functions,
-    module.batch_inference.functions,
-    module.sync_inference.functions,
-    module.assembly.functions,
-    module.failure_lane.functions,
-    one(module.intake[*].functions),
-  )
+  value       = local.function_names
 }
 
 output "batch_role_arns" {
@@ -124,6 +117,11 @@ output "intake" {
     sender_policy          = intake.sender_policy
     status_reader_policy   = intake.status_reader_policy
   }])
+}
+
+output "deployment" {
+  description = "Where this pipeline has what, as the SSM parameter /bulk-inference/{name} holds it: for tools such as bulkinfer, which also read it from terraform output -json."
+  value       = module.deployment.deployment
 }
 
 output "policies" {

@@ -46,6 +46,24 @@ run "completion_alone" {
   }
 }
 
+run "deployment_alone" {
+  command = plan
+
+  module {
+    source = "./modules/deployment/examples/alone"
+  }
+
+  override_data {
+    target = data.aws_caller_identity.current
+    values = { account_id = "123456789012" }
+  }
+
+  assert {
+    condition     = module.deployment.parameter_name == "/bulk-inference/alone" && module.deployment.deployment.version == 1
+    error_message = jsonencode(module.deployment)
+  }
+}
+
 run "ledger_alone" {
   command = plan
 

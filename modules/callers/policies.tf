@@ -24,6 +24,13 @@ data "aws_iam_policy_document" "start_runs" {
     resources = each.value.machines
   }
 
+  # Where this pipeline has what, for tools.
+  statement {
+    sid       = "FindDeployment"
+    actions   = ["ssm:GetParameter"]
+    resources = ["arn:${var.account.partition}:ssm:${var.account.region}:${var.account.id}:parameter/bulk-inference/${var.name}"]
+  }
+
   # The history of a run holds its request, so also its prompt template.
   statement {
     sid       = "WatchAndStopRuns"

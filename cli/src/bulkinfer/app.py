@@ -152,9 +152,9 @@ def run(
             return
         _refuse_dearer(report, max_cost)
     started = client.start(run_id, built)
-    state.output.say(f"run {started.id} started")
+    state.output.say(f"run {started.id} " + ("is there already: nothing was started" if started.known else "started"))
     if not wait:
-        state.output.one({"run": started.id, "status": "running"})
+        state.output.one({"run": started.id, "status": started.status().status})
         state.output.say(f"bulkinfer watch {started.id}")
         return
     _watch(started, strict=strict, timeout=None, interval=None)

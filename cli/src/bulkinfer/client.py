@@ -157,18 +157,19 @@ class Client:
     def start(self, run: str, request: Mapping[str, Any]) -> "Run":
         """Starts an execution of this name with this request. The same name and request again is the same run; another
         request under a name that is taken raises UsageError."""
-        client, text = self.aws.client("stepfunctions"), json.dumps(request, sort_keys=True)
+        client, text, known = self.aws.client("stepfunctions"), json.dumps(request, sort_keys=True), False
         with told("states:StartExecution", f"starting run {run}"):
             try:
                 client.start_execution(stateMachineArn=self.tenant.state_machine_arn, name=run, input=text)
             except client.exceptions.ExecutionAlreadyExists:
-                known = client.describe_execution(executionArn=self._entry_arn(run))
-                if json.loads(known.get("input") or "null") != json.loads(text):
+                known = True
+                there = client.describe_execution(executionArn=self._entry_arn(run))
+                if json.loads(there.get("input") or "null") != json.loads(text):
                     raise UsageError(
                         f"run {run} exists, with another request: a run id stands for one request for 90 days",
                         "give another --id, or leave it out",
                     ) from None
-        return Run(self, self.tenant.run_prefix + run)
+        return Run(self, self.tenant.run_prefix + run, known=known)
 
     def plan(self, run: str, request: Mapping[str, Any], timeout: float = 600) -> dict[str, Any]:
         """The dry run's report: mode and why, shards, tokens, money. Nothing is inferred and nothing is left but it."""
@@ -273,9 +274,11 @@ class Client:
 class Run:
     """One run, whether it has begun or not."""
 
-    def __init__(self, client: Client, run: str) -> None:
+    def __init__(self, client: Client, run: str, *, known: bool = True) -> None:
         self.client = client
         self.id = run
+        self.known = known
+        """False: this call has started it."""
         self.places = Places(client.tenant.name, run)
 
     def __repr__(self) -> str:
