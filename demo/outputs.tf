@@ -77,3 +77,13 @@ output "intake" {
   description = "Documents that arrive one by one: queues and policies; null unless it is switched on."
   value       = module.bulk_inference.intake
 }
+
+output "deployment" {
+  description = "Where the pipeline has what: bulkinfer --outputs FILE reads it."
+  value       = module.bulk_inference.deployment
+}
+
+output "tenants" {
+  description = "What callers of each tenant get: state machine and policies."
+  value       = module.bulk_inference.tenants
+}

@@ -1,5 +1,5 @@
-"""The command line as a process, against the module on the local AWS: as its operator, and as a tenant who has nothing but
-the module's output policies."""
+"""The command line as a process, against the module on the local AWS: as its operator, and as a tenant who has the
+module's output policies and nothing else."""
 
 import json
 import os

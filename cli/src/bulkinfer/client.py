@@ -285,19 +285,29 @@ class Run:
         return f"Run({self.id!r})"
 
     @property
+    def _pipeline_arn(self) -> str:
+        return self.client._pipeline_arn(self.id)
+
+    @property
     def _name(self) -> str:
         """Of the execution that was started; the tenant's machine puts its prefix before it."""
         return self.id.removeprefix(self.client.tenant.run_prefix)
 
     def execution(self) -> dict[str, Any] | None:
-        """What Step Functions says of the execution that was started; None if there is none."""
+        """What Step Functions says of the run's execution; None if there is none.
+
+        That is the pipeline's; the tenant's machine, which starts it, is asked where it came no further: it ends when
+        the run is stopped, and knows nothing of what is resumed.
+        """
         client = self.client.aws.client("stepfunctions")
-        with told("states:DescribeExecution", f"looking at run {self.id}"):
-            try:
-                found: dict[str, Any] = client.describe_execution(executionArn=self.client._entry_arn(self._name))
-            except client.exceptions.ExecutionDoesNotExist:
-                return None
-        return found
+        for arn in (self._pipeline_arn, self.client._entry_arn(self._name)):
+            with told("states:DescribeExecution", f"looking at run {self.id}"):
+                try:
+                    found: dict[str, Any] = client.describe_execution(executionArn=arn)
+                except client.exceptions.ExecutionDoesNotExist:
+                    continue
+            return found
+        return None
 
     def status(self) -> Status:
         """One look."""
@@ -447,18 +457,24 @@ class Run:
 
     def stop(self, cause: str = "stopped by bulkinfer") -> None:
         """Stops the run; what has landed stays. One that has ended stays as it is."""
+        found = self.execution()
+        if found is None:
+            raise UsageError(f"there is no run {self.id}", "bulkinfer runs lists those that there are")
         with told("states:StopExecution", f"stopping run {self.id}"):
-            arn = self.client._entry_arn(self._name)
-            self.client.aws.client("stepfunctions").stop_execution(executionArn=arn, error="Stopped", cause=cause)
+            self.client.aws.client("stepfunctions").stop_execution(
+                executionArn=found["executionArn"], error="Stopped", cause=cause
+            )
 
     def resume(self) -> None:
         """Goes on with a run that failed, timed out or was stopped: it repeats nothing that has landed."""
         client = self.client.aws.client("stepfunctions")
         with told("states:RedriveExecution", f"resuming run {self.id}"):
             try:
-                client.redrive_execution(executionArn=self.client._entry_arn(self._name))
+                client.redrive_execution(executionArn=self._pipeline_arn)
             except client.exceptions.ExecutionNotRedrivable as error:
                 raise UsageError(f"run {self.id} cannot be resumed: {error.response['Error']['Message']}") from None
+            except client.exceptions.ExecutionDoesNotExist:
+                raise UsageError(f"there is no run {self.id}", "bulkinfer runs lists those that there are") from None
 
     def redrive(self, *, error_classes: Sequence[str] | None = None) -> dict[str, Any]:
         """Sends failed records through the failure lane once more, as they are."""
