@@ -149,8 +149,16 @@ def keep_running(stack: Stack) -> None:
 The local AWS goes on until Ctrl-C. In another shell:
 
   export {exports}
+  alias bulkinfer="PYTHONPATH=cli/src:lambdas .venv/bin/python -m bulkinfer.app"
+  bulkinfer runs
+  bulkinfer failures speeches-batch
+  bulkinfer results speeches-sync --in-order
+  bulkinfer run README.md docs/*.md --format text --prompt 'In one sentence: {{{{text}}}}' --model {MODEL} --wait
+  bulkinfer redrive speeches-batch
+
+Or by AWS's own command:
+
   aws s3 ls --recursive s3://{stack.outputs["output_bucket"]}/default/runs/
-  aws stepfunctions list-executions --state-machine-arn {stack.outputs["pipeline_arn"]}
   aws stepfunctions start-execution --state-machine-arn {stack.outputs["pipeline_arn"]} \\
     --name my-first-run --input '{json.dumps(requests()["speeches-sync"])}'
   aws sqs receive-message --endpoint-url $AWS_ENDPOINT_URL \\

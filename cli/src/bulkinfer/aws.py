@@ -1,7 +1,7 @@
 """AWS clients, and its errors in this tool's words. boto3 is imported when the first client is made."""
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Final
@@ -91,14 +91,3 @@ def told(permission: str, what: str) -> Iterator[None]:
         raise BulkinferError(f"{what}: {code}: {message}") from None
     except BotoCoreError as error:
         raise BulkinferError(f"{what}: {error}") from None
-
-
-def missing(error: Exception) -> bool:
-    """Whether an S3 error says that the object is not there."""
-    response = getattr(error, "response", None) or {}
-    return str(response.get("Error", {}).get("Code")) in ("404", "NoSuchKey", "NotFound")
-
-
-def pages(call: Callable[..., Any], operation: str, **arguments: Any) -> Iterator[dict[str, Any]]:
-    """Every page of a paginated operation of a client."""
-    yield from call(operation).paginate(**arguments)

@@ -14,7 +14,7 @@ from bulk_inference.core.keys import Places
 from bulkinfer import deployment as deployments
 from bulkinfer import request as requests
 from bulkinfer import transfer
-from bulkinfer.aws import Aws, missing, told
+from bulkinfer.aws import Aws, told
 from bulkinfer.deployment import Deployment, Tenant
 from bulkinfer.errors import BulkinferError, RunFailedError, UsageError, WaitTimeoutError
 from bulkinfer.rows import Row
@@ -241,17 +241,12 @@ class Client:
 
     def get_json(self, key: str) -> dict[str, Any] | None:
         """An object of the output bucket; None if it is not there."""
-        from botocore.exceptions import ClientError
-
-        client = self.aws.client("s3")
+        bucket = self.deployment.output_bucket
+        # Listed first: S3 answers "access denied" for what is not there to callers who may list some prefixes only.
+        if not any(one.key == key for one in transfer.parts(self.aws, bucket, key)):
+            return None
         with told("s3:GetObject", f"reading {key}"):
-            try:
-                body = client.get_object(Bucket=self.deployment.output_bucket, Key=key)["Body"].read()
-            except ClientError as error:
-                if missing(error):
-                    return None
-                raise
-        value: dict[str, Any] = json.loads(body)
+            value: dict[str, Any] = json.loads(self.aws.client("s3").get_object(Bucket=bucket, Key=key)["Body"].read())
         return value
 
     def invoke(self, handler: str, payload: Mapping[str, Any]) -> dict[str, Any]:

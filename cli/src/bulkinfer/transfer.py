@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from bulkinfer.aws import Aws, missing, told
+from bulkinfer.aws import Aws, told
 from bulkinfer.errors import UsageError
 
 _WORKERS: Final = 16
@@ -80,11 +80,14 @@ def upload(
     off goes on where it was. `on_progress(bytes done, bytes in all)`. Large files go in parts."""
     client, total, done = aws.client("s3"), sum(one.size for one in files), 0
     uploaded = unchanged = sent = 0
+    there = {one.key: one.size for one in parts(aws, bucket, prefix)}
 
     def send(one: LocalFile) -> bool:
         digest, key = digest_of(one.path), f"{prefix}{one.name}"
         with told("s3:PutObject", f"uploading {one.path}"):
-            if _lies_there(client, bucket, key, one.size, digest):
+            # Only what is listed is looked at: S3 answers "access denied" for what is not there to callers who may list
+            # some prefixes only.
+            if there.get(key) == one.size and _digest_there(client, bucket, key) == digest:
                 return False
             client.upload_file(str(one.path), bucket, key, ExtraArgs={"Metadata": {_DIGEST: digest}})
             return True
@@ -99,16 +102,9 @@ def upload(
     return Sent(uploaded, unchanged, sent)
 
 
-def _lies_there(client: Any, bucket: str, key: str, size: int, digest: str) -> bool:
-    from botocore.exceptions import ClientError
-
-    try:
-        head = client.head_object(Bucket=bucket, Key=key)
-    except ClientError as error:
-        if missing(error):
-            return False
-        raise
-    return bool(head["ContentLength"] == size and head["Metadata"].get(_DIGEST) == digest)
+def _digest_there(client: Any, bucket: str, key: str) -> str | None:
+    found: str | None = client.head_object(Bucket=bucket, Key=key)["Metadata"].get(_DIGEST)
+    return found
 
 
 @dataclass(frozen=True)
