@@ -58,8 +58,9 @@ class Places:
         return f"{self.tenant}/intake/{self.run}/"
 
     def pool_block(self, block: str) -> str:
-        """JSONL, documents that came into the pool together, as corpus lines."""
-        return f"{self.pool}blocks/{block}.jsonl"
+        """JSONL, documents that came into the pool together, as corpus lines. The folder keeps its first name: open
+        pools outlive an update of the module."""
+        return f"{self.pool}chunks/{block}.jsonl"
 
     @property
     def pool_request(self) -> str:

@@ -23,7 +23,7 @@
 | `DOCUMENT#{tenant}/{scope}#{id}` | `DOCUMENT` | the intake: what has become of one document that came alone |
 | `SLOTS` | `{tenant}/{priority}/{hash}` | the intake: the pool that is open for documents of one kind |
 | `POOLS` | `{run}` | the intake: a pool that is closed, and so a run; a window of urgent documents |
-| `POOL#{run}` | `BLOCK#{hash}`, `TALLY` | the intake: documents that came into the pool together; counts of a window |
+| `POOL#{run}` | `CHUNK#{hash}`, `TALLY` | the intake: documents that came into the pool together; counts of a window |
 
 TTL attribute of every item: `expires_at`, epoch seconds.
 """
@@ -55,7 +55,8 @@ COUNT: Final = "COUNT"
 DOCUMENT: Final = "DOCUMENT"
 SLOTS: Final = "SLOTS"
 POOLS: Final = "POOLS"
-BLOCKS: Final = "BLOCK#"
+BLOCKS: Final = "CHUNK#"
+"""Blocks of a pool, under the name by which they are stored: open pools outlive an update of the module."""
 TALLY: Final = "TALLY"
 
 

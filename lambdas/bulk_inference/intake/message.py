@@ -273,8 +273,9 @@ def document_item(
         "messageId": message_id,
         "priority": priority,
         "notify": message.notify,
-        # A try that came to an end in a run has used its number up; one that was broken off goes on under it.
-        "attempt": int(before.get("attempt", 0)) + int(known is None or before.get("place") is not None),
+        # Number of the attempt, under the name by which items have it: one that came to an end in a run has used its
+        # number up, one that was broken off goes on under it.
+        "take": int(before.get("take", 0)) + int(known is None or before.get("place") is not None),
         # A message that comes again, or a copy of it, is as old as the first.
         "sentAt": min(sent_at, int(before["sentAt"])) if before.get("state") == WAITING else sent_at,
         "at": int(now),

@@ -174,7 +174,7 @@ def _fill(
 ) -> Item | None:
     """The slot's item once a block of documents is in its open pool; None if another worker was first."""
     lines = b"".join(arrival.line for arrival, _ in taken)
-    attempts = [(item["pk"], item["attempt"]) for _, item in taken]
+    attempts = [(item["pk"], item["take"]) for _, item in taken]
     block = hashlib.sha256(canonical(attempts) + lines).hexdigest()[:32]
     places = Places(taken[0][0].message.tenant, opened["run"])
     services.input.put(places.pool_block(block), lines, "application/x-ndjson")

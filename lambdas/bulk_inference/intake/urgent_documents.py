@@ -126,7 +126,7 @@ def not_busy(item: Item, runs: Intake) -> None:
 
 def unit_of(item: Item) -> str:
     """Name of the cut and the unit of work that a try at a document is."""
-    return f"{names.DOCUMENT}{hashlib.sha256(canonical([item['pk'], item['attempt']])).hexdigest()[:20]}"
+    return f"{names.DOCUMENT}{hashlib.sha256(canonical([item['pk'], item['take']])).hexdigest()[:20]}"
 
 
 def _begin(arrival: Arrival, services: WindowServices) -> Item | None:
@@ -154,7 +154,7 @@ def _begin(arrival: Arrival, services: WindowServices) -> Item | None:
             expires_at=services.expires_at,
         )
         run = (known or {}).get("run")
-        goes_on = known is not None and known["attempt"] == item["attempt"] and names.is_pool_run(str(run), PRIORITY)
+        goes_on = known is not None and known["take"] == item["take"] and names.is_pool_run(str(run), PRIORITY)
         item |= {"state": INFERRING, "run": run if goes_on else window_of(arrival.prompt, scope, now)}
         if services.runs.put_if(item, "version", None if known is None else known["version"]):
             return item
