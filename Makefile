@@ -12,7 +12,7 @@ ONCE := tests/harness/once.py
 UV := { test -x .build/uv/bin/uv || { $(BIN) -m venv .build/uv && .build/uv/bin/python -m pip install --quiet uv==$(UV_VERSION); }; }
 
 .DEFAULT_GOAL := help
-.PHONY: help demo local-aws check test chaos corpora examples docs lint security format pictures package parquet-layer check-package lock clean terraform
+.PHONY: help demo local-aws check test explore mutants chaos corpora examples docs lint security format pictures package parquet-layer check-package lock clean terraform
 .DELETE_ON_ERROR:
 
 help: ## show this list
@@ -29,6 +29,12 @@ check: .venv/.ready ## what to run before each commit, in a minute: ruff, mypy, 
 
 test: .venv/.ready terraform check-package $(if $(NPM),node_modules/.ready) ## run every suite (SUITES="unit emulator" chooses; ARGS go to pytest)
 	@$(BIN) -m tests.harness.suites $(SUITES) $(if $(ARGS),-- $(ARGS))
+
+explore: .venv/.ready ## two workers at once, one struck at each of its effects: every interleaving, a quarter of an hour (ARGS="collect", or one's name, replays)
+	@$(BIN) -W ignore -m tests.explorer $(ARGS)
+
+mutants: .build/mutants/.ready ## change the core line by line and see the unit tests fail; names what survives (half an hour; no part of make test)
+	@.build/mutants/bin/python -m tests.harness.mutants $(ARGS)
 
 chaos: .venv/.ready terraform check-package ## play every fault against whole runs; writes docs/chaos.md (ARGS="claim sync" chooses rows)
 	@$(BIN) -m tests.chaos $(if $(ARGS),$(ARGS),--write docs/chaos.md)
@@ -72,7 +78,7 @@ check-package: .venv/.ready ## prove that lambdas/dist equals the sources
 lock: .venv/.ready ## resolve requirements/*.in again into the hash-locked *.txt
 	@echo "Resolving requirements with uv $(UV_VERSION), kept in .build/uv."
 	@$(UV)
-	@cd requirements && for name in bundle parquet dev security; do \
+	@cd requirements && for name in bundle parquet dev security mutants; do \
 		../.build/uv/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
 			--default-index https://pypi.org/simple --custom-compile-command "make lock" $(ARGS) $$name.in -o $$name.txt || exit 1; \
 	done
@@ -98,3 +104,7 @@ node_modules/.ready: package-lock.json
 .build/checkov/.ready: requirements/security.txt .venv/.ready
 	@$(PYTHON) $(ONCE) .build/checkov $< '$(UV) && .build/uv/bin/uv venv --quiet --clear --python $(BIN) .build/checkov && \
 		.build/uv/bin/uv pip install --quiet --python .build/checkov/bin/python --require-hashes --requirement $<'
+
+.build/mutants/.ready: requirements/mutants.txt .venv/.ready
+	@$(PYTHON) $(ONCE) .build/mutants $< '$(UV) && .build/uv/bin/uv venv --quiet --clear --python $(BIN) .build/mutants && \
+		.build/uv/bin/uv pip install --quiet --python .build/mutants/bin/python --require-hashes --requirement $<'
