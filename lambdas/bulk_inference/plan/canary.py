@@ -7,10 +7,11 @@ So does a schema that no answer fits: every record would be paid for, and fail t
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 from bulk_inference.core.errors import CanaryFailedError, ThrottledError
 from bulk_inference.core.json_document import Document
+from bulk_inference.core.ports import Model, Outcome
 from bulk_inference.core.result_line import extract
 from bulk_inference.structured.answers import Judgement, judge
 from bulk_inference.structured.checker import Checker
@@ -19,23 +20,6 @@ _MESSAGE_CHARACTERS: Final = 600
 
 _UNFIT_ENOUGH: Final = 2
 """Answers that condemn a schema. A single one may be that one record's, and the failure lane may get a better one."""
-
-
-class Outcome(Protocol):
-    @property
-    def output(self) -> dict[str, Any] | None: ...
-    @property
-    def error_class(self) -> str | None: ...
-    @property
-    def error_code(self) -> str | None: ...
-    @property
-    def error_message(self) -> str | None: ...
-    @property
-    def retryable(self) -> bool: ...
-
-
-class Model(Protocol):
-    def infer(self, model_id: str, api: str, body: Mapping[str, Any]) -> Outcome: ...
 
 
 @dataclass(frozen=True)

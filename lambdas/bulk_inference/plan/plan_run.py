@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Protocol, TypeVar
 
-from bulk_inference.core import tenants
+from bulk_inference.core import ports, tenants
 from bulk_inference.core.ceilings import refuse_larger
 from bulk_inference.core.environment import require_layer
 from bulk_inference.core.errors import InvalidRequestError
@@ -39,7 +39,6 @@ from bulk_inference.corpus.ranges import Cut, CutRange, cut_line, pack_ranges, p
 from bulk_inference.corpus.reader import Corpus, CorpusBucket
 from bulk_inference.plan import concurrency, planning, quotas, sampling, sizing
 from bulk_inference.plan.canary import CanaryResult, Tried, run_canary
-from bulk_inference.plan.canary import Model as CanaryModel
 from bulk_inference.plan.planning import Sample
 from bulk_inference.plan.report import Concurrencies, Planned, as_text, report
 from bulk_inference.plan.run_plan import Decisions, model_of, planned_at, run_spec
@@ -67,7 +66,7 @@ class PlanServices:
     """By name."""
     runs: Runs
     quotas: quotas.QuotaSource
-    model: CanaryModel
+    model: ports.Model
     now: float
     """Epoch seconds."""
 
