@@ -134,7 +134,10 @@ def test_several_tenants_ask_for_one() -> None:
 
 
 def test_every_form_holds_the_same_rows(capsys: pytest.CaptureFixture[str]) -> None:
-    rows = [{"id": "1", "text": 'a,\n"b"', "value": {"x": [1]}}, {"id": "2", "text": None, "value": None}]
+    rows: list[dict[str, Any]] = [
+        {"id": "1", "text": 'a,\n"b"', "value": {"x": [1]}},
+        {"id": "2", "text": None, "value": None},
+    ]
     Output("json").rows(rows)
     assert json.loads(capsys.readouterr().out) == rows
     Output("jsonl").rows(rows)

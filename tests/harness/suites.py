@@ -73,3 +73,60 @@ def suites(pytest_arguments: list[str]) -> list[Suite]:
     return [
         pytest("unit", ["tests/unit"], "-n", workers),
         pytest("explorer", ["tests/explorer"], "-n", workers, "-p", "no:warnings"),
+        pytest("cli", ["cli/tests"], "-n", workers),
+        pytest("tooling", ["tests/lint", "tests/tooling"], *per_file),
+        pytest("emulator", ["local_aws/tests"], *per_file),
+        pytest("iam", ["tests/iam"], "-n", "0"),
+        Suite("terraform", (init, (TERRAFORM, "test", "-no-color")), terraform_counts),
+        # Whole runs wait more than they compute: three stacks, each applied by its own worker, share two cores well.
+        pytest("end_to_end", ["tests/end_to_end"], "-n", "3", "--dist", "worksteal"),
+        pytest("examples", ["tests/examples"], "-n", "0"),
+        pytest("chaos", ["tests/chaos"], "-n", "0"),
+    ]
+
+
+def run(suite: Suite) -> Outcome:
+    """Run a suite; its output is shown as it comes."""
+    started = time.monotonic()
+    print(f"\n━━ {suite.name} ━━", flush=True)
+    status, output = 0, ""
+    for command in suite.commands:
+        with subprocess.Popen(
+            command, cwd=ROOT, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+        ) as process:
+            lines = []
+            for line in process.stdout or ():
+                print(line, end="", flush=True)
+                lines.append(line)
+        status, output = process.returncode, "".join(lines)
+        if status != 0:
+            break
+    passed, failed, closing = suite.count(output)
+    if status != 0 and failed == 0:
+        failed, closing = 1, f"ended with status {status}"
+    return Outcome(passed, failed, time.monotonic() - started, closing or "ran no test")
+
+
+def main(arguments: list[str]) -> int:
+    names, rest = arguments, []
+    if "--" in arguments:
+        names, rest = arguments[: arguments.index("--")], arguments[arguments.index("--") + 1 :]
+    known = suites(rest)
+    unknown = set(names) - {suite.name for suite in known}
+    if unknown:
+        print(f"No such suite: {', '.join(sorted(unknown))}. There are: {', '.join(s.name for s in known)}.")
+        return 2
+    outcomes = {suite.name: run(suite) for suite in known if not names or suite.name in names}
+    print()
+    for name, outcome in outcomes.items():
+        mark = "ok    " if outcome.green else "FAILED"
+        print(f"{mark} {name:<12} {outcome.passed:>5} passed {outcome.failed:>3} failed {outcome.seconds:>6.0f} s")
+    total = sum(outcome.passed for outcome in outcomes.values())
+    print(f"       {'all':<12} {total:>5} passed\n")
+    for name, outcome in outcomes.items():
+        print(f"{name}: {outcome.closing}")
+    return 0 if all(outcome.green for outcome in outcomes.values()) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

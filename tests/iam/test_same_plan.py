@@ -5,8 +5,11 @@ from typing import Any
 
 from tests.iam.same_plan import compare
 
+Resource = tuple[str, dict[str, Any], dict[str, Any]]
+"""Type, what is known, what is not."""
 
-def plan(*resources: tuple[str, dict[str, Any], dict[str, Any]], outputs: dict[str, Any] | None = None) -> Any:
+
+def plan(*resources: Resource, outputs: dict[str, Any] | None = None) -> Any:
     """A plan as `terraform show -json` gives it: (type, what is known, what is not) of each resource."""
     return {
         "resource_changes": [
@@ -40,7 +43,7 @@ def test_an_argument_a_resource_an_output_and_what_is_unknown_are_told() -> None
     slower = ("aws_sqs_queue", {"name": "a", "delay_seconds": 2}, {"arn": True})
     assert "delay_seconds was 1, is 2" in compare(plan(QUEUE), plan(slower)).found[0]
     assert "1 before, 0 now" in compare(plan(QUEUE), plan()).found[0]
-    known = ("aws_sqs_queue", {"name": "a", "delay_seconds": 1, "arn": "arn"}, {})
+    known: Resource = ("aws_sqs_queue", {"name": "a", "delay_seconds": 1, "arn": "arn"}, {})
     assert "arn was '(unknown)', is 'arn'" in compare(plan(QUEUE), plan(known)).found[0]
     assert "output x" in compare(plan(outputs={"x": 1}), plan(outputs={"x": 2})).found[0]
 
@@ -60,5 +63,8 @@ def test_a_policy_in_other_words_is_told_apart_from_one_with_other_rights() -> N
 
 
 def test_resources_of_one_type_are_paired_by_all_that_names_them() -> None:
-    one, two = (("aws_iam_role_policy", {"name": "permissions", "role": role, "policy": "{}"}, {}) for role in "ab")
+    named: list[Resource] = [
+        ("aws_iam_role_policy", {"name": "permissions", "role": role, "policy": "{}"}, {}) for role in "ab"
+    ]
+    one, two = named
     assert compare(plan(one, two), plan(two, one)).found == []
