@@ -4,18 +4,20 @@ Every side effect calls `strike`. With `kill_at = n` the worker dies right after
 does when its time is up or its machine goes: nothing of ours may catch that.
 """
 
-import builtins
 import copy
 import json
+import re
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from hashlib import md5
 from typing import Any, Self
 
+from bulk_inference.core.errors import InvalidRequestError, WorkInProgressError
 from bulk_inference.core.jobs import Job, JobNameTakenError, JobRequest
 from bulk_inference.core.keys import Places
-from bulk_inference.core.ports import Clock, Execution, MapRun
+from bulk_inference.core.leases import Leases, unattended
+from bulk_inference.core.ports import Clock, ConditionalPut, Execution, MapRun, Update, Write
 from bulk_inference.core.run_spec import (
     Cuts,
     Estimate,
@@ -28,7 +30,7 @@ from bulk_inference.core.run_spec import (
     RunSpec,
     Source,
 )
-from bulk_inference.core.runs_table import COUNT, STALE, Item
+from bulk_inference.core.runs_table import COUNT, LEASE, STALE, Item
 from bulk_inference.cut import item_batches
 from bulk_inference.land.unit_context import UnitContext
 from bulk_inference.ledger.claims import Claim, Insertion
@@ -46,7 +48,14 @@ class Killed(BaseException):
 class World:
     kill_at: int | None = None
     effects: list[str] = field(default_factory=list)
+    runs: "FakeRuns | None" = None
     _lock: threading.RLock = field(default_factory=threading.RLock)
+
+    def revive(self) -> None:
+        """Nobody is killed any more, and the lease of whoever was has lapsed: it was not given back."""
+        self.kill_at = None
+        if self.runs is not None:
+            self.runs.lapse()
 
     def strike(self, effect: str) -> None:
         with self._lock:
@@ -63,8 +72,8 @@ class Stored:
 
 
 class FakeWriter:
-    def __init__(self, bucket: "FakeBucket", key: str) -> None:
-        self._bucket, self._key, self._body = bucket, key, b""
+    def __init__(self, bucket: "FakeBucket", key: str, *, new: bool = False) -> None:
+        self._bucket, self._key, self._body, self._new = bucket, key, b"", new
 
     @property
     def size(self) -> int:
@@ -77,7 +86,9 @@ class FakeWriter:
         return self
 
     def __exit__(self, kind: Any, error: Any, trace: Any) -> None:
-        if kind is None:
+        if kind is None and self._new:
+            self._bucket.create(self._key, self._body)
+        elif kind is None:
             self._bucket.put(self._key, self._body)
 
 
@@ -96,7 +107,9 @@ class FakeBucket:
     def find(self, key: str) -> Stored | None:
         return next((one for one in self.list(key) if one.key == key), None)
 
-    def read(self, key: str, *, start: int = 0) -> Iterator[bytes]:
+    def read(self, key: str, *, start: int = 0, etag: str | None = None) -> Iterator[bytes]:
+        if etag not in (None, md5(self.objects[key]).hexdigest()):
+            raise InvalidRequestError(f"{key} has changed")
         body = self.objects[key][start:]
         # Odd chunks, so that lines cross their bounds.
         yield from (body[at : at + 777] for at in range(0, len(body), 777))
@@ -123,7 +136,33 @@ class FakeBucket:
     def writer(self, key: str) -> FakeWriter:
         return FakeWriter(self, key)
 
-    def lines(self, prefix: str) -> builtins.list[dict[str, Any]]:
+    def create(self, key: str, body: bytes, content_type: str = "") -> None:
+        if key not in self.objects:
+            self.put(key, body)
+        elif self.objects[key] != body:
+            raise WorkInProgressError(f"{key} is taken")
+
+    def creator(self, key: str) -> FakeWriter:
+        return FakeWriter(self, key, new=True)
+
+    def empty(self, key: str) -> None:
+        self.put(key, b"")
+
+    def occupy(self, key: str) -> None:
+        if key not in self.objects:
+            self.put(key, b"")
+
+    def replace(self, key: str, body: bytes, content_type: str, check: Callable[[], None]) -> None:
+        seen = self.objects.get(key)
+        # Whoever is frozen here thaws with what it has seen.
+        self.world.strike(f"look {self.name} {key}")
+        check()
+        self.world.strike(f"checked {self.name} {key}")
+        if self.objects.get(key) != seen:
+            raise WorkInProgressError(f"{key} has changed")
+        self.put(key, body)
+
+    def lines(self, prefix: str) -> "list[dict[str, Any]]":
         return [json.loads(line) for one in self.list(prefix) for line in self.objects[one.key].split(b"\n") if line]
 
 
@@ -131,6 +170,12 @@ class FakeRuns:
     def __init__(self, world: World) -> None:
         self.world = world
         self.items: dict[tuple[str, str], Item] = {}
+
+    def lapse(self) -> None:
+        """Every lease that has not been given back has lapsed."""
+        for (_, sk), item in self.items.items():
+            if sk == LEASE and item["until"]:
+                item["until"] = 1
 
     def get(self, pk: str, sk: str) -> Item | None:
         return copy.deepcopy(self.items.get((pk, sk)))
@@ -157,7 +202,7 @@ class FakeRuns:
         self.put(item)
         return copy.deepcopy(item)
 
-    def delete_if(self, pk: str, sk: str, attribute: str, expected: str) -> bool:
+    def delete_if(self, pk: str, sk: str, attribute: str, expected: str | int) -> bool:
         if self.items.get((pk, sk), {}).get(attribute) != expected:
             return False
         del self.items[(pk, sk)]
@@ -176,6 +221,30 @@ class FakeRuns:
         for key in sorted(self.items):
             if key[0] == pk and key[1].startswith(sk_prefix):
                 yield copy.deepcopy(self.items[key])
+
+    def write_all(self, writes: Sequence[Write]) -> bool:
+        assert 0 < len(writes) <= 100
+        keys = [(one.pk, one.sk) if isinstance(one, Update) else (one.item["pk"], one.item["sk"]) for one in writes]
+        assert len(set(keys)) == len(keys), "DynamoDB refuses two writes of one item in a transaction"
+        for key, one in zip(keys, writes, strict=True):
+            found = self.items.get(key)
+            if isinstance(one, ConditionalPut) and (
+                (found is None) != (one.expected is None)
+                or (found is not None and found.get(one.attribute) != one.expected)
+            ):
+                return False
+        for key, one in zip(keys, writes, strict=True):
+            if isinstance(one, Update):
+                self.items[key] = {"pk": one.pk, "sk": one.sk, **self.items.get(key, {}), **copy.deepcopy(one.values)}
+            else:
+                self.items[key] = copy.deepcopy(one.item)
+        self.world.strike(f"transaction {' '.join(sk for _, sk in keys)}")
+        return True
+
+    def add(self, pk: str, sk: str, numbers: Mapping[str, int], values: Mapping[str, Any]) -> None:
+        item = self.items.setdefault((pk, sk), {"pk": pk, "sk": sk})
+        item |= {name: item.get(name, 0) + number for name, number in numbers.items()} | dict(values)
+        self.world.strike(f"add {sk}")
 
 
 class FakeLedger:
@@ -204,25 +273,44 @@ class FakeLedger:
         assert 0 < len(keys) <= 100
         return {key: self.claims[key] for key in keys if key in self.claims}
 
-    def take_over(self, claim: Claim, now: int, owner: str | None = None) -> bool:
+    def take_over(self, claim: Claim, now: int, seen: Claim | None = None) -> bool:
         found = self.claims.get(claim.key)
-        if found is not None and found.expires_at > now and found.owner != owner:
+        as_seen = found is not None and seen is not None and (found.owner, found.epoch) == (seen.owner, seen.epoch)
+        if found is not None and found.expires_at > now and not as_seen:
             return False
         self.claims[claim.key] = claim
         self.world.strike("take over")
         return True
 
-    def give_back(self, key: str, owner: str) -> bool:
-        found = self.claims.get(key)
-        if found is None or found.owner != owner:
+    def give_back(self, seen: Claim) -> bool:
+        found = self.claims.get(seen.key)
+        if found is None or (found.owner, found.epoch) != (seen.owner, seen.epoch):
             return False
-        del self.claims[key]
+        del self.claims[seen.key]
         self.world.strike("give back")
         return True
 
     @property
     def owners(self) -> dict[str, str]:
         return {key.partition("#")[2]: one.owner for key, one in self.claims.items()}
+
+
+def freeze(world: World, at: int, meanwhile: Callable[[], None]) -> Callable[[], bool]:
+    """Freezes the worker right after its `at`-th effect from here on, while `meanwhile` happens; the answer says
+    whether it came to that. Other workers' effects in between are not counted."""
+    strike, counted, frozen = world.strike, [0], [False]
+
+    def counting(effect: str) -> None:
+        strike(effect)
+        if frozen[0]:
+            return
+        counted[0] += 1
+        if counted[0] == at:
+            frozen[0] = True
+            meanwhile()
+
+    world.strike = counting  # type: ignore[method-assign]
+    return lambda: frozen[0]
 
 
 class FakeQueue:
@@ -443,6 +531,7 @@ class Stage:
         self.jobs, self.tasks, self.bus = FakeJobs(self.world), FakeTasks(self.world), FakeBus(self.world)
         self.model, self.time = FakeModel(), FakeTime()
         self.executions = FakeExecutions(self.world)
+        self.world.runs = self.runs
 
     @property
     def unit_context(self) -> UnitContext:
@@ -457,7 +546,12 @@ class Stage:
             self.model,
             self.time.clock,
             self.executions,
+            self.leases,
         )
+
+    @property
+    def leases(self) -> Leases:
+        return Leases(self.runs, lambda: self.time.now, keeper=unattended)
 
     @property
     def stop_world(self) -> StopServices:
@@ -470,6 +564,7 @@ class Stage:
             bus=self.bus,
             clock=self.time.clock,
             spec_of=lambda tenant, run: self.spec,
+            leases=self.leases,
         )
 
     def piece(self, piece: str, ids: Sequence[str], *, sync: bool = False) -> list[dict[str, Any]]:
@@ -499,22 +594,48 @@ class Stage:
         return index
 
     def state(self) -> dict[str, Any]:
-        """Everything that outlives the worker; messages as a set, since a queue may hold one twice."""
-        return {
-            "input": dict(self.input.objects),
-            "output": dict(self.output.objects),
+        """What outlives the worker and means something; messages as a set, since a queue may hold one twice.
+
+        Whose word it was, and when, means nothing: neither leases, epochs and generations nor the names that follow from
+        them, nor objects that nobody has committed.
+        """
+        items = {
+            key: {name: value for name, value in item.items() if name not in _WHOSE}
+            for key, item in self.runs.items.items()
             # A count of slots is a cache: a slot that a dead worker took is free again at the next one.
-            # Marks of stale manifests are unlike any other: what they say first is why.
-            "runs": {
-                key: {**item, "mark": item["mark"].rpartition(" ")[0]} if key[0] == STALE else item
-                for key, item in copy.deepcopy(self.runs.items).items()
-                if key[1] != COUNT
-            },
-            "ledger": dict(self.ledger.claims),
+            if key[1] not in (COUNT, LEASE)
+        }
+        for key, item in items.items():
+            if key[0] == STALE:
+                # Marks of stale manifests are unlike any other: what they say first is why.
+                item["mark"] = item["mark"].rpartition(" ")[0]
+        return {
+            "input": {_bare(key): _bare(body.decode()) for key, body in self.input.objects.items()},
+            "output": meaningful(self.output, self.runs),
+            "runs": {key: json.loads(_bare(json.dumps(item))) for key, item in items.items()},
+            "ledger": self.ledger.owners,
             "queue": self.queue.distinct,
             "jobs": dict(self.jobs.jobs),
             "bus": {json.dumps(event, sort_keys=True) for event in self.bus.events},
         }
+
+
+_WHOSE = ("generation", "version", "epoch", "expires_at", "openedAt", "dueAt")
+_PART = re.compile(r"/(results|failures|parked)/")
+
+
+def meaningful(output: FakeBucket, runs: FakeRuns) -> dict[str, str]:
+    """Objects that are no parts, and parts that somebody has committed."""
+    named = json.dumps([*runs.items.values()])
+    return {
+        _bare(key): _bare(body.decode("latin-1"))
+        for key, body in output.objects.items()
+        if not _PART.search(key) or (body and key in named)
+    }
+
+
+def _bare(text: str) -> str:
+    return re.sub(r"-t\d+(?=\.jsonl|[\"'])|\"epoch\": \d+|<!-- epoch \d+ -->", "", text)
 
 
 def assert_survives_kills(make: Callable[[], Stage], work: Callable[[Stage], Any], *, at_least: int) -> None:
@@ -531,7 +652,7 @@ def assert_survives_kills(make: Callable[[], Stage], work: Callable[[Stage], Any
             raise AssertionError(f"nobody died at effect {number}")
         except Killed:
             pass
-        stage.world.kill_at = None
+        stage.world.revive()
         assert _outcome(work, stage) == expected, f"killed after {effects[number - 1]} ({number})"
         assert stage.state() == calm.state(), f"killed after {effects[number - 1]} ({number})"
     again = _outcome(work, calm)
@@ -540,6 +661,6 @@ def assert_survives_kills(make: Callable[[], Stage], work: Callable[[Stage], Any
 
 def _outcome(work: Callable[[Stage], Any], stage: Stage) -> Any:
     try:
-        return work(stage)
+        return _bare(repr(work(stage)))
     except Exception as error:
         return type(error), str(error)

@@ -12,6 +12,7 @@ from moto import mock_aws
 from bulk_inference.aws.bedrock_runtime import ModelOutcome
 from bulk_inference.aws.dynamodb import Ledger, RunsTable
 from bulk_inference.aws.s3 import Bucket
+from bulk_inference.core.leases import Leases, unattended
 from bulk_inference.core.runs_table import run_pk, unit_sk
 from bulk_inference.corpus.ranges import Cut
 from bulk_inference.cut.cut_run import CutServices, cut_run
@@ -66,7 +67,7 @@ class World:
         self._create_table("runs", "pk", "sk")
         self._create_table("ledger", "pk")
         self.input, self.output = self.bucket("input"), self.bucket("output")
-        self.runs = RunsTable("runs", self.dynamodb)
+        self.runs = RunsTable("runs", self.dynamodb, lambda: NOW)
         self.ledger = Ledger("ledger", self.dynamodb)
         self.executions = inference_world.FakeExecutions(inference_world.World())
         self.quotas, self.model = Quotas(), Model()
@@ -115,14 +116,20 @@ class World:
         return [Cut.from_json(json.loads(line)) for line in (self.input.get(plan["cuts"]["key"]) or b"").splitlines()]
 
     def cut(self, plan: Mapping[str, Any], cut: Cut) -> dict[str, Any]:
-        world = CutServices(self.input, self.output, self.bucket, self.runs, self.ledger, self.executions, NOW)
+        world = CutServices(
+            self.input, self.output, self.bucket, self.runs, self.ledger, self.executions, NOW, self.leases
+        )
         return cut_run(plan["run"], plan["tenant"], cut, world)
 
     def cut_all(self, plan: Mapping[str, Any]) -> list[dict[str, Any]]:
         return [self.cut(plan, cut) for cut in self.cuts(plan)]
 
     def seal(self, plan: Mapping[str, Any]) -> dict[str, Any]:
-        return seal_run(plan["run"], plan["tenant"], SealServices(self.input, self.runs, NOW))
+        return seal_run(plan["run"], plan["tenant"], SealServices(self.input, self.runs, NOW, self.leases))
+
+    @property
+    def leases(self) -> Leases:
+        return Leases(self.runs, lambda: NOW, keeper=unattended)
 
     def claim(self, scope: str, owner: str, *record_ids: str, settled: bool = True) -> None:
         """Claims of a unit that has landed what it claimed, or (`settled` false) has not come so far."""

@@ -3,13 +3,13 @@
 `Intake` is everything together: queues whose messages come again until they are deleted, workers that may die.
 """
 
-import copy
 import json
 from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from bulk_inference.core.keys import Places
+from bulk_inference.core.leases import Leases, unattended
 from bulk_inference.core.ports import Attributes, ConditionalPut, Depth
 from bulk_inference.core.runs_table import META, run_pk
 from bulk_inference.core.settings import Settings
@@ -91,23 +91,7 @@ class IntakeBucket(FakeBucket):
 
 class IntakeRuns(FakeRuns):
     def put_all(self, puts: Sequence[ConditionalPut]) -> bool:
-        assert 0 < len(puts) <= 100
-        assert len({(one.item["pk"], one.item["sk"]) for one in puts}) == len(puts)
-        for one in puts:
-            found = self.items.get((one.item["pk"], one.item["sk"]))
-            if (found is None) != (one.expected is None):
-                return False
-            if found is not None and found.get(one.attribute) != one.expected:
-                return False
-        for one in puts:
-            self.items[(one.item["pk"], one.item["sk"])] = copy.deepcopy(one.item)
-        self.world.strike("transaction")
-        return True
-
-    def add(self, pk: str, sk: str, numbers: Mapping[str, int], values: Mapping[str, Any]) -> None:
-        item = self.items.setdefault((pk, sk), {"pk": pk, "sk": sk})
-        item |= {name: item.get(name, 0) + number for name, number in numbers.items()} | dict(values)
-        self.world.strike(f"add {sk}")
+        return self.write_all(puts)
 
 
 @dataclass
@@ -197,6 +181,7 @@ class Intake:
         self.model, self.time = FakeModel(), FakeTime()
         self.failures = FakeQueue(self.world)
         self.queues = {one: FakeIntakeQueue(self.world) for one in ("high", "normal", "low")}
+        self.world.runs = self.runs
         self.limits = PoolLimits(documents, minutes * 60, megabytes << 20)
         self.max_receives = max_receives
         self.store()
@@ -227,6 +212,7 @@ class Intake:
             ledger=self.ledger,
             executions=self.executions,
             now=self.time.now,
+            leases=self.leases,
         )
         return WindowServices(
             self.input,
@@ -274,7 +260,12 @@ class Intake:
             SayingModel(self.model),
             self.time.clock,
             self.executions,
+            self.leases,
         )
+
+    @property
+    def leases(self) -> Leases:
+        return Leases(self.runs, lambda: self.time.now, keeper=unattended)
 
     # What happens in it.
 

@@ -53,6 +53,11 @@ class FakeLetters:
         self.lanes: dict[str, list[str]] = {}
         self.moves: list[tuple[str, int | None]] = []
         self.moving = False
+        self.late: list[str] = []
+        """Bodies that are shown only later."""
+
+    def delayed(self) -> int:
+        return len(self.late)
 
     def add(self, message: Mapping[str, Any] | str) -> None:
         body = message if isinstance(message, str) else json.dumps(message)
@@ -60,6 +65,9 @@ class FakeLetters:
 
     def show(self) -> None:
         self.hidden.clear()
+        for body in self.late:
+            self.add(body)
+        self.late.clear()
 
     def move(self, priority: str, per_second: int | None) -> bool:
         if self.moving:

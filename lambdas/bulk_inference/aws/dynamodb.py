@@ -4,7 +4,8 @@ Overload that outlasts the SDK's own retries becomes ThrottledError, which the s
 that DynamoDB refuses propagates under its own name (AccessDeniedException names the action and the table).
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from decimal import Decimal
 from functools import cache
@@ -17,7 +18,7 @@ from botocore.exceptions import ClientError, HTTPClientError
 from botocore.exceptions import ConnectionError as NoConnectionError
 
 from bulk_inference.core.errors import ThrottledError
-from bulk_inference.core.ports import ConditionalPut
+from bulk_inference.core.ports import ConditionalPut, Put, Write
 from bulk_inference.core.runs_table import Item
 from bulk_inference.ledger.claims import Claim, Insertion
 
@@ -34,11 +35,14 @@ _OVERLOADED: Final = frozenset(
         "InternalServerError",
         "ServiceUnavailable",
         "TransactionConflict",
+        "TransactionConflictException",
     }
 )
 """Errors of a request, and the codes of a single statement (BatchStatementError, member Code)."""
 
 _LOOKUP_TRIES: Final = 8
+
+_NEVER: Final = 1 << 62
 
 
 @cache
@@ -51,16 +55,33 @@ def connect() -> "DynamoDBClient":
 
 
 class RunsTable:
-    """Items of the runs table; runs_table.py names the keys. Every read is strongly consistent."""
+    """Items of the runs table; runs_table.py names the keys. Every read is strongly consistent.
 
-    def __init__(self, name: str, client: "DynamoDBClient") -> None:
+    DynamoDB deletes expired items up to days later
+    (https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/howitworks-ttl.html): here they are absent.
+    """
+
+    def __init__(self, name: str, client: "DynamoDBClient", now: Callable[[], float] = time.time) -> None:
         self.name = name
         self._client = client
+        self._now = now
 
     def get(self, pk: str, sk: str) -> Item | None:
         with _explained(self.name):
             answer = self._client.get_item(TableName=self.name, Key=_encode({"pk": pk, "sk": sk}), ConsistentRead=True)
-        return _decode(answer["Item"]) if "Item" in answer else None
+        item = _decode(answer["Item"]) if "Item" in answer else None
+        return None if item is None or self._expired(item) else item
+
+    def _expired(self, item: Item) -> bool:
+        return int(item.get("expires_at") or _NEVER) <= self._now()
+
+    def _absent(self) -> dict[str, Any]:
+        """Condition of a write that wants no item there."""
+        return {
+            "ConditionExpression": "attribute_not_exists(pk) OR #expires <= :now",
+            "ExpressionAttributeNames": {"#expires": "expires_at"},
+            "ExpressionAttributeValues": _encode({":now": int(self._now())}),
+        }
 
     def put(self, item: Item) -> None:
         """Writes the item whatever was there. Items hold `pk` and `sk`; None is stored as null."""
@@ -69,13 +90,11 @@ class RunsTable:
 
     def put_new(self, item: Item) -> Item | None:
         """Writes the item unless its key is taken; returns the item that was there, or None if it was written."""
-        return self._put_if(item, "attribute_not_exists(pk)", {})
+        return self._put_if(item, self._absent())
 
     def put_if(self, item: Item, attribute: str, expected: str | int | None) -> bool:
         """Writes the item if `attribute` of the stored one equals `expected`; None expects that there is no item."""
-        if expected is None:
-            return self._put_if(item, "attribute_not_exists(pk)", {}) is None
-        return self._put_if(item, "#attribute = :expected", {"#attribute": attribute}, {":expected": expected}) is None
+        return self._put_if(item, self._condition(attribute, expected)) is None
 
     def update(self, pk: str, sk: str, values: Mapping[str, Any], *, defaults: Mapping[str, Any] | None = None) -> Item:
         """Sets `values`, and each of `defaults` the item lacks; returns the whole item, made new if there was none."""
@@ -99,7 +118,7 @@ class RunsTable:
         with _explained(self.name):
             self._client.delete_item(TableName=self.name, Key=_encode({"pk": pk, "sk": sk}))
 
-    def delete_if(self, pk: str, sk: str, attribute: str, expected: str) -> bool:
+    def delete_if(self, pk: str, sk: str, attribute: str, expected: str | int) -> bool:
         """Deletes the item if `attribute` equals `expected`; False if it does not, or there is no item."""
         try:
             with _explained(self.name):
@@ -148,17 +167,23 @@ class RunsTable:
         )
         with _explained(self.name):
             for page in pages:
-                for item in page["Items"]:
-                    yield _decode(item)
+                for raw in page["Items"]:
+                    if not self._expired(item := _decode(raw)):
+                        yield item
 
     def put_all(self, puts: Sequence[ConditionalPut]) -> bool:
-        """Writes all items or none; False if a condition does not hold.
+        """Writes all items or none; False if a condition does not hold."""
+        return self.write_all(puts)
+
+    def write_all(self, writes: Sequence[Write]) -> bool:
+        """Writes all or nothing; False if a condition does not hold. The SDK gives each call a token of its own, so
+        that its second try after an answer that was lost is the first one again.
 
         https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_TransactWriteItems.html
         """
         try:
             with _explained(self.name):
-                self._client.transact_write_items(TransactItems=[{"Put": self._conditional(one)} for one in puts])
+                self._client.transact_write_items(TransactItems=[self._part(one) for one in writes])
         except ClientError as error:
             if _code(error) != "TransactionCanceledException":
                 raise
@@ -171,15 +196,30 @@ class RunsTable:
             raise
         return True
 
-    def _conditional(self, one: ConditionalPut) -> Any:
-        put: dict[str, Any] = {"TableName": self.name, "Item": _encode(one.item)}
-        if one.expected is None:
-            return {**put, "ConditionExpression": "attribute_not_exists(pk)"}
+    def _part(self, write: Write) -> Any:
+        if isinstance(write, ConditionalPut):
+            condition = self._condition(write.attribute, write.expected)
+            return {"Put": {"TableName": self.name, "Item": _encode(write.item), **condition}}
+        if isinstance(write, Put):
+            return {"Put": {"TableName": self.name, "Item": _encode(write.item)}}
+        names = {f"#{n}": name for n, name in enumerate(write.values)}
         return {
-            **put,
+            "Update": {
+                "TableName": self.name,
+                "Key": _encode({"pk": write.pk, "sk": write.sk}),
+                "UpdateExpression": f"SET {', '.join(f'{name} = :{name[1:]}' for name in names)}",
+                "ExpressionAttributeNames": names,
+                "ExpressionAttributeValues": _encode({f":{n}": value for n, value in enumerate(write.values.values())}),
+            }
+        }
+
+    def _condition(self, attribute: str, expected: str | int | None) -> dict[str, Any]:
+        if expected is None:
+            return self._absent()
+        return {
             "ConditionExpression": "#attribute = :expected",
-            "ExpressionAttributeNames": {"#attribute": one.attribute},
-            "ExpressionAttributeValues": _encode({":expected": one.expected}),
+            "ExpressionAttributeNames": {"#attribute": attribute},
+            "ExpressionAttributeValues": _encode({":expected": expected}),
         }
 
     def add(self, pk: str, sk: str, numbers: Mapping[str, int], values: Mapping[str, Any]) -> None:
@@ -197,24 +237,14 @@ class RunsTable:
                 ExpressionAttributeValues=_encode({f":{marks[k]}": v for k, v in {**numbers, **values}.items()}),
             )
 
-    def _put_if(
-        self,
-        item: Item,
-        condition: str,
-        names: dict[str, str],
-        values: dict[str, Any] | None = None,
-    ) -> Item | None:
-        extra: dict[str, Any] = {"ExpressionAttributeNames": names} if names else {}
-        if values:
-            extra["ExpressionAttributeValues"] = _encode(values)
+    def _put_if(self, item: Item, condition: Mapping[str, Any]) -> Item | None:
         try:
             with _explained(self.name):
                 self._client.put_item(
                     TableName=self.name,
                     Item=_encode(item),
-                    ConditionExpression=condition,
                     ReturnValuesOnConditionCheckFailure="ALL_OLD",
-                    **extra,
+                    **condition,
                 )
         except ClientError as error:
             if _code(error) == "ConditionalCheckFailedException":
@@ -226,7 +256,7 @@ class RunsTable:
 
 
 class Ledger:
-    """Claims of records (claims.ClaimStore). Key `pk`, attributes owner, run, expires_at."""
+    """Claims of records (claims.ClaimStore). Key `pk`, attributes owner, run, epoch, expires_at."""
 
     def __init__(self, name: str, client: "DynamoDBClient") -> None:
         self.name = name
@@ -238,7 +268,7 @@ class Ledger:
         Statements succeed or fail each for itself
         (https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/ql-reference.multiplestatements.batching.html).
         """
-        statement = f"INSERT INTO \"{self.name}\" VALUE {{'pk': ?, 'owner': ?, 'run': ?, 'expires_at': ?}}"
+        statement = f"INSERT INTO \"{self.name}\" VALUE {{'pk': ?, 'owner': ?, 'run': ?, 'epoch': ?, 'expires_at': ?}}"
         with _explained(self.name):
             answer = self._client.batch_execute_statement(
                 Statements=[
@@ -248,6 +278,7 @@ class Ledger:
                             {"S": one.key},
                             {"S": one.owner},
                             {"S": one.run},
+                            {"N": str(one.epoch)},
                             {"N": str(one.expires_at)},
                         ],
                     }
@@ -266,27 +297,36 @@ class Ledger:
                 answer = self._client.batch_get_item(RequestItems=waiting)
             for raw in answer["Responses"].get(self.name, []):
                 item = _decode(raw)
-                found[item["pk"]] = Claim(item["pk"], item["owner"], item["run"], int(item["expires_at"]))
+                # A claim of an older bundle has no epoch: it is older than any.
+                epoch = int(item.get("epoch", 0))
+                found[item["pk"]] = Claim(item["pk"], item["owner"], item["run"], int(item["expires_at"]), epoch)
             waiting = answer.get("UnprocessedKeys")
             if not waiting:
                 return found
         raise ThrottledError(f"DynamoDB left keys of a lookup in {self.name} unprocessed {_LOOKUP_TRIES} times")
 
-    def take_over(self, claim: Claim, now: int, owner: str | None = None) -> bool:
-        """Writes the claim if its key is free, or what is there has expired by `now` (epoch s) or is `owner`'s."""
+    def take_over(self, claim: Claim, now: int, seen: Claim | None = None) -> bool:
+        """Writes the claim if its key is free, or what is there has expired by `now` (epoch s), or is as `seen`."""
         condition, values = "attribute_not_exists(pk) OR expires_at <= :now", {":now": now}
         names: dict[str, Any] = {}
-        if owner is not None:
-            condition, names = f"{condition} OR #owner = :owner", {"ExpressionAttributeNames": {"#owner": "owner"}}
+        if seen is not None:
+            as_seen, named, more = _as_seen(seen)
+            names = {"ExpressionAttributeNames": named}
+            condition, values = f"{condition} OR ({as_seen})", {**values, **more}
+        item = {
+            "pk": claim.key,
+            "owner": claim.owner,
+            "run": claim.run,
+            "epoch": claim.epoch,
+            "expires_at": claim.expires_at,
+        }
         try:
             with _explained(self.name):
                 self._client.put_item(
                     TableName=self.name,
-                    Item=_encode(
-                        {"pk": claim.key, "owner": claim.owner, "run": claim.run, "expires_at": claim.expires_at}
-                    ),
+                    Item=_encode(item),
                     ConditionExpression=condition,
-                    ExpressionAttributeValues=_encode({**values, **({} if owner is None else {":owner": owner})}),
+                    ExpressionAttributeValues=_encode(values),
                     **names,
                 )
         except ClientError as error:
@@ -295,16 +335,17 @@ class Ledger:
             raise
         return True
 
-    def give_back(self, key: str, owner: str) -> bool:
-        """Deletes the claim if it is `owner`'s; False if it is not, or there is none."""
+    def give_back(self, seen: Claim) -> bool:
+        """Deletes the claim if it is as `seen`; False if it is not, or there is none."""
+        condition, names, values = _as_seen(seen)
         try:
             with _explained(self.name):
                 self._client.delete_item(
                     TableName=self.name,
-                    Key=_encode({"pk": key}),
-                    ConditionExpression="#owner = :owner",
-                    ExpressionAttributeNames={"#owner": "owner"},
-                    ExpressionAttributeValues=_encode({":owner": owner}),
+                    Key=_encode({"pk": seen.key}),
+                    ConditionExpression=condition,
+                    ExpressionAttributeNames=names,
+                    ExpressionAttributeValues=_encode(values),
                 )
         except ClientError as error:
             if _code(error) == "ConditionalCheckFailedException":
@@ -324,6 +365,13 @@ class Ledger:
             {"Error": {"Code": code, "Message": f"claim in table {self.name}: {error.get('Message', '')}"}},
             "BatchExecuteStatement",
         )
+
+
+def _as_seen(seen: Claim) -> tuple[str, dict[str, str], dict[str, Any]]:
+    """Condition, names and values that say: owner and epoch are still these."""
+    epoch = "#epoch = :epoch" if seen.epoch else "attribute_not_exists(#epoch) OR #epoch = :epoch"
+    names = {"#owner": "owner", "#epoch": "epoch"}
+    return f"#owner = :owner AND ({epoch})", names, {":owner": seen.owner, ":epoch": seen.epoch}
 
 
 @contextmanager

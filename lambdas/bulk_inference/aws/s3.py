@@ -1,11 +1,15 @@
 """Amazon S3: streams in ranged segments and multipart uploads, so that memory does not grow with an object.
 
-Refusals of S3 that a person must act on become InvalidRequestError (what, where, what to do); overload and broken
-connections that outlast the SDK's own retries become ThrottledError, which the state machines retry.
+Refusals of S3 that a person must act on become InvalidRequestError (what, where, what to do), or AccessDeniedError if
+the run can go on once that is done; overload and broken connections that outlast the SDK's own retries become
+ThrottledError, which the state machines retry.
+
+Objects of a unit of work are created, and never replaced (core/leases.py):
+https://docs.aws.amazon.com/AmazonS3/latest/userguide/conditional-writes.html
 """
 
 import json
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -18,7 +22,7 @@ from botocore.config import Config
 from botocore.exceptions import ClientError, HTTPClientError, IncompleteReadError
 from botocore.exceptions import ConnectionError as NoConnectionError
 
-from bulk_inference.core.errors import InvalidRequestError, ThrottledError
+from bulk_inference.core.errors import AccessDeniedError, InvalidRequestError, ThrottledError, WorkInProgressError
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -29,6 +33,10 @@ PART_BYTES: Final = 8 * 1024 * 1024
 
 _SEGMENT_TRIES: Final = 5
 _CONFLICT_TRIES: Final = 5
+
+_CONDITION_FAILED: Final = frozenset({"PreconditionFailed", "412"})
+_CONFLICT: Final = frozenset({"ConditionalRequestConflict", "409"})
+"""A concurrent change decides it only now."""
 
 _OVERLOADED: Final = frozenset(
     {
@@ -148,6 +156,41 @@ class Bucket:
     def put_json(self, key: str, value: Any) -> None:
         self.put(key, json.dumps(value, ensure_ascii=False, indent=1).encode(), "application/json")
 
+    def create(self, key: str, body: bytes, content_type: str = "application/octet-stream") -> None:
+        """Writes an object where there is none. Raises WorkInProgressError if there is another one.
+
+        A try whose answer was lost has written it all the same: then the SDK's next try finds these bytes there.
+        """
+        if not self.put_if_absent(key, body, content_type) and self.get(key) != body:
+            raise _taken(self.name, key)
+
+    def creator(self, key: str, content_type: str = "application/x-ndjson") -> "ObjectWriter":
+        """As `create`, for an upload of unknown length."""
+        return ObjectWriter(self._client, self.name, key, self._part_bytes, content_type, new=self)
+
+    def empty(self, key: str) -> None:
+        self.put(key, b"", "application/x-ndjson")
+
+    def occupy(self, key: str) -> None:
+        self.put_if_absent(key, b"", "application/x-ndjson")
+
+    def replace(self, key: str, body: bytes, content_type: str, check: Callable[[], None]) -> None:
+        """Writes on condition that the key is as it was before `check`, which raises if it is another's turn."""
+        for _ in range(_CONFLICT_TRIES):
+            found = self.find(key)
+            check()
+            condition: dict[str, Any] = {"IfNoneMatch": "*"} if found is None else {"IfMatch": f'"{found.etag}"'}
+            try:
+                with _explained(self.name, key, "s3:PutObject", conditional=False):
+                    self._client.put_object(Bucket=self.name, Key=key, Body=body, ContentType=content_type, **condition)
+                    return
+            except ClientError as error:
+                if _code(error) not in _CONDITION_FAILED | _CONFLICT:
+                    raise
+            if self.get(key) == body:
+                return
+        raise _taken(self.name, key)
+
     def put_if_absent(self, key: str, body: bytes, content_type: str = "application/octet-stream") -> bool:
         """Writes an object unless there is one already; whether it was written.
 
@@ -162,9 +205,9 @@ class Bucket:
                     )
                     return True
             except ClientError as error:
-                if _code(error) in ("PreconditionFailed", "412"):
+                if _code(error) in _CONDITION_FAILED:
                     return False
-                if last or _code(error) not in ("ConditionalRequestConflict", "409"):
+                if last or _code(error) not in _CONFLICT:
                     raise
         return False
 
@@ -184,7 +227,7 @@ class Bucket:
                 )
         except _MissingKeyError:
             return False
-        except InvalidRequestError:
+        except (AccessDeniedError, InvalidRequestError):
             # S3 does not say which of the two objects it refuses. Without a right to write, the shard's file fails too.
             return False
         except ClientError as error:
@@ -239,7 +282,18 @@ class ObjectWriter:
     exception aborts the upload and leaves the key as it was.
     """
 
-    def __init__(self, client: "S3Client", bucket: str, key: str, part_bytes: int, content_type: str) -> None:
+    def __init__(
+        self,
+        client: "S3Client",
+        bucket: str,
+        key: str,
+        part_bytes: int,
+        content_type: str,
+        *,
+        new: Bucket | None = None,
+    ) -> None:
+        """`new`: the bucket, if the key must be free."""
+        self._new = new
         self.key = key
         self.size = 0
         """Bytes written so far."""
@@ -266,15 +320,33 @@ class ObjectWriter:
         # Taken over, so that a closed writer which is still referred to holds no part.
         rest, self._buffer = bytes(self._buffer), bytearray()
         with _explained(self._bucket, self.key, "s3:PutObject"):
+            if self._upload_id is None and self._new is not None:
+                self._new.create(self.key, rest, self._content_type)
+                return
             if self._upload_id is None:
                 self._client.put_object(Bucket=self._bucket, Key=self.key, Body=rest, ContentType=self._content_type)
                 return
             self._send(rest)
             self._await_part()
             self._stop_sender()
-            self._client.complete_multipart_upload(
-                Bucket=self._bucket, Key=self.key, UploadId=self._upload_id, MultipartUpload={"Parts": self._parts}
-            )
+            condition: dict[str, Any] = {} if self._new is None else {"IfNoneMatch": "*"}
+            try:
+                self._client.complete_multipart_upload(
+                    Bucket=self._bucket,
+                    Key=self.key,
+                    UploadId=self._upload_id,
+                    MultipartUpload={"Parts": self._parts},
+                    **condition,
+                )
+            except ClientError as error:
+                if self._new is None or _code(error) not in _CONDITION_FAILED | _CONFLICT:
+                    raise
+                self._client.abort_multipart_upload(Bucket=self._bucket, Key=self.key, UploadId=self._upload_id)
+                found = self._new.find(self.key)
+                # An upload of this length there is our own, completed by a try whose answer was lost: others only
+                # empty the key.
+                if found is None or found.size != self.size:
+                    raise _taken(self._bucket, self.key) from error
 
     def abort(self) -> None:
         self._stop_sender()
@@ -320,6 +392,10 @@ class ObjectWriter:
             self._sender = None
 
 
+def _taken(bucket: str, key: str) -> WorkInProgressError:
+    return WorkInProgressError(f"s3://{bucket}/{key} is taken: another worker has the unit that it belongs to")
+
+
 class _MissingKeyError(Exception):
     """There is no such object, and the caller has an answer for that."""
 
@@ -341,10 +417,10 @@ def _explained(
         if code == "NoSuchBucket":
             raise InvalidRequestError(f"bucket {bucket} does not exist: correct the bucket's name") from error
         if code in ("AccessDenied", "403", "AllAccessDisabled"):
-            raise InvalidRequestError(
+            raise AccessDeniedError(
                 f"access to {where} is denied: this function's role needs {action} there, and the bucket's "
                 f"policy and KMS key must allow it (for another bucket, name it in source_buckets of the module). "
-                f"S3 says: {message}"
+                f"Allow it, then redrive the run. S3 says: {message}"
             ) from error
         if code in ("PreconditionFailed", "412") and conditional:
             raise InvalidRequestError(
@@ -354,7 +430,7 @@ def _explained(
         if code in ("PermanentRedirect", "301", "AuthorizationHeaderMalformed", "IllegalLocationConstraintException"):
             raise InvalidRequestError(f"bucket {bucket} lies in another Region: copy the corpus to this one") from error
         if code == "InvalidObjectState":
-            raise InvalidRequestError(f"{where} is archived: restore it first, then start a new run") from error
+            raise AccessDeniedError(f"{where} is archived: restore it, then redrive the run") from error
         if code in _OVERLOADED:
             raise ThrottledError(f"S3 refused {action} on {where} for now: {code}: {message}") from error
         raise

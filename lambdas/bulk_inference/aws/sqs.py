@@ -157,6 +157,13 @@ class DeadLetterQueue:
                     Entries=[{"Id": str(n), "ReceiptHandle": receipt} for n, receipt in enumerate(chunk)],
                 )
 
+    def delayed(self) -> int:
+        with _explained("GetQueueAttributes"):
+            answer = self._client.get_queue_attributes(
+                QueueUrl=self._url, AttributeNames=["ApproximateNumberOfMessagesDelayed"]
+            )
+        return int(answer["Attributes"]["ApproximateNumberOfMessagesDelayed"])
+
     def release(self, letters: Sequence[Letter]) -> None:
         for chunk in chunked(_receipts(letters), _MESSAGES_PER_REQUEST):
             with throttled("SQS", "ChangeMessageVisibility"):

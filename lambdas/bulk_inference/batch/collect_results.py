@@ -19,19 +19,27 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
-from bulk_inference.core import names
-from bulk_inference.core.errors import JobNotTerminalError, ShardFailedError, ThrottledError, UnitFailedError
+from bulk_inference.core.errors import (
+    InvalidRequestError,
+    JobNotTerminalError,
+    ShardFailedError,
+    ThrottledError,
+    UnitFailedError,
+)
 from bulk_inference.core.failure_line import SCHEMA, UNPROCESSED, VALIDATION, Failure, class_of_line
 from bulk_inference.core.index_line import Pointer
 from bulk_inference.core.jobs import Job
-from bulk_inference.core.names import Attempt
-from bulk_inference.core.result_line import Usage, encode, parse, split, text_of, usage_of
+from bulk_inference.core.leases import Lease
+from bulk_inference.core.names import Attempt, sent_as, sync_unit
+from bulk_inference.core.result_line import Usage, encode, parse, parse_id, split, text_of, usage_of
 from bulk_inference.core.runs_table import JOBS, run_pk
 from bulk_inference.cut.item_batches import ItemBatch
-from bulk_inference.land.landing import PartStream, land, owner_of
+from bulk_inference.land.landing import Owner, PartStream, land
+from bulk_inference.land.lane_messages import deliver
 from bulk_inference.land.late_outcomes import mark_if_run_ended
 from bulk_inference.land.unit_context import UnitContext
 from bulk_inference.land.units import Counts, Unit, broken, describe, tally
+from bulk_inference.ledger.claims import DeadlineBackoff
 
 CHUNK_LINES: Final = 1000
 CHUNK_BYTES: Final = 8 * 1024 * 1024
@@ -83,15 +91,14 @@ class ShardTask:
     def unit(self) -> str:
         return Attempt(self.shard, self.attempt).name
 
-    @property
-    def part(self) -> str:
-        """Name of this attempt's parts: the first is named after the shard alone."""
-        return Attempt(self.shard, self.attempt).part()
 
-
-def input_piece(shard: str, piece: str, attempt: int) -> str:
-    """The piece that an attempt reads: the shard as cut, then files of the records that were left over."""
-    return piece if attempt == 1 else Attempt(shard, attempt).name
+def input_piece(shard: str, piece: str, attempt: int, before: Mapping[str, Any] | None) -> str:
+    """The piece that an attempt reads: the shard as cut, then the file of the records that were left over, as the item
+    of the attempt before names it; None: that is gone, or an older bundle's."""
+    if attempt == 1:
+        return piece
+    named = None if before is None else before.get("nextPiece")
+    return str(named or Attempt(shard, attempt).name)
 
 
 def collect(task: ShardTask, unit_context: UnitContext) -> dict[str, Any]:
@@ -101,15 +108,32 @@ def collect(task: ShardTask, unit_context: UnitContext) -> dict[str, Any]:
     Raises JobNotTerminalError, ShardFailedError (nothing was processed: all records are accounted for as failed),
     UnitFailedError (too many failed, after landing), ThrottledError.
     """
-    unit = unit_context.unit(task.unit)
-    if unit is not None and unit.settled:
-        return _conclude(task, unit_context, unit)
-    job, refusal = _find_job(task, unit_context)
-    collection = _Collection(task, unit_context, job, unit)
-    try:
-        return _conclude(task, unit_context, collection.run(refusal))
-    finally:
-        mark_if_run_ended(task.run, task.tenant, task.unit, unit_context.runs, unit_context.expires_at)
+    with unit_context.leases.hold(task.run, task.unit) as lease:
+        unit = unit_context.begun(lease)
+        if unit is not None and unit.settled:
+            return _conclude(task, unit_context, unit)
+        try:
+            if unit is None or not unit.drained:
+                job, refusal = _find_job(task, unit_context)
+                unit = _Collection(task, unit_context, lease, job, unit).run(refusal)
+            if not unit.settled:
+                unit = _deliver(unit, unit_context, lease)
+            return _conclude(task, unit_context, unit)
+        finally:
+            mark_if_run_ended(task.run, task.tenant, task.unit, unit_context.runs, unit_context.expires_at)
+
+
+def _deliver(unit: Unit, unit_context: UnitContext, lease: Lease) -> Unit:
+    """Sends the messages of failures that are committed; with the last of them the unit is settled."""
+    if unit.unsent:
+        if not deliver(unit.unsent, unit_context, lambda part: ()):
+            if unit.drained:
+                raise ThrottledError(f"unit {unit.unit}: the queue has not accepted all messages of failed records")
+            return unit
+        unit = replace(unit, unsent=[])
+        if not unit.drained:
+            return unit_context.commit(lease, unit)
+    return unit_context.commit(lease, replace(unit, settled=True), last=True) if unit.drained else unit
 
 
 def _find_job(task: ShardTask, unit_context: UnitContext) -> tuple[Job | None, str | None]:
@@ -152,11 +176,17 @@ class _Seen:
 class _Collection:
     """One invocation's work on one attempt."""
 
-    def __init__(self, task: ShardTask, unit_context: UnitContext, job: Job | None, before: Unit | None) -> None:
+    def __init__(
+        self, task: ShardTask, unit_context: UnitContext, lease: Lease, job: Job | None, before: Unit | None
+    ) -> None:
         self.task = task
         self.unit_context = unit_context
+        self.lease = lease
         self.job = job
-        self.piece = input_piece(task.shard, task.piece, task.attempt)
+        earlier = Attempt(task.shard, task.attempt - 1).name
+        self.earlier = None if task.attempt == 1 else unit_context.unit(earlier)
+        piece = None if self.earlier is None else {"nextPiece": self.earlier.next_piece}
+        self.piece = input_piece(task.shard, task.piece, task.attempt, piece)
         self.index, lines = self._read_index()
         self.seen: set[str] = set()
         self.reserve = min(RESERVE_SECONDS, RESERVE_SHARE * unit_context.clock.remaining())
@@ -173,31 +203,32 @@ class _Collection:
 
     def _spent_before(self) -> int:
         """Runs are aborted and redriven as often as their owner likes: that must not use up the attempts."""
-        if self.task.attempt == 1:
-            return 0
-        before = self.unit_context.unit(Attempt(self.task.shard, self.task.attempt - 1).name)
-        return self.task.attempt - 1 if before is None else before.spent
+        return self.task.attempt - 1 if self.earlier is None else self.earlier.spent
 
     def run(self, refusal: str | None) -> Unit:
-        """Works on until done or out of time; the unit as stored."""
-        part = Attempt(self.task.shard, self.task.attempt).part(self.unit.segment)
+        """Works on until done or out of time; the unit as committed."""
         places, output = self.unit_context.places, self.unit_context.output
+        part = Attempt(self.task.shard, self.task.attempt).part(self.unit.segment)
         with (
-            PartStream(output, places.results(part)) as results,
-            PartStream(output, places.failures(part)) as failures,
+            PartStream(output, lambda: places.results(self.lease.part(part))) as results,
+            PartStream(output, lambda: places.failures(self.lease.part(part))) as failures,
+            PartStream(output, lambda: places.outbox(self.lease.part(part))) as messages,
         ):
-            finished = self._stream(results, failures)
+            self.results, self.failures, self.messages = results, failures, messages
+            finished = self._stream()
             if finished:
-                self._settle(failures, refusal)
+                self._settle(refusal)
         unit = replace(
             self.unit,
             results=self.unit.results + results.parts,
             failures=self.unit.failures + failures.parts,
+            unsent=self.unit.unsent + ([self.lease.part(part)] if messages.parts else []),
+            drained=finished,
+            segment=self.unit.segment + int(not finished),
         )
-        if not finished:
-            unit = replace(unit, segment=unit.segment + 1)
-        self.unit_context.save(unit)
-        return unit
+        if finished and not unit.unsent:
+            return self.unit_context.commit(self.lease, replace(unit, settled=True), last=True)
+        return self.unit_context.commit(self.lease, unit)
 
     def _read_index(self) -> tuple[dict[str, bytes], int]:
         """Index lines by recordId, in the shard's order, and how many lines there are."""
@@ -214,7 +245,7 @@ class _Collection:
 
     # Output lines.
 
-    def _stream(self, results: PartStream, failures: PartStream) -> bool:
+    def _stream(self) -> bool:
         """Lands the output from where the last segment stopped; whether it came to the end."""
         begun = self.unit.output_offset
         for chunk, position in _chunks(self._output_lines()):
@@ -222,7 +253,7 @@ class _Collection:
                 self._recall(chunk)
                 continue
             try:
-                self._land(chunk, position, results, failures)
+                self._land(chunk, position)
             except _LedgerBusyError as error:
                 if self.unit.output_offset == begun:
                     raise ThrottledError(str(error)) from error
@@ -236,10 +267,30 @@ class _Collection:
             return iter(())
         prefix = f"{self.unit_context.places.job_output(self.task.shard, self.task.attempt)}{self.job.id}/"
         key = f"{prefix}{self.piece}.jsonl.out"
-        if self.unit_context.output.find(key) is None:
+        found = self.unit_context.output.find(key)
+        if found is None:
             self._expect_output(self.job)
+            self._recall_parts()
             return iter(())
-        return split(self.unit_context.output.read(key))
+        if self.unit.output_etag not in (None, found.etag):
+            raise InvalidRequestError(
+                f"s3://{self.unit_context.output.name}/{key} has changed since a part of it was collected: nothing but "
+                "Bedrock may write there; start a new run over the records that this one leaves pending"
+            )
+        self.unit = replace(self.unit, output_etag=found.etag)
+        return split(self.unit_context.output.read(key, etag=found.etag))
+
+    def _recall_parts(self) -> None:
+        """Where the output is gone of which earlier segments have landed a part: ids of their own lines. Duplicates
+        left no line: they are found again where their records go now."""
+        if not self.unit.output_offset:
+            return
+        for part in self.unit.results + self.unit.failures:
+            for raw, _ in split(self.unit_context.output.read(part.key)):
+                if (caller_id := parse_id(raw)) is not None:
+                    self.seen |= set(sent_as(caller_id)) & self.index.keys()
+        again = self.unit.counts.duplicate - (self.unit.counts.sent - len(self.index))
+        self._count(Counts(duplicate=-again))
 
     def _expect_output(self, job: Job) -> None:
         """AWS does not say that the output is there when the status is: a job that should have some is given time.
@@ -257,22 +308,23 @@ class _Collection:
             if line is not None and line.record_id in self.index:
                 self.seen.add(line.record_id)
 
-    def _land(self, chunk: list[bytes], position: int, results: PartStream, failures: PartStream) -> None:
+    def _land(self, chunk: list[bytes], position: int) -> None:
         found = self._sort(chunk)
+        clock = self.unit_context.clock
         try:
             landed = land(
                 found.successes,
-                owner=owner_of(self.task.run, self.task.unit),
+                owner=Owner.of(self.lease),
                 spec=self.unit_context.spec,
                 ledger=self.unit_context.ledger,
-                clock=self.unit_context.clock,
-                reserve=0.5 * self.reserve,
+                patience=DeadlineBackoff(clock, 0.5 * self.reserve),
+                now=clock.now(),
                 stands=self.unit_context.stands,
             )
         except ThrottledError as error:
             raise _LedgerBusyError(str(error)) from error
-        results.write(landed.lines)
-        self._quarantine(found.failures, failures)
+        self.results.write(landed.lines)
+        self._quarantine(found.failures)
         self._count(
             Counts(
                 landed=len(landed.lines),
@@ -323,38 +375,31 @@ class _Collection:
 
     # What is left over.
 
-    def _settle(self, failures: PartStream, refusal: str | None) -> None:
+    def _settle(self, refusal: str | None) -> None:
         """Decides on the records that no line speaks of."""
         unprocessed = [record_id for record_id in self.index if record_id not in self.seen]
         self._check_manifest()
         failed_whole = self.job is not None and self.job.status == "Failed" and not self.seen and not self.job.processed
         if refusal is not None or failed_whole:
-            self._refuse(unprocessed, refusal, failures)
+            self._refuse(unprocessed, refusal)
             return
         following = self._following(unprocessed)
+        status = self.unit.status or "NoJob"
         self._quarantine(
-            (
-                Failure(
-                    self._pointer(record_id),
-                    UNPROCESSED,
-                    self.unit.status or "NoJob",
-                    _NOT_PROCESSED,
-                    self.task.attempt,
-                )
-                for record_id in (unprocessed if following == "done" else ())
-            ),
-            failures,
+            Failure(self._pointer(record_id), UNPROCESSED, status, _NOT_PROCESSED, self.task.attempt)
+            for record_id in (unprocessed if following == "done" else ())
         )
         self._count(Counts(unprocessed=0 if following == "done" else len(unprocessed)))
-        next_unit = None
+        next_unit = next_piece = None
         if following == "submit":
             next_unit = Attempt(self.task.shard, self.task.attempt + 1).name
-            self._write_next_attempt(next_unit, set(unprocessed))
+            next_piece = self.lease.part(next_unit)
+            self._write_next_attempt(next_piece, set(unprocessed))
         elif following == "infer":
-            next_unit = names.sync_unit(self.task.unit)
+            next_unit, next_piece = sync_unit(self.task.unit), self.lease.part(rest_piece(self.task))
             rest = b"".join(self.index[record_id] + b"\n" for record_id in unprocessed)
-            self.unit_context.input.put(self.unit_context.places.index(rest_piece(self.task)), rest)
-        self.unit = replace(self.unit, next=following, next_unit=next_unit, settled=True)
+            self.unit_context.input.create(self.unit_context.places.index(next_piece), rest)
+        self.unit = replace(self.unit, next=following, next_unit=next_unit, next_piece=next_piece)
 
     def _following(self, unprocessed: list[str]) -> str:
         """Where the unprocessed records go; `done`: they have had all their chances."""
@@ -363,21 +408,21 @@ class _Collection:
             return "infer"
         return "submit" if unprocessed and self.unit.spent < spec.limits.max_attempts else "done"
 
-    def _refuse(self, unprocessed: list[str], refusal: str | None, failures: PartStream) -> None:
+    def _refuse(self, unprocessed: list[str], refusal: str | None) -> None:
         """Accounts for every record as failed. The failure lane gets none of them: it would try them unchanged."""
         message = refusal if refusal is not None else (self.unit.message or "Bedrock gave no message")
         code = "JobRejected" if refusal is not None else "JobFailed"
         batch = (Failure(self._pointer(one), VALIDATION, code, message, self.task.attempt) for one in unprocessed)
-        self._quarantine(batch, failures, queue=False)
-        self.unit = replace(self.unit, next="fail", message=message, settled=True)
+        self._quarantine(batch, queue=False)
+        self.unit = replace(self.unit, next="fail", message=message)
 
     def _write_next_attempt(self, piece: str, wanted: set[str]) -> None:
         """The left-over lines as a shard of their own, byte for byte, with an index of the same order."""
         places = self.unit_context.places
         offsets = {Pointer.from_json(json.loads(self.index[one])).offset: one for one in wanted}
         with (
-            PartStream(self.unit_context.input, places.shard(piece)) as shard,
-            PartStream(self.unit_context.input, places.index(piece)) as index,
+            PartStream(self.unit_context.input, lambda: places.shard(piece)) as shard,
+            PartStream(self.unit_context.input, lambda: places.index(piece)) as index,
         ):
             written = start = 0
             for line, end in split(self.unit_context.input.read(places.shard(self.piece))):
@@ -390,21 +435,18 @@ class _Collection:
 
     # Accounts.
 
-    def _quarantine(self, failures: Iterable[Failure], stream: PartStream, *, queue: bool = True) -> None:
-        """Failure lines, then messages: a message whose line is not there yet would be answered too early."""
+    def _quarantine(self, failures: Iterable[Failure], *, queue: bool = True) -> None:
+        """Failure lines, and messages to be sent once they are committed."""
         for batch in _batches(failures):
-            stream.write(failure.line(self.unit_context.spec.source.bucket) for failure in batch)
+            self.failures.write(failure.line(self.unit_context.spec.source.bucket) for failure in batch)
             if queue:
-                self.unit_context.queue.send(
-                    [
-                        failure.message(
-                            self.task.run, self.task.tenant, self.task.unit, self.task.shard, failure.pointer.to_json()
-                        )
-                        for failure in batch
-                    ]
-                )
+                self.messages.write(encode(self._message(failure)) for failure in batch)
             self.unit = replace(self.unit, errors=tally(self.unit.errors, batch))
             self._count(Counts(failed=len(batch)))
+
+    def _message(self, failure: Failure) -> dict[str, Any]:
+        task = self.task
+        return failure.message(task.run, task.tenant, task.unit, task.shard, failure.pointer.to_json())
 
     def _count(self, counts: Counts) -> None:
         self.unit = replace(self.unit, pieces={self.task.shard: self.unit.pieces[self.task.shard] + counts})
@@ -465,6 +507,7 @@ def _conclude(task: ShardTask, unit_context: UnitContext, unit: Unit) -> dict[st
         "counts": counts.to_json(),
         "segment": unit.segment,
         "nextUnit": unit.next_unit,
+        "nextPiece": unit.next_piece,
         "job": {"jobArn": unit.job_arn, "status": unit.status},
     }
 
@@ -490,18 +533,18 @@ def next_state(task: ShardTask, unit_context: UnitContext, outcome: Mapping[str,
                 "piece": task.shard,
                 "attempt": task.attempt + 1,
             },
-            "Items": [_remainder(task, unit_context, outcome["counts"]["unprocessed"]).to_json()],
+            "Items": [_remainder(task, unit_context, outcome).to_json()],
         }
     return state
 
 
-def _remainder(task: ShardTask, unit_context: UnitContext, records: int) -> ItemBatch:
+def _remainder(task: ShardTask, unit_context: UnitContext, outcome: Mapping[str, Any]) -> ItemBatch:
     """The records that are left over, as one item batch."""
-    piece = rest_piece(task)
+    piece = outcome["nextPiece"] or rest_piece(task)
     found = unit_context.input.find(unit_context.places.index(piece))
     if found is None:
         raise ThrottledError(f"the index of {piece} was written, and is not there yet")
-    return ItemBatch(task.unit, piece, 0, found.size, records)
+    return ItemBatch(task.unit, piece, 0, found.size, outcome["counts"]["unprocessed"])
 
 
 def _chunks(lines: Iterable[tuple[bytes, int]]) -> Iterator[tuple[list[bytes], int]]:

@@ -11,7 +11,7 @@ from typing import Any, Final
 from bulk_inference.batch.collect_results import input_piece
 from bulk_inference.batch.slots import require_slot
 from bulk_inference.batch.staging import stage
-from bulk_inference.batch.task_tokens import answer
+from bulk_inference.batch.task_tokens import answer, token_attribute
 from bulk_inference.core.errors import InvalidRequestError, ThrottledError
 from bulk_inference.core.jobs import JobNameTakenError, JobRequest, check, identity, job_name
 from bulk_inference.core.keys import Places
@@ -19,7 +19,7 @@ from bulk_inference.core.names import Attempt
 from bulk_inference.core.ports import BatchJobs, Bucket, CopyingBucket, Runs, Tasks
 from bulk_inference.core.priorities import slots_for
 from bulk_inference.core.run_spec import RunSpec
-from bulk_inference.core.runs_table import JOB, JOBS, OPEN, job_key, run_pk
+from bulk_inference.core.runs_table import JOB, JOBS, OPEN, job_key, run_pk, unit_sk
 from bulk_inference.core.times import expiry
 from bulk_inference.render.media import may_point
 
@@ -72,7 +72,8 @@ def submit(
     InvalidRequestError (the shard's file is not there).
     """
     before = runs.get(run_pk(task.run), f"{JOBS}{task.unit}") or {}
-    request = _request(task, name, spec, input_bucket, output_bucket, before.get("token"))
+    piece = _input_piece(task, runs)
+    request = _request(task, name, spec, piece, input_bucket, output_bucket, before.get("token"))
     known = runs.get(job_key(request.name), JOB)
     arn = (known or {}).get("jobArn")
     if known is not None and arn is None:
@@ -81,7 +82,7 @@ def submit(
         arn = found.arn if found else None
     if arn is None:
         if may_point(spec):
-            key = stage(spec, input_piece(task.shard, task.piece, task.attempt), task.unit, input_bucket)
+            key = stage(spec, piece, task.unit, input_bucket)
             request = replace(request, input_uri=f"s3://{input_bucket.name}/{key}")
         check(request)
         most = slots_for(spec.priority, spec.quotas.max_jobs_in_flight.value)
@@ -97,13 +98,20 @@ def submit(
     return {"jobName": request.name, "jobArn": arn, "status": job.status if job else "Submitted"}
 
 
+def _input_piece(task: SubmitTask, runs: Runs) -> str:
+    earlier = None
+    if task.attempt > 1:
+        earlier = runs.get(run_pk(task.run), unit_sk(Attempt(task.shard, task.attempt - 1).name))
+    return input_piece(task.shard, task.piece, task.attempt, earlier)
+
+
 def _request(
-    task: SubmitTask, name: str, spec: RunSpec, input_bucket: Bucket, output_bucket: str, token: str | None
+    task: SubmitTask, name: str, spec: RunSpec, piece: str, input_bucket: Bucket, output_bucket: str, token: str | None
 ) -> JobRequest:
     """`token`: of an earlier try. Under SSE-KMS the same bytes get another ETag whenever they are written, such as by a
     second worker that seals: the attempt stays the one that was made."""
     places = Places(spec.tenant, spec.run)
-    key = places.shard(input_piece(task.shard, task.piece, task.attempt))
+    key = places.shard(piece)
     shard = input_bucket.find(key)
     if shard is None:
         raise InvalidRequestError(f"s3://{input_bucket.name}/{key} does not exist: shard {task.shard} cannot be sent")
@@ -139,13 +147,17 @@ def _create(request: JobRequest, jobs: BatchJobs) -> str:
 
 
 def _store(task: SubmitTask, request: JobRequest, arn: str | None, runs: Runs, now: float, expires_at: int) -> None:
-    """Token and name where an event, a stop and a reconciliation look for them. Replaces the token of a dead task."""
+    """Token and name where an event, a stop and a reconciliation look for them.
+
+    Tokens are only added: of two workers at one attempt, neither can tell whose task is the one that waits, and the end
+    of the job answers all of them.
+    """
     name = request.name
     where = {"run": task.run, "tenant": task.tenant, "shard": task.shard, "attempt": task.attempt}
     made = {} if arn is None else {"jobArn": arn}
     common = {**where, **made, "jobName": name, "expires_at": expires_at}
     due_at = int(now) + request.timeout_hours * 3600 + _OVERTIME_SECONDS
-    runs.update(job_key(name), JOB, {**common, "taskToken": task.task_token})
+    runs.update(job_key(name), JOB, {**common, token_attribute(task.task_token): task.task_token})
     runs.update(run_pk(task.run), f"{JOBS}{task.unit}", {**common, "token": request.token})
     runs.update(
         OPEN,

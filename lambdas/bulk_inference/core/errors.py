@@ -14,6 +14,11 @@ class InvalidRequestError(BulkInferenceError):
     """The run request or its corpus cannot be used as it is: what is wrong, where, and what to do. Not retried."""
 
 
+class AccessDeniedError(BulkInferenceError):
+    """Something outside the run keeps its functions from an object: a right is missing, or the object is archived.
+    Neither retried nor caught by the state machines, so that a redrive goes on from there once it is mended."""
+
+
 class CanaryFailedError(BulkInferenceError):
     """Every canary record failed on demand: no job is submitted. Carries the model's message. Not retried."""
 

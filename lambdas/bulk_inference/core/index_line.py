@@ -1,12 +1,18 @@
 """Index lines: pointers to records, which state payloads and queue messages carry in the records' place."""
 
 import json
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from typing import Any, Self
+from typing import Any, Final, Self
 
 from bulk_inference.core import names
 from bulk_inference.core.keys import Places
+
+_PIECE: Final = re.compile(r"[A-Za-z0-9_-]{1,100}")
+
+MAX_ID_BYTES: Final = 1024
+"""Of a recordId as it travels. A partition key of DynamoDB holds 2,048 bytes, and tenant and scope stand before it."""
 
 
 @dataclass(frozen=True)
@@ -37,16 +43,35 @@ class Pointer:
     """The modelInput, when the record came along whole."""
 
     @classmethod
-    def from_json(cls, line: Any) -> Self:
-        """An index line or a whole record. Anything else is a record with an empty body, which the model refuses: in a
-        ready corpus a malformed line costs itself, not its batch."""
+    def of_record(cls, line: Any) -> Self:
+        """A whole record, of a ready corpus. Anything else is a record with an empty body, which the model refuses: a
+        malformed line costs itself, not its batch. An id that is longer than a key of the ledger goes under an alias.
+        """
         line = line if isinstance(line, Mapping) else {"line": line}
         given, body = line.get("recordId"), line.get("modelInput")
+        body = body if isinstance(body, Mapping) else {}
+        if not isinstance(given, str) or not given:
+            return cls(record_id=names.content_id(canonical(line)), body=body)
+        if len(given.encode("utf-8", "surrogatepass")) > MAX_ID_BYTES:
+            return cls(record_id=names.alias(given), body=body, original_id=given)
+        return cls(record_id=given, body=body)
+
+    @classmethod
+    def of_item(cls, item: Any) -> Self:
+        """What came along in an event: a record, or a pointer into a piece of the run. Nothing else that a line of a
+        ready corpus says is a place from which the function would read."""
+        if isinstance(item, Mapping) and isinstance(item.get("shard"), str) and _PIECE.fullmatch(item["shard"]):
+            return cls.from_json({name: value for name, value in item.items() if name != "parked"})
+        return cls.of_record(item)
+
+    @classmethod
+    def from_json(cls, line: Any) -> Self:
+        """An index line that the pipeline has written, or a whole record."""
+        if not isinstance(line, Mapping) or isinstance(line.get("modelInput"), Mapping):
+            return cls.of_record(line)
+        given = line.get("recordId")
         if not isinstance(given, str) or not all(isinstance(line.get(name), int) for name in ("offset", "length")):
-            return cls(
-                record_id=given if isinstance(given, str) and given else names.content_id(canonical(line)),
-                body=body if isinstance(body, Mapping) else {},
-            )
+            return cls.of_record(line)
         return cls(
             record_id=given,
             shard=line.get("shard"),
@@ -102,6 +127,8 @@ def fetch(
     if pointer.body is not None:
         return pointer.body
     if pointer.parked is not None:
+        if not pointer.parked.startswith(places.parked_prefix):
+            raise ValueError(f"{pointer.parked} is no place where this run parks records")
         raw = output_range(pointer.parked, pointer.offset, pointer.length)
     else:
         raw = input_range(places.shard(pointer.shard or ""), pointer.offset, pointer.length)

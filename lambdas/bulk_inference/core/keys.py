@@ -128,7 +128,15 @@ class Places:
 
     def parked(self, part: str) -> str:
         """Records that came to infer_batch whole and failed: the failure lane's messages point here."""
-        return f"{self.root}parked/part-{part}.jsonl"
+        return f"{self.parked_prefix}part-{part}.jsonl"
+
+    @property
+    def parked_prefix(self) -> str:
+        return f"{self.root}parked/"
+
+    def outbox(self, part: str) -> str:
+        """JSONL, the failure lane's messages of the failures in a part, until they are sent and after."""
+        return f"{self.parked_prefix}messages-{part}.jsonl"
 
     def unfit(self, digest: str) -> str:
         """One line: the failure lane's last answer to a record that did not fit the schema, either."""

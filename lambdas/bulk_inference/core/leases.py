@@ -1,17 +1,16 @@
 """Leases: which of several workers' word counts, for every unit of work (docs/decisions/0024-leases-and-fences.md).
 
 A unit of work has one item with an *epoch*. Who acquires the lease raises it; whatever a worker saves is saved in one
-transaction with that item, on condition of its own epoch. So a worker that was frozen, and whose unit another worker has
-taken over meanwhile, can save nothing more.
+transaction with that item, on condition of its own epoch. So a worker that was frozen, and whose unit another worker
+has taken over meanwhile, can save nothing more.
 
 Objects cannot be written in such a transaction. Their names hold the lease's *generation*, which rises when the last
 holder may have left something that it did not commit: so nobody writes a name that another worker has written, and a
 holder of a risen generation first empties the names of those before it. Whoever wants a name for an object of a unit
 has to ask the lease (`Lease.part`), and stores of objects create, but do not replace (ports.Bucket.create).
 
-| pk | sk | attributes |
-| --- | --- | --- |
-| `LEASE#{run}/{unit}` | `LEASE` | `epoch`, `until` (epoch seconds, 0: given back), `generation`, `dirty`, `withdrawn`, `holder` |
+Item `LEASE#{run}/{unit}`, `LEASE`: `epoch`, `until` (epoch seconds; 0: given back), `generation`, `dirty`, `withdrawn`,
+`holder`.
 """
 
 import threading
@@ -63,13 +62,17 @@ class Lease:
         self._dirty = True
         return in_generation(name, self.generation)
 
+    def adopt(self) -> None:
+        """What earlier holders have left is seen to: the next commit says what has become of it."""
+        self.withdrawn = self.generation
+
     def withdraw(self, names: Sequence[str], empty: Callable[[str], None]) -> None:
         """Empties what earlier holders may have written under these names and not committed. `empty` gets a name with
         its generation; the key may hold nothing yet, and must be taken all the same."""
         for generation in self.stale:
             for name in names:
                 empty(in_generation(name, generation))
-        self.withdrawn = self.generation
+        self.adopt()
 
     def commit(self, *writes: Write, last: bool = False) -> None:
         """Saves all of this, or nothing; what was written under names of this lease and is named in it now counts.
@@ -171,7 +174,7 @@ class Leases:
     def acquire(self, run: str, unit: str) -> Lease:
         """Raises WorkInProgressError, ThrottledError."""
         now, holder = int(self.now()), uuid.uuid4().hex
-        first = {
+        first: Item = {
             "pk": lease_pk(run, unit),
             "sk": LEASE,
             "epoch": 1,

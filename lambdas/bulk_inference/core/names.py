@@ -27,7 +27,7 @@ builder makes, its parser reads back, whatever the numbers (tests/unit/core/test
 
 import hashlib
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Final
 
@@ -196,7 +196,7 @@ def generation_of(part: str) -> tuple[str, int]:
 def unit_of_part(part: str) -> str | None:
     """The unit of work that writes a part of this name; None: no unit's."""
     bare, _ = generation_of(part)
-    if bare.startswith((REPROCESSED, DOCUMENT)):
+    if bare.startswith(REPROCESSED):
         return bare
     if found := _ATTEMPT_PART.fullmatch(bare):
         return Attempt(found["shard"], int(found["attempt"] or 1)).name
@@ -209,6 +209,16 @@ def parts_of_unit(unit: str) -> tuple[str, Callable[[str], bool]]:
     attempt = parse_attempt(unit)
     begin = unit if attempt is None else attempt.part()
     return begin, lambda part: unit_of_part(part) == unit
+
+
+def lane_unit(digest: str) -> str:
+    """Unit of one record of the failure lane, and its part. `digest`: hex, of the failure."""
+    return f"{REPROCESSED}{digest}"
+
+
+def cut_part(of_cut: str) -> str:
+    """Part of the rejected lines of a cut."""
+    return f"cut-{of_cut}"
 
 
 def stands_alone(unit: str) -> bool:
@@ -235,6 +245,18 @@ def parse_owner(owner: str) -> Owner:
     """Runs hold no slash; units may."""
     run, _, unit = owner.partition("/")
     return Owner(run, unit)
+
+
+def same_records(owners: Iterable[str]) -> bool:
+    """Whether these owners came one after the other: attempts at a shard and the remainder hand their records on by a
+    commit, so that what one of them has claimed is the next one's."""
+    return len({_family(owner) for owner in owners}) == 1
+
+
+def _family(owner: str) -> str:
+    found = parse_owner(owner)
+    attempt = parse_attempt(found.unit.removeprefix("sync-"))
+    return owner if attempt is None else f"{found.run}/{attempt.shard}"
 
 
 # Records.

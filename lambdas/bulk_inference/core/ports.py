@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Any, Protocol, Self
+from typing import Any, Protocol, Self, TypeAlias
 
 from bulk_inference.core.jobs import Job, JobRequest
 from bulk_inference.core.runs_table import Item
@@ -51,12 +51,36 @@ class Bucket(Protocol):
     def name(self) -> str: ...
     def list(self, prefix: str) -> Iterator[StoredObject]: ...
     def find(self, key: str) -> StoredObject | None: ...
-    def read(self, key: str, *, start: int = 0) -> Iterator[bytes]: ...
+    def read(self, key: str, *, start: int = 0, etag: str | None = None) -> Iterator[bytes]:
+        """With `etag`, raises InvalidRequestError if the object is another one by now."""
+        ...
+
     def get_json(self, key: str) -> Any | None: ...
     def get_range(self, key: str, offset: int, length: int) -> bytes: ...
     def put(self, key: str, body: bytes, content_type: str = ...) -> None: ...
     def put_json(self, key: str, value: Any) -> None: ...
     def writer(self, key: str) -> Writer: ...
+    def create(self, key: str, body: bytes, content_type: str = ...) -> None:
+        """Writes an object where there is none; the same bytes there are taken for our own. Raises WorkInProgressError
+        if the key is taken: a later holder of the unit's lease has withdrawn the name (leases.py)."""
+        ...
+
+    def creator(self, key: str) -> Writer:
+        """As `create`, for an object of unknown length."""
+        ...
+
+    def empty(self, key: str) -> None:
+        """Takes the key, and leaves nothing in it: what was there was never committed, what still comes is refused."""
+        ...
+
+    def occupy(self, key: str) -> None:
+        """Takes the key if it is free, and leaves what is there otherwise."""
+        ...
+
+    def replace(self, key: str, body: bytes, content_type: str, check: Callable[[], None]) -> None:
+        """Writes a key that is written again and again: looks what is there, checks the lease, and writes on condition
+        that nothing has come in between. Raises WorkInProgressError, and what `check` raises."""
+        ...
 
 
 class CopyingBucket(Bucket, Protocol):
@@ -66,8 +90,36 @@ class CopyingBucket(Bucket, Protocol):
         ...
 
 
+@dataclass(frozen=True)
+class ConditionalPut:
+    """One item of a transaction: written if `attribute` of the stored item equals `expected`; None expects no item."""
+
+    item: Item
+    attribute: str
+    expected: str | int | None
+
+
+@dataclass(frozen=True)
+class Put:
+    """One item of a transaction, written whatever is there."""
+
+    item: Item
+
+
+@dataclass(frozen=True)
+class Update:
+    """Attributes of one item that a transaction sets, whatever else the item holds."""
+
+    pk: str
+    sk: str
+    values: Mapping[str, Any]
+
+
+Write: TypeAlias = ConditionalPut | Put | Update
+
+
 class Runs(Protocol):
-    """The runs table; keys in runs_table.py."""
+    """The runs table; keys in runs_table.py. An item that has expired is absent, deleted or not."""
 
     def get(self, pk: str, sk: str) -> Item | None: ...
     def put(self, item: Item) -> None: ...
@@ -76,16 +128,11 @@ class Runs(Protocol):
     def update(
         self, pk: str, sk: str, values: Mapping[str, Any], *, defaults: Mapping[str, Any] | None = None
     ) -> Item: ...
-    def delete_if(self, pk: str, sk: str, attribute: str, expected: str) -> bool: ...
+    def delete_if(self, pk: str, sk: str, attribute: str, expected: str | int) -> bool: ...
     def take(self, pk: str, sk: str, *, below: int, stamp: str) -> bool: ...
     def query(self, pk: str, sk_prefix: str = "") -> Iterator[Item]: ...
-
-
-class Intake(Runs, Protocol):
-    """The runs table as the intake needs it: several items at once, and counters."""
-
-    def put_all(self, puts: Sequence["ConditionalPut"]) -> bool:
-        """Writes all items or none: False if one of the conditions does not hold. At most 100 items."""
+    def write_all(self, writes: Sequence[Write]) -> bool:
+        """Writes all or nothing: False if one of the conditions does not hold. At most 100 items."""
         ...
 
     def add(self, pk: str, sk: str, numbers: Mapping[str, int], values: Mapping[str, Any]) -> None:
@@ -93,13 +140,12 @@ class Intake(Runs, Protocol):
         ...
 
 
-@dataclass(frozen=True)
-class ConditionalPut:
-    """One item of a put_all: written if `attribute` of the stored item equals `expected`; None expects no item."""
+class Intake(Runs, Protocol):
+    """The runs table as the intake needs it: several items at once."""
 
-    item: Item
-    attribute: str
-    expected: str | int | None
+    def put_all(self, puts: Sequence[ConditionalPut]) -> bool:
+        """Writes all items or none: False if one of the conditions does not hold. At most 100 items."""
+        ...
 
 
 class BatchJobs(Protocol):
@@ -219,6 +265,10 @@ class DeadLetters(Protocol):
         ...
 
     def delete(self, letters: Sequence[Letter]) -> None: ...
+
+    def delayed(self) -> int:
+        """About how many messages the queue shows only later: ones that were held a second time."""
+        ...
 
     def release(self, letters: Sequence[Letter]) -> None:
         """Shows letters that were received and not wanted to others again."""

@@ -21,6 +21,7 @@
 | `QUOTA#{model}` | `QUOTA` | plan_run: quotas, cached for a day |
 | `IN_FLIGHT#{model}` | `COUNT` | submit_job: the account's jobs in flight, shared for half a minute |
 | `DOCUMENT#{tenant}/{scope}#{id}` | `DOCUMENT` | the intake: what has become of one document that came alone |
+| `LEASE#{run}/{unit}` | `LEASE` | whoever works on a unit: leases.py |
 | `SLOTS` | `{tenant}/{priority}/{hash}` | the intake: the pool that is open for documents of one kind |
 | `POOLS` | `{run}` | the intake: a pool that is closed, and so a run; a window of urgent documents |
 | `POOL#{run}` | `CHUNK#{hash}`, `TALLY` | the intake: documents that came into the pool together; counts of a window |
@@ -58,6 +59,7 @@ POOLS: Final = "POOLS"
 BLOCKS: Final = "CHUNK#"
 """Blocks of a pool, under the name by which they are stored: open pools outlive an update of the module."""
 TALLY: Final = "TALLY"
+LEASE: Final = "LEASE"
 
 
 def run_pk(run: str) -> str:
@@ -108,6 +110,11 @@ def pool_pk(run: str) -> str:
 
 def block_sk(block: str) -> str:
     return f"{BLOCKS}{block}"
+
+
+def lease_pk(run: str, unit: str) -> str:
+    """A partition of its own, so that the units of a large run do not meet in one."""
+    return f"{LEASE}#{run}/{unit}"
 
 
 def quota_pk(model: str) -> str:

@@ -6,9 +6,10 @@ from dataclasses import dataclass
 from typing import Any, Final, Self
 
 from bulk_inference.core.keys import Places
+from bulk_inference.core.leases import Lease, Leases
 from bulk_inference.core.model_families import family_named
-from bulk_inference.core.names import own_scope
-from bulk_inference.core.ports import Bucket, Executions, Runs, Writer
+from bulk_inference.core.names import cut_part, own_scope
+from bulk_inference.core.ports import Bucket, Executions, Put, Runs, Writer
 from bulk_inference.core.run_spec import RunSpec
 from bulk_inference.core.runs_table import Item, cut_sk, run_pk
 from bulk_inference.core.stored_run import load_spec
@@ -59,17 +60,26 @@ class CutServices:
     executions: Executions
     now: float
     """Epoch seconds."""
+    leases: Leases
 
 
 def cut_run(run: str, tenant: str, cut: Cut, services: CutServices) -> dict[str, Any]:
-    """Cuts once: a cut that has its item answers from there, whatever other runs have claimed since."""
-    done = services.runs.get(run_pk(run), cut_sk(cut.cut))
-    if done is not None:
-        return _answer(done)
+    """Cuts once: a cut that has its item answers from there, whatever other runs have claimed since.
+
+    Raises WorkInProgressError while another worker cuts it.
+    """
+    with services.leases.hold(run, cut_part(cut.cut)) as lease:
+        done = services.runs.get(run_pk(run), cut_sk(cut.cut))
+        return _answer(done or _cut(run, tenant, cut, services, lease))
+
+
+def _cut(run: str, tenant: str, cut: Cut, services: CutServices, lease: Lease) -> Item:
+    """Its item, as committed. The pieces of a worker that was frozen have names of their own, which no item names."""
     places = Places(tenant, run)
+    lease.withdraw([cut_part(cut.cut)], lambda part: services.output_bucket.empty(places.failures(part)))
     spec = load_spec(services.input_bucket, places)
     corpus = services.source_bucket(spec.source.bucket)
-    with _CutFiles(services.input_bucket, services.output_bucket, places, f"cut-{cut.cut}") as files:
+    with _CutFiles(services.input_bucket, services.output_bucket, places, lease.part(cut_part(cut.cut))) as files:
         count = cut_records(
             cut,
             spec.source.bucket,
@@ -79,6 +89,7 @@ def cut_run(run: str, tenant: str, cut: Cut, services: CutServices) -> dict[str,
             max_records=spec.limits.max_records_per_shard,
             max_bytes=spec.limits.max_bytes_per_shard,
             claimed_elsewhere=_claimed_elsewhere(spec, services),
+            piece_name=lease.part,
         )
     item = {
         "pk": run_pk(run),
@@ -87,12 +98,13 @@ def cut_run(run: str, tenant: str, cut: Cut, services: CutServices) -> dict[str,
         "failures": files.failures_key,
         **count.to_json(),
     }
-    services.runs.put(item)
-    return _answer(item)
+    lease.commit(Put(item), last=True)
+    return item
 
 
 def _answer(item: Item) -> dict[str, Any]:
-    return {name: item[name] for name in ("cut", "pieces", "read", "accepted", "rejected", "duplicate")}
+    counts = {name: item[name] for name in ("cut", "pieces", "read", "accepted", "rejected", "duplicate")}
+    return {**counts, "failures": item.get("failures")}
 
 
 def _claimed_elsewhere(spec: RunSpec, services: CutServices) -> ClaimedElsewhere | None:
@@ -109,7 +121,7 @@ def _claimed_elsewhere(spec: RunSpec, services: CutServices) -> ClaimedElsewhere
         output=services.output_bucket,
         runs=services.runs,
         executions=services.executions,
-        now=lambda: services.now,
+        leases=None,
     )
 
     def look_up(record_ids: Sequence[str]) -> Collection[str]:
@@ -148,23 +160,24 @@ class _CutFiles:
 
     def open_piece(self, piece: str) -> PieceSink:
         """The piece before must have been closed."""
-        self._piece = PieceFiles(self._input, self._places.shard(piece), self._places.index(piece))
+        self._piece = PieceFiles(self._input.creator, self._places.shard(piece), self._places.index(piece))
         return self._piece
 
     def write_failure(self, line: bytes) -> None:
         if self._failures is None:
             self.failures_key = self._places.failures(self._part)
-            self._failures = self._stack.enter_context(self._output.writer(self.failures_key))
+            self._failures = self._stack.enter_context(self._output.creator(self.failures_key))
         self._failures.write(line)
 
 
 class PieceFiles:
     """A piece as two objects, its shard and its index; both become visible at close()."""
 
-    def __init__(self, bucket: Bucket, shard_key: str, index_key: str) -> None:
+    def __init__(self, write: Callable[[str], Writer], shard_key: str, index_key: str) -> None:
+        """`write` begins an object (ports.Bucket)."""
         self._files = ExitStack()
-        self._shard = self._files.enter_context(bucket.writer(shard_key))
-        self._index = self._files.enter_context(bucket.writer(index_key))
+        self._shard = self._files.enter_context(write(shard_key))
+        self._index = self._files.enter_context(write(index_key))
 
     def write(self, shard_line: bytes, index_line: bytes) -> None:
         self._shard.write(shard_line)

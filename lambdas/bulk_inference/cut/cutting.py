@@ -83,11 +83,13 @@ def cut_records(
     max_records: int,
     max_bytes: int,
     claimed_elsewhere: ClaimedElsewhere | None = None,
+    piece_name: Callable[[str], str] = str,
 ) -> CutCount:
     """Reads every part of `cut` (objects of `bucket`) and writes its records to pieces of at most `max_records` lines
-    and `max_bytes` bytes. A recordId that the piece holds already is a duplicate; across pieces the ledger decides."""
+    and `max_bytes` bytes. A recordId that the piece holds already is a duplicate; across pieces the ledger decides.
+    `piece_name` makes the name under which a piece is written."""
     count = CutCount(cut.cut)
-    pieces = _Pieces(cut.cut, sinks, max_records, max_bytes)
+    pieces = _Pieces(cut.cut, piece_name, sinks, max_records, max_bytes)
     waiting = _Waiting(pieces, claimed_elsewhere) if claimed_elsewhere else None
 
     def refuse(part: CutRange, row: Row, error: RejectedLineError, record_id: str | None) -> None:
@@ -133,11 +135,14 @@ def cut_records(
 class _Pieces:
     """Rolls over to a new piece when the next record would not fit."""
 
-    def __init__(self, cut: str, sinks: Sinks, max_records: int, max_bytes: int) -> None:
+    def __init__(
+        self, cut: str, piece_name: Callable[[str], str], sinks: Sinks, max_records: int, max_bytes: int
+    ) -> None:
         self.ids: set[str] = set()
         """recordIds in the open piece."""
         self.counts: list[PieceCount] = []
         self._cut = cut
+        self._piece_name = piece_name
         self._sinks = sinks
         self._max_records = max_records
         self._max_bytes = max_bytes
@@ -155,7 +160,7 @@ class _Pieces:
                     f"cut {self._cut} makes more than {MAX_PIECES} pieces: raise limits.max_records_per_shard or "
                     "limits.max_bytes_per_shard, or lower limits.cut_bytes"
                 )
-            self._piece = names.piece(self._cut, len(self.counts) + 1)
+            self._piece = self._piece_name(names.piece(self._cut, len(self.counts) + 1))
             self._sink = self._sinks.open_piece(self._piece)
         self._sink.write(
             record.line + b"\n", index_line(record, self._piece, self._bytes, size - 1, source).encode() + b"\n"

@@ -9,7 +9,8 @@ from typing import Any
 from bulk_inference.core import names
 from bulk_inference.core.ceilings import refuse_larger, true_tokens
 from bulk_inference.core.keys import Places
-from bulk_inference.core.ports import Bucket, Runs
+from bulk_inference.core.leases import Lease, Leases
+from bulk_inference.core.ports import Bucket, Put, Runs
 from bulk_inference.core.result_line import split
 from bulk_inference.core.run_spec import RunSpec
 from bulk_inference.core.runs_table import CUTS, run_pk, shard_sk
@@ -20,6 +21,10 @@ from bulk_inference.corpus.rows import Row
 from bulk_inference.cut import item_batches, sealing
 from bulk_inference.cut.cut_run import _CUTTERS, _NO_END, PieceFiles
 from bulk_inference.cut.cutting import PieceCount
+from bulk_inference.ledger import claims
+
+_ITEMS_TOGETHER = 50
+"""Of a transaction, which takes 100."""
 
 
 @dataclass(frozen=True)
@@ -28,14 +33,21 @@ class SealServices:
     runs: Runs
     now: float
     """Epoch seconds."""
+    leases: Leases
 
 
 def seal_run(run: str, tenant: str, services: SealServices) -> dict[str, Any]:
     """Makes the cuts' pieces into batch shards and sync pieces: files, `plan/jobs.jsonl`, item batches, one item each.
 
-    A second call makes the same. Raises InvalidRequestError when a cut has no counts, or the run turns out larger than
-    its limits: nothing has been submitted by then.
+    A second call makes the same: all follows from the cuts' items, which are written once, so that a worker that was
+    frozen writes again what lies there. Raises InvalidRequestError when a cut has no counts, or the run turns out
+    larger than its limits: nothing has been submitted by then; WorkInProgressError while another worker seals.
     """
+    with services.leases.hold(run, "seal") as lease:
+        return _seal(run, tenant, services, lease)
+
+
+def _seal(run: str, tenant: str, services: SealServices, lease: Lease) -> dict[str, Any]:
     bucket, places = services.input_bucket, Places(tenant, run)
     spec = load_spec(bucket, places)
     cuts = list(services.runs.query(run_pk(run), CUTS))
@@ -65,8 +77,8 @@ def seal_run(run: str, tenant: str, services: SealServices) -> dict[str, Any]:
     duplicates = {one.piece: one.duplicate for one in merged}
     expires_at = expiry(spec, services.now)
 
-    def put_item(shard: str, mode: str, piece: PieceCount) -> None:
-        services.runs.put(
+    def item(shard: str, mode: str, piece: PieceCount) -> Put:
+        return Put(
             {
                 "pk": run_pk(run),
                 "sk": shard_sk(shard),
@@ -80,13 +92,14 @@ def seal_run(run: str, tenant: str, services: SealServices) -> dict[str, Any]:
             }
         )
 
+    numbered = [(names.shard(number), piece) for number, piece in enumerate(batch, 1)]
     with bucket.writer(places.jobs) as jobs:
-        for number, piece in enumerate(batch, 1):
-            shard = names.shard(number)
+        for shard, piece in numbered:
             jobs.write(sealing.job_line(shard, piece))
-            put_item(shard, "batch", piece)
-    for piece in sync:
-        put_item(piece.piece, "sync", piece)
+    items = [item(shard, "batch", piece) for shard, piece in numbered]
+    items += [item(piece.piece, "sync", piece) for piece in sync]
+    for some in claims.chunked(items, _ITEMS_TOGETHER):
+        lease.commit(*some)
     return {
         "batch": {"key": places.jobs, "shards": len(batch), "records": sum(piece.records for piece in batch)},
         "sync": {
@@ -104,7 +117,7 @@ def _merge(name: str, group: Sequence[PieceCount], bucket: Bucket, places: Place
         return lines_of_range(bucket.read(key), 0, _NO_END, _NO_END)
 
     sources = ((lines(places.shard(piece.piece)), lines(places.index(piece.piece))) for piece in group)
-    files = PieceFiles(bucket, places.shard(name), places.index(name))
+    files = PieceFiles(bucket.writer, places.shard(name), places.index(name))
     with ExitStack() as stack:
         stack.push(files.abort_on_error)
         merged = sealing.merge(name, sources, files)

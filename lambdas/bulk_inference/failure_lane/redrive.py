@@ -22,6 +22,7 @@ from bulk_inference.core.errors import InvalidRequestError
 from bulk_inference.core.failure_line import CLASSES
 from bulk_inference.core.index_line import canonical
 from bulk_inference.core.keys import Places
+from bulk_inference.core.leases import Leases
 from bulk_inference.core.ports import Bucket, Clock, DeadLetters, Letter, Pipeline, Runs
 from bulk_inference.core.priorities import PRIORITIES
 from bulk_inference.core.result_line import encode, split
@@ -32,7 +33,15 @@ from bulk_inference.core.times import expiry, iso_time
 from bulk_inference.corpus import formats
 from bulk_inference.corpus.ranges import CutRange, select
 from bulk_inference.failure_lane.reprocess import LaneMessage
-from bulk_inference.land.late_outcomes import Choice, FailedRecord, failed_records, mark_stale, settle, watch
+from bulk_inference.land.late_outcomes import (
+    Choice,
+    FailedRecord,
+    LateServices,
+    failed_records,
+    mark_stale,
+    settle,
+    watch,
+)
 from bulk_inference.land.units import Late
 from bulk_inference.request.limits import canary_of
 from bulk_inference.request.parse import MODES
@@ -211,6 +220,7 @@ class RedriveServices:
     spec_of: Callable[[str, str], RunSpec]
     """By tenant and run; raises InvalidRequestError for a run that was never planned, or is gone."""
     settings: Callable[[], Settings]
+    leases: Leases
 
 
 def carry_out(command: Command, services: RedriveServices) -> dict[str, Any]:
@@ -257,7 +267,13 @@ def redrive(command: Command, services: RedriveServices) -> dict[str, Any]:
         return _is_of(message, command) and (classes is None or message.error_class in classes)
 
     swept = _sweep(wanted, deal, services)
-    return {"action": "redrive", "finished": swept.finished, "sentBack": swept.dealt, "left": swept.left}
+    return {
+        "action": "redrive",
+        "finished": swept.finished,
+        "sentBack": swept.dealt,
+        "left": swept.left,
+        "hidden": swept.hidden,
+    }
 
 
 def _is_of(message: LaneMessage, command: Command) -> bool:
@@ -267,8 +283,11 @@ def _is_of(message: LaneMessage, command: Command) -> bool:
 @dataclass(frozen=True)
 class _Swept:
     finished: bool
+    """Every message was looked at, and none is hidden that would show later."""
     dealt: int
     left: int
+    hidden: int
+    """About how many come back within a quarter of an hour: they were held a second time (reprocess.py)."""
 
 
 def _sweep(
@@ -300,7 +319,8 @@ def _sweep(
             dealt += len(chosen)
     finally:
         services.letters.release(left)
-    return _Swept(empty >= _EMPTY_LOOKS, dealt, len(left))
+    hidden = services.letters.delayed()
+    return _Swept(empty >= _EMPTY_LOOKS and not hidden, dealt, len(left), hidden)
 
 
 def _read(letter: Letter) -> LaneMessage | None:
@@ -321,13 +341,14 @@ def drop(command: Command, services: RedriveServices) -> dict[str, Any]:
     mark = f"drop@{iso_time(now)}"
     # Before and after: whenever this dies, the manifest is written anew.
     mark_stale(spec.run, spec.tenant, mark, services.runs, expires_at)
-    dropped, finished = 0, True
+    dropped, busy, finished = 0, 0, True
     reserve = 0.5 * services.clock.remaining()
     failed = (one for one in failed_records(spec.run, services.runs, services.output) if one in command.choice)
-    for count in settle(
-        failed, Late.DROPPED, services.runs, expires_at, reason=command.reason, droppedAt=iso_time(now)
-    ):
-        dropped += count
+    places = Places(spec.tenant, spec.run)
+    late = LateServices(places, services.output, services.runs, services.leases, expires_at)
+    for found in settle(failed, Late.DROPPED, late, reason=command.reason, droppedAt=iso_time(now)):
+        dropped += found.done
+        busy += found.busy
         if services.clock.remaining() < reserve:
             finished = False
             break
@@ -341,10 +362,12 @@ def drop(command: Command, services: RedriveServices) -> dict[str, Any]:
     swept = _sweep(settled, lambda found: services.letters.delete([letter for letter, _ in found]), services)
     return {
         "action": "drop",
-        "finished": finished and swept.finished,
+        "finished": finished and swept.finished and not busy,
         "run": spec.run,
         "dropped": dropped,
+        "busy": busy,
         "messagesDeleted": swept.dealt,
+        "hidden": swept.hidden,
         "reason": command.reason,
     }
 

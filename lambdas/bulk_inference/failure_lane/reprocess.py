@@ -6,8 +6,8 @@ run's sums still hold.
 What becomes of a message:
 
 * it lands, or its record is settled already: it is gone;
-* Bedrock throttles: a fresh copy is put back for later and this one is gone, so that waiting costs none of the
-  message's receives. After MOST_POSTPONEMENTS a throttle is a failure like any other;
+* Bedrock throttles, or another worker is at the record: a fresh copy is put back for later and this one is gone, so
+  that waiting costs none of the message's receives. After MOST_POSTPONEMENTS a throttle is a failure like any other;
 * the record fails in a way that may pass (failures.CLASSES): it comes back after a pause, and after the last receive
   SQS puts it into the dead-letter queue;
 * the record fails in a way that no other try changes, or the message cannot be read: it is *held*, that is, put into
@@ -20,18 +20,20 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
-from bulk_inference.core import names
 from bulk_inference.core.backoff import FIRST_PAUSE, LONGEST_PAUSE, MOST_POSTPONEMENTS
 from bulk_inference.core.errors import InvalidRequestError, ThrottledError, WorkInProgressError
 from bulk_inference.core.failure_line import MESSAGE_VERSION, SCHEMA, Failure, class_of_outcome, retryable
 from bulk_inference.core.index_line import Pointer
-from bulk_inference.core.ports import Clock, Lane, Outcome
+from bulk_inference.core.leases import Lease
+from bulk_inference.core.names import lane_unit, same_records
+from bulk_inference.core.ports import Clock, ConditionalPut, Lane, Outcome, Put
 from bulk_inference.core.result_line import Usage, extract
 from bulk_inference.core.runs_table import late_sk, run_pk, unfit_sk
-from bulk_inference.land.landing import LANDING_RESERVE_SECONDS, LANDING_RESERVE_SHARE, give_back, land, owner_of
-from bulk_inference.land.late_outcomes import digest, mark_stale
+from bulk_inference.land.landing import LANDING_RESERVE_SECONDS, LANDING_RESERVE_SHARE, Owner, give_back, land
+from bulk_inference.land.late_outcomes import digest, landed, late_attributes, left_over, mark_stale
 from bulk_inference.land.unit_context import UnitContext
-from bulk_inference.land.units import Late, Part
+from bulk_inference.land.units import Late
+from bulk_inference.ledger.claims import DeadlineBackoff
 
 LONGEST_CALL_SECONDS: Final = 300
 """How long a model may take for one record here; as long as in infer_batch."""
@@ -116,92 +118,120 @@ def reprocess(message: LaneMessage, unit_context: UnitContext) -> str:
 
     Raises RecordFailedError, HopelessRecordError, ThrottledError.
     """
-    pk, sk = run_pk(message.run), late_sk(message.unit, message.digest)
-    if unit_context.runs.get(pk, sk) is not None:
+    with unit_context.leases.hold(message.run, lane_unit(message.digest)) as lease:
+        return _reprocess(message, unit_context, lease)
+
+
+def _reprocess(message: LaneMessage, unit_context: UnitContext, lease: Lease) -> str:
+    known = unit_context.runs.get(run_pk(message.run), late_sk(message.unit, message.digest))
+    if known is not None:
+        _withdraw(known, unit_context, lease)
         # Once more, because the worker that settled it may have died before it said so.
-        mark_stale(message.run, message.tenant, message.digest, unit_context.runs, unit_context.expires_at)
+        _mark(message, unit_context, message.digest)
         return "settled"
     if not retryable(message.error_class) and not message.held:
         raise _failed(message, message.error_class, message.error_code)
-    pointer = Pointer.from_json(message.item)
-    part = f"{names.REPROCESSED}{message.digest}"
-    owner = owner_of(message.run, part)
-    key = unit_context.places.results(part)
-    if unit_context.output.find(key) is not None:
-        # A try that died has landed it, and could not say so.
-        return _note(message, unit_context, b"".join(unit_context.output.read(key)), key)
+    if (left := left_over(lease, unit_context.places, unit_context.output)) is not None:
+        # A worker that died has landed it, and could not say so.
+        return _note(message, unit_context, lease, landed(left))
+    pointer, owner = Pointer.from_json(message.item), _owner(message, lease)
+    if unit_context.held_elsewhere(pointer.record_id, owner):
+        return _note(message, unit_context, lease, late_attributes(Late.DUPLICATE, "", b"", Usage()))
     outcome = unit_context.infer(unit_context.body(pointer))
     if outcome.error_class is not None:
-        # What a dead try has claimed must not shadow the record, whoever lands it in the end.
+        # What a dead worker has claimed must not shadow the record, whoever lands it in the end.
         give_back([pointer.record_id], owner, unit_context.spec, unit_context.ledger)
-        if outcome.error_class == "throttled":
-            raise ThrottledError(f"record {message.record_id} of run {message.run}: {outcome.error_code}")
-        kind = class_of_outcome(outcome.error_class, outcome.error_message or "")
-        code = outcome.error_code or ""
-        if outcome.output is not None:
-            _keep(
-                message,
-                unit_context,
-                Failure(pointer, kind, code, outcome.error_message or "", message.attempt),
-                outcome,
-            )
-        if kind == message.error_class == SCHEMA:
-            # Two answers in a row were of no use: a third would cost as much and hardly be better.
-            raise HopelessRecordError(f"record {message.record_id} of run {message.run}: {kind} {code}", kind, code)
-        raise _failed(message, kind, code)
-    landed = land(
+        raise _refused(message, unit_context, lease, pointer, outcome)
+    clock = unit_context.clock
+    reserve = min(LANDING_RESERVE_SECONDS, LANDING_RESERVE_SHARE * clock.remaining())
+    owned = land(
         [(pointer, outcome.output)],
         owner=owner,
         spec=unit_context.spec,
         ledger=unit_context.ledger,
-        clock=unit_context.clock,
-        reserve=min(LANDING_RESERVE_SECONDS, LANDING_RESERVE_SHARE * unit_context.clock.remaining()),
+        patience=DeadlineBackoff(clock, reserve),
+        now=clock.now(),
         stands=unit_context.stands,
     )
-    body = b"".join(landed.lines)
-    if body:
-        unit_context.output.put(key, body, "application/x-ndjson")
-    return _note(message, unit_context, body, key, landed.usage)
+    body = b"".join(owned.lines)
+    if not body:
+        return _note(message, unit_context, lease, late_attributes(Late.DUPLICATE, "", b"", owned.usage))
+    key = unit_context.places.results(lease.part(lease.unit))
+    unit_context.output.create(key, body, "application/x-ndjson")
+    return _note(message, unit_context, lease, late_attributes(Late.LANDED, key, body, owned.usage))
 
 
-def _keep(message: LaneMessage, unit_context: UnitContext, failure: Failure, outcome: Outcome) -> None:
+def _owner(message: LaneMessage, lease: Lease) -> Owner:
+    """The record was its unit's, which has handed it on: what a worker of that has claimed too late is the lane's."""
+    handed_on = f"{message.run}/{message.unit}"
+
+    def inherits(mine: str, theirs: str) -> bool:
+        return same_records((handed_on, theirs))
+
+    return Owner(f"{lease.run}/{lease.unit}", lease.epoch, inherits)
+
+
+def _withdraw(known: Mapping[str, Any], unit_context: UnitContext, lease: Lease) -> None:
+    """What others than the one who settled the record have left of it is no result."""
+    committed = {part["key"] for part in known.get("results", [])}
+
+    def empty(part: str) -> None:
+        if (key := unit_context.places.results(part)) not in committed:
+            unit_context.output.empty(key)
+
+    lease.withdraw([lease.unit], empty)
+
+
+def _refused(
+    message: LaneMessage, unit_context: UnitContext, lease: Lease, pointer: Pointer, outcome: Outcome
+) -> Exception:
+    """What a failed inference comes to."""
+    if outcome.error_class == "throttled":
+        return ThrottledError(f"record {message.record_id} of run {message.run}: {outcome.error_code}")
+    text, code = outcome.error_message or "", outcome.error_code or ""
+    kind = class_of_outcome(outcome.error_class or "", text)
+    if outcome.output is not None:
+        _keep(message, unit_context, lease, Failure(pointer, kind, code, text, message.attempt), outcome)
+    if kind == message.error_class == SCHEMA:
+        # Two answers in a row were of no use: a third would cost as much and hardly be better.
+        return HopelessRecordError(f"record {message.record_id} of run {message.run}: {kind} {code}", kind, code)
+    return _failed(message, kind, code)
+
+
+def _keep(message: LaneMessage, unit_context: UnitContext, lease: Lease, failure: Failure, outcome: Outcome) -> None:
     """An answer that is of no use was paid for, and what it says tells why: its text is kept beside the failures, its
     tokens among the run's."""
     text, usage = extract(outcome.output)
     line = replace(failure, text=text).line(unit_context.spec.source.bucket)
-    unit_context.output.put(unit_context.places.unfit(message.digest), line, "application/x-ndjson")
+    key = unit_context.places.unfit(message.digest)
+    unit_context.output.replace(key, line, "application/x-ndjson", lease.check)
     pk, sk = run_pk(message.run), unfit_sk(message.unit, message.digest)
     known = unit_context.runs.get(pk, sk) or {}
     total, answers = Usage.from_json(known) + usage, int(known.get("answers", 0)) + 1
     item = {"pk": pk, "sk": sk, "expires_at": unit_context.expires_at, "answers": answers}
-    unit_context.runs.put({**item, **total.to_json(), "unknownUsage": total.unknown})
-    mark_stale(
-        message.run, message.tenant, f"unfit {message.digest} {answers}", unit_context.runs, unit_context.expires_at
-    )
+    lease.commit(Put({**item, **total.to_json(), "unknownUsage": total.unknown}))
+    _mark(message, unit_context, f"unfit {message.digest} {answers}")
 
 
-def _note(message: LaneMessage, unit_context: UnitContext, body: bytes, key: str, usage: Usage | None = None) -> str:
-    """Writes down what became of the record: `body` is its result line, empty where another unit owns it."""
-    if usage is None:
-        _, usage = extract(json.loads(body)["modelOutput"])
-    outcome = Late.LANDED if body else Late.DUPLICATE
-    unit_context.runs.put(
-        {
-            "pk": run_pk(message.run),
-            "sk": late_sk(message.unit, message.digest),
-            "expires_at": unit_context.expires_at,
-            "unit": message.unit,
-            "piece": message.piece,
-            "recordId": message.record_id,
-            "errorClass": message.error_class,
-            "outcome": outcome.value,
-            "results": [Part(key, len(body), 1).to_json()] if body else [],
-            **usage.to_json(),
-            "unknownUsage": usage.unknown,
-        }
-    )
-    mark_stale(message.run, message.tenant, message.digest, unit_context.runs, unit_context.expires_at)
-    return outcome.value
+def _note(message: LaneMessage, unit_context: UnitContext, lease: Lease, attributes: Mapping[str, Any]) -> str:
+    """Writes down what became of the record, unless somebody else has."""
+    item = {
+        "pk": run_pk(message.run),
+        "sk": late_sk(message.unit, message.digest),
+        "expires_at": unit_context.expires_at,
+        "unit": message.unit,
+        "piece": message.piece,
+        "recordId": message.record_id,
+        "errorClass": message.error_class,
+        **attributes,
+    }
+    lease.commit(ConditionalPut(item, "sk", None), last=True)
+    _mark(message, unit_context, message.digest)
+    return str(attributes["outcome"])
+
+
+def _mark(message: LaneMessage, unit_context: UnitContext, mark: str) -> None:
+    mark_stale(message.run, message.tenant, mark, unit_context.runs, unit_context.expires_at)
 
 
 def _failed(message: LaneMessage, error_class: str, error_code: str) -> RecordFailedError:
@@ -227,14 +257,11 @@ class LaneConsumer:
         lane: Lane,
         clock: Clock,
         shop_of: Callable[[LaneMessage], UnitContext],
-        once: Callable[[LaneMessage, Callable[[], str]], str],
         jitter: Callable[[], float] = random.random,
     ) -> None:
-        """`once` does the work unless another invocation is at the same record, or has just done it."""
         self._lane = lane
         self._clock = clock
         self._shop_of = shop_of
-        self._once = once
         self._jitter = jitter
         self._reserve = longest_call(clock.remaining()) + LANDING_SHARE * clock.remaining()
         self._throttled: set[str] = set()
@@ -258,7 +285,8 @@ class LaneConsumer:
         self._begun = True
         try:
             return self._try(message)
-        except ThrottledError:
+        except (ThrottledError, WorkInProgressError):
+            # Waiting, be it for another worker, is nothing that should bring a good record nearer to the dead letters.
             if message.postponed < MOST_POSTPONEMENTS:
                 return self._postpone(message)
             self._lane.back_off(delivery.receipt, _pause(delivery.receives))
@@ -268,7 +296,7 @@ class LaneConsumer:
         except InvalidRequestError:
             # Its run, or its shard, cannot be read: nothing that the record could change.
             return self._hold(message, message.error_class, message.error_code)
-        except (RecordFailedError, WorkInProgressError):
+        except RecordFailedError:
             self._lane.back_off(delivery.receipt, _pause(delivery.receives))
             raise
 
@@ -278,7 +306,7 @@ class LaneConsumer:
         if model in self._throttled and (retryable(message.error_class) or message.held):
             raise ThrottledError(f"{model} has just been throttled")
         try:
-            return self._once(message, lambda: reprocess(message, unit_context))
+            return reprocess(message, unit_context)
         except ThrottledError:
             self._throttled.add(model)
             raise

@@ -36,7 +36,7 @@ unit's pending records (`Account.adopt`): they have landed. Its failures stay pe
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from bulk_inference.core.names import Attempt
@@ -203,6 +203,8 @@ class _Books:
         for what, number, parts in (("landed", counts.landed, unit.results), ("failed", counts.failed, unit.failures)):
             if (lines := sum(part.lines for part in parts)) != number:
                 self._wrong(f"unit {unit.unit}: {what} {number}, but its parts hold {lines} lines")
+        unit = _untold_are_open(unit)
+        counts = unit.counts
         for piece, one in unit.pieces.items():
             self._piece(unit, piece, one)
         if unit.settled:
@@ -395,6 +397,18 @@ def cross_check(parts: Mapping[str, int], stored: Mapping[str, int]) -> list[str
         if stored.get(key) != size
     ]
     return wrong + [f"{key}: lies in S3, but no unit says that it wrote it" for key in stored if key not in parts]
+
+
+def _untold_are_open(unit: Unit) -> Unit:
+    """A failed record is told by its message: until the queue has accepted that, it is pending."""
+    unsent = tuple(f"/part-{name}.jsonl" for name in unit.unsent)
+    untold = sum(part.lines for part in unit.failures if part.key.endswith(unsent)) if unsent else 0
+    pieces = dict(unit.pieces)
+    for name, counts in unit.pieces.items():
+        here = min(untold, counts.failed)
+        pieces[name] = replace(counts, failed=counts.failed - here)
+        untold -= here
+    return replace(unit, pieces=pieces)
 
 
 def _shown(counts: Counts) -> str:

@@ -4,14 +4,16 @@ A run that left records pending is `incomplete`: its execution fails, so that it
 nothing but Finish Run, and this sends the run back to inference, where settled units answer at once.
 """
 
+import json
 from collections.abc import Mapping
 from typing import Any, Final
 
 from bulk_inference.assembly.assembly import summary
-from bulk_inference.core import names
 from bulk_inference.core.errors import ConservationError, IncompleteRunError, InvalidRequestError
 from bulk_inference.core.keys import Places
-from bulk_inference.core.ports import Bucket, Bus, Clock, Runs
+from bulk_inference.core.leases import Lease, Leases
+from bulk_inference.core.names import REPROCESSED
+from bulk_inference.core.ports import Bucket, Bus, Clock, Runs, Update
 from bulk_inference.core.run_spec import RunSpec
 from bulk_inference.core.runs_table import ASSEMBLY, CUTS, LATES, LIVE, META, SHARDS, UNFITS, UNITS, live_item, run_pk
 from bulk_inference.core.times import iso_time
@@ -21,8 +23,6 @@ from bulk_inference.finish.report_page import page
 from bulk_inference.finish.reporting import manifest
 
 DETAIL_TYPE: Final = "Bulk Inference Run Finished"
-
-"""What the parts of the failure lane are called; each holds one record."""
 
 _SHOWN_PROBLEMS: Final = 5
 
@@ -41,16 +41,29 @@ def add_up(run: str, runs: Runs) -> Account:
     return account(cuts, shards, units, lates, runs.query(pk, UNFITS))
 
 
-def finish(spec: RunSpec, *, output: Bucket, runs: Runs, bus: Bus, clock: Clock, more: bool = False) -> dict[str, Any]:
+ACCOUNT: Final = "account"
+"""The lease of a run's sums: whoever writes its manifest holds it."""
+
+
+def finish(
+    spec: RunSpec, *, output: Bucket, runs: Runs, bus: Bus, clock: Clock, leases: Leases, more: bool = False
+) -> dict[str, Any]:
     """Closes the run's account; `{"run", "tenant", "scope", "status", "counts", "manifest": {"bucket", "key"}}`.
 
     Status: `succeeded`, `empty` (nothing was read), `incomplete` (some records are pending: their units died, within
     the tolerance) or `inconsistent`. The last two raise IncompleteRunError and ConservationError, after the manifest is
-    written; what follows the end of their execution announces them. A second call over the same items writes the same
-    bytes.
+    written; what follows the end of their execution announces them. A second call over the same items says the same.
 
     With `more`, nothing is closed while records are pending: the status is `running`, and inference is to go on.
+    Raises WorkInProgressError while another worker makes the run's sums.
     """
+    with leases.hold(spec.run, ACCOUNT) as lease:
+        return _finish(spec, output, runs, bus, clock, lease, more)
+
+
+def _finish(
+    spec: RunSpec, output: Bucket, runs: Runs, bus: Bus, clock: Clock, lease: Lease, more: bool
+) -> dict[str, Any]:
     meta = runs.get(run_pk(spec.run), META)
     if meta is None:
         raise InvalidRequestError(f"run {spec.run} has no item in the runs table: it was never planned")
@@ -71,25 +84,25 @@ def finish(spec: RunSpec, *, output: Bucket, runs: Runs, bus: Bus, clock: Clock,
         bucket=output.name,
         assembled=assembled,
     )
-    publish(document, output)
+    publish(document, output, lease)
     if assembled:
         # What update_runs compares with: the manifest tells of these documents already.
-        runs.update(run_pk(spec.run), META, {"assembled": assembled})
+        lease.commit(Update(run_pk(spec.run), META, {"assembled": assembled}))
     detail = detail_of(spec, status, summed.counts, output.name)
     if status == "inconsistent":
-        _close(runs, spec, status, summed, finished_at)
+        _close(runs, spec, status, summed, finished_at, lease)
         shown = "; ".join(problems[:_SHOWN_PROBLEMS])
         others = f"; and {len(problems) - _SHOWN_PROBLEMS} more" if len(problems) > _SHOWN_PROBLEMS else ""
         raise ConservationError(f"run {spec.run} does not conserve its records: {shown}{others}")
     if status == "incomplete":
-        _close(runs, spec, status, summed, finished_at)
+        _close(runs, spec, status, summed, finished_at, lease)
         raise IncompleteRunError(
             f"run {spec.run}: {summed.pending} records are pending, because their units of work died; redrive the "
             "execution to have them done"
         )
     if not same:
         bus.put(DETAIL_TYPE, detail)
-    _close(runs, spec, status, summed, finished_at)
+    _close(runs, spec, status, summed, finished_at, lease)
     return detail
 
 
@@ -105,7 +118,10 @@ def check(spec: RunSpec, output: Bucket, runs: Runs) -> tuple[Account, list[str]
     # Listed before the items are read: what is written in between is then found by its item.
     stored = {one.key: one.size for one in output.list(places.results_prefix)}
     summed = add_up(spec.run, runs)
-    late = places.results(names.REPROCESSED).removesuffix(".jsonl")
+    for key in [key for key, size in stored.items() if not size and key not in summed.parts]:
+        # Taken by a later worker from one that was frozen (core/leases.py).
+        del stored[key]
+    late = places.results(REPROCESSED).removesuffix(".jsonl")
     under_way = [key for key in stored if key.startswith(late) and key not in summed.parts]
     if len(under_way) <= summed.failed:
         for key in under_way:
@@ -117,11 +133,16 @@ def check(spec: RunSpec, output: Bucket, runs: Runs) -> tuple[Account, list[str]
     return summed, summed.problems + cross_check(summed.parts, stored)
 
 
-def publish(document: Mapping[str, Any], output: Bucket) -> None:
-    """Manifest and report."""
+def publish(document: Mapping[str, Any], output: Bucket, lease: Lease) -> None:
+    """Manifest and report. Both name the epoch of the lease, so that no two versions are alike: whoever was frozen
+    would otherwise take a later one for the one that it has seen. Raises WorkInProgressError if another worker has the
+    lease."""
     places = Places(document["tenant"], document["run"])
-    output.put_json(places.manifest, document)
-    output.put(places.report, page(document).encode(), "text/html; charset=utf-8")
+    document = {**document, "epoch": lease.epoch}
+    body = json.dumps(document, ensure_ascii=False, indent=1).encode()
+    output.replace(places.manifest, body, "application/json", lease.check)
+    told = f"{page(document)}<!-- epoch {lease.epoch} -->\n"
+    output.replace(places.report, told.encode(), "text/html; charset=utf-8", lease.check)
 
 
 def detail_of(spec: RunSpec, status: str, counts: Mapping[str, int], bucket: str) -> dict[str, Any]:
@@ -150,11 +171,11 @@ def reopen(meta: Mapping[str, Any], runs: Runs) -> dict[str, Any]:
     return runs.update(run_pk(meta["run"]), META, {"status": "running", "stopped": None, "stoppedAt": None})
 
 
-def _close(runs: Runs, spec: RunSpec, status: str, summed: Account, finished_at: str) -> None:
+def _close(runs: Runs, spec: RunSpec, status: str, summed: Account, finished_at: str, lease: Lease) -> None:
     closed: dict[str, Any] = {"status": status, "counts": summed.counts, "finishedAt": finished_at, "stopped": None}
     if summed.unfit:
         closed["unfit"] = summed.unfit
-    runs.update(run_pk(spec.run), META, closed)
+    lease.commit(Update(run_pk(spec.run), META, closed))
     if status not in FAILING:
         # These fail their execution, and are closed for good by what follows that.
         runs.delete_if(LIVE, spec.run, "executionArn", spec.execution_arn)

@@ -1,8 +1,8 @@
 """Result parts that no unit has noted: what a worker left that died between writing a part and saying so.
 
-If its unit is tried again, it writes the same keys and notes them. If it never is, the records of these parts have
-landed all the same, and the run's account must say so. Failures are another matter: their messages were not sent, or
-not all, so that a failure counts only when its unit has noted it.
+If its unit is tried again, they are withdrawn (core/leases.py). Until then what lies there has landed, and the run's
+account must say so. Failures are another matter: their messages were not sent, so that a failure counts only when its
+unit has noted it.
 """
 
 import json
@@ -22,7 +22,7 @@ def adopt(account: Account, places: Places, stored: dict[str, int], output: Buck
     landed: dict[str, dict[str, Usage]] = {}
     parts: dict[str, dict[str, int]] = {}
     for key in sorted(stored.keys() - account.parts.keys()) if account.open else ():
-        unit = unit_of_part(places.part_of(key))
+        unit = unit_of_part(key.removeprefix(f"{places.results_prefix}part-").removesuffix(".jsonl"))
         if unit is not None and unit in account.open:
             parts.setdefault(unit, {})[key] = stored[key]
             landed.setdefault(unit, {}).update(_lines(output, key))

@@ -3,9 +3,8 @@
 Whoever settles a failed record marks its run as stale (late_outcomes.py). A schedule calls `update_runs`, which writes
 each stale run's manifest anew and says so: one event per look, however many records were settled between two looks.
 
-Two updates of one run may meet, and the later sums must win. The item UPDATE of the run counts its revisions: an update
-that finds it moved on, before or after it has written, moves it on again and leaves the mark: the next look writes
-again, whatever either of the two has left in S3.
+One worker at a time makes the sums of a run (finishing.ACCOUNT): a slower one cannot write an older account over a
+newer one.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -15,16 +14,26 @@ from typing import Any, Final
 
 from bulk_inference.assembly.assembly import summary
 from bulk_inference.assembly.late_assembly import Assemblies, follow
-from bulk_inference.core import names
-from bulk_inference.core.ports import Bucket, Bus, Clock, Executions, Runs
+from bulk_inference.core.errors import WorkInProgressError
+from bulk_inference.core.keys import Places
+from bulk_inference.core.leases import Lease, Leases
+from bulk_inference.core.ports import Bucket, Bus, Clock, Executions, Put, Runs, Update
 from bulk_inference.core.run_spec import RunSpec
-from bulk_inference.core.runs_table import ASSEMBLY, META, RESUBMISSIONS, STALE, UPDATE, Item, run_pk, unit_sk
+from bulk_inference.core.runs_table import ASSEMBLY, META, RESUBMISSIONS, STALE, UPDATE, Item, run_pk
 from bulk_inference.core.times import expiry, iso_time
-from bulk_inference.finish.finishing import check, detail_of, publish, status_of
+from bulk_inference.finish.finishing import ACCOUNT, check, detail_of, publish, status_of
 from bulk_inference.finish.reporting import manifest
-from bulk_inference.land.late_outcomes import FailedRecord, failed_records, mark_stale, settle, watch
+from bulk_inference.land.late_outcomes import (
+    FailedRecord,
+    LateServices,
+    failed_records,
+    mark_stale,
+    settle,
+    watch,
+)
 from bulk_inference.land.units import Late
-from bulk_inference.ledger.claims import Claim, ClaimStore, chunked, current_claims
+from bulk_inference.ledger.claims import ClaimStore, chunked, current_claims
+from bulk_inference.ledger.rival_claims import LandedClaims
 
 DETAIL_TYPE: Final = "Bulk Inference Run Updated"
 
@@ -50,6 +59,7 @@ class UpdateServices:
     """By tenant and run."""
     executions: Executions
     assemblies: Assemblies
+    leases: Leases
 
 
 @dataclass(frozen=True)
@@ -71,9 +81,9 @@ def update_runs(services: UpdateServices) -> Updated:
     found = Updated()
     wrong: list[Exception] = []
     reserve = _RESERVE_SHARE * services.clock.remaining()
-    # Watches first: what they settle is then part of this look's manifest.
-    marks = sorted(services.runs.query(STALE), key=lambda one: "other" not in one)
+    marks = list(services.runs.query(STALE))
     touched = {one["run"]: one for one in marks if "other" not in one}
+    # Watches first: what they settle is then part of this look's manifest.
     for one in marks:
         if "other" not in one:
             continue
@@ -81,12 +91,14 @@ def update_runs(services: UpdateServices) -> Updated:
             found = replace(found, waiting=found.waiting + 1)
             continue
         try:
-            found = replace(found, settled=found.settled + _settle_elsewhere(one, services))
+            settled, whole = _settle_elsewhere(one, services)
         except Exception as error:
             wrong.append(_of_run(one["run"], error))
             continue
+        found = replace(found, settled=found.settled + settled, waiting=found.waiting + int(not whole))
         touched[one["run"]] = _mark(one, services)
-        services.runs.delete_if(STALE, one["sk"], "mark", one["mark"])
+        if whole:
+            services.runs.delete_if(STALE, one["sk"], "mark", one["mark"])
     for mark in touched.values():
         found = replace(found, stale=found.stale + 1)
         if services.clock.remaining() < reserve or not _ended(mark["run"], services.runs):
@@ -94,6 +106,8 @@ def update_runs(services: UpdateServices) -> Updated:
             continue
         try:
             found = replace(found, updated=found.updated + int(_update(mark, services)))
+        except WorkInProgressError:
+            found = replace(found, waiting=found.waiting + 1)
         except Exception as error:
             wrong.append(_of_run(mark["run"], error))
     if wrong:
@@ -118,11 +132,19 @@ def _mark(watched: Mapping[str, Any], services: UpdateServices) -> dict[str, Any
 
 
 def _update(mark: Mapping[str, Any], services: UpdateServices) -> bool:
-    """Whether there was anything to say."""
-    run, runs = mark["run"], services.runs
-    spec = services.spec_of(mark["tenant"], run)
-    before = runs.get(run_pk(run), UPDATE)
-    revision = int(before["revision"]) if before is not None else None
+    """Whether there was anything to say. Raises WorkInProgressError while another worker makes the run's sums."""
+    spec = services.spec_of(mark["tenant"], mark["run"])
+    with services.leases.hold(spec.run, ACCOUNT) as lease:
+        changed, unfinished = _write_anew(spec, services, lease)
+    if not unfinished:
+        services.runs.delete_if(STALE, str(mark["run"]), "mark", str(mark["mark"]))
+    return changed
+
+
+def _write_anew(spec: RunSpec, services: UpdateServices, lease: Lease) -> tuple[bool, bool]:
+    """Whether there was anything to say, and whether more is to come."""
+    run, runs = spec.run, services.runs
+    before = runs.get(run_pk(run), UPDATE) or {}
     meta = runs.get(run_pk(run), META) or {}
     summed, problems = check(spec, services.output, runs)
     status = str(meta.get("status"))
@@ -143,39 +165,28 @@ def _update(mark: Mapping[str, Any], services: UpdateServices) -> bool:
         executions=services.executions,
         assemblies=services.assemblies,
     )
-    if told != {name: meta.get(name) for name in told} or (before or {}).get("open"):
-        item: Item = {"pk": run_pk(run), "sk": UPDATE, "expires_at": expiry(spec, services.clock.now()), **told}
-        item |= {"revision": (revision or 0) + 1, "open": True}
-        if not runs.put_if(item, "revision", revision):
-            return False
-        now = iso_time(services.clock.now())
-        finished_at = str(meta.get("finishedAt") or now)
-        document = manifest(
-            spec,
-            summed,
-            status=status,
-            problems=problems,
-            finished_at=finished_at,
-            bucket=services.output.name,
-            stopped=meta.get("stopped"),
-            assembled=assembled,
-        )
-        publish({**document, "updatedAt": now, "revision": item["revision"]}, services.output)
-        runs.update(run_pk(run), META, {**told, "updatedAt": now})
-        services.bus.put(DETAIL_TYPE, detail_of(spec, status, summed.counts, services.output.name))
-        _tell_others(spec, services)
-        changed = True
-        if not runs.put_if({**item, "open": False}, "revision", item["revision"]):
-            # Another update came in between: what lies in S3 may be either's. The new revision tells the other, too.
-            overtaking = runs.get(run_pk(run), UPDATE) or item
-            runs.update(run_pk(run), UPDATE, {"revision": int(overtaking["revision"]) + 1, "open": True})
-            mark_stale(run, mark["tenant"], f"revision-{item['revision']}", runs, item["expires_at"])
-            return True
-    else:
-        changed = False
-    if not unfinished:
-        runs.delete_if(STALE, run, "mark", mark["mark"])
-    return changed
+    if told == {name: meta.get(name) for name in told} and not before.get("open"):
+        return False, unfinished
+    item: Item = {"pk": run_pk(run), "sk": UPDATE, "expires_at": expiry(spec, services.clock.now()), **told}
+    item |= {"revision": int(before.get("revision", 0)) + 1, "open": True}
+    lease.commit(Put(item))
+    now = iso_time(services.clock.now())
+    document = manifest(
+        spec,
+        summed,
+        status=status,
+        problems=problems,
+        finished_at=str(meta.get("finishedAt") or now),
+        bucket=services.output.name,
+        stopped=meta.get("stopped"),
+        assembled=assembled,
+    )
+    publish({**document, "updatedAt": now, "revision": item["revision"]}, services.output, lease)
+    lease.commit(Update(run_pk(run), META, {**told, "updatedAt": now}))
+    services.bus.put(DETAIL_TYPE, detail_of(spec, status, summed.counts, services.output.name))
+    _tell_others(spec, services)
+    lease.commit(Put({**item, "open": False}))
+    return True, unfinished
 
 
 def _tell_others(spec: RunSpec, services: UpdateServices) -> None:
@@ -196,32 +207,21 @@ def _tell_others(spec: RunSpec, services: UpdateServices) -> None:
             watch(other, spec.tenant, spec.run, services.runs, expires_at)
 
 
-def _settle_elsewhere(watched: Mapping[str, Any], services: UpdateServices) -> int:
-    """Settles failed records of the run that another run of its scope has landed, as the ledger and its units say: the
-    one that is watched, or one that was made from that."""
+def _settle_elsewhere(watched: Mapping[str, Any], services: UpdateServices) -> tuple[int, bool]:
+    """Settles failed records of the run that another run of its scope has landed, as the ledger and its parts say: the
+    one that is watched, or one that was made from that; how many, and whether that was all."""
     spec = services.spec_of(watched["tenant"], watched["run"])
-    expires_at = expiry(spec, services.clock.now())
-    found = 0
+    places, expires_at = Places(spec.tenant, spec.run), expiry(spec, services.clock.now())
+    late = LateServices(places, services.output, services.runs, services.leases, expires_at)
+    rounds: list[Settled] = []
     for run, records in groupby(_landed_elsewhere(spec, services), lambda one: one[0]):
-        landed = (one for _, one in records)
-        found += sum(settle(landed, Late.RESUBMITTED, services.runs, expires_at, landedIn=run))
-    return found
+        rounds += settle((one for _, one in records), Late.RESUBMITTED, late, landedIn=run)
+    return sum(one.done for one in rounds), not any(one.busy for one in rounds)
 
 
 def _landed_elsewhere(spec: RunSpec, services: UpdateServices) -> Iterator[tuple[str, FailedRecord]]:
     """(run, record) of the run's failed records that have landed in other runs."""
-    settled: dict[str, bool] = {}
-
-    def stands(claim: Claim) -> bool:
-        """A settled unit has given back every claim on a record that it did not land."""
-        if claim.run == spec.run:
-            return False
-        unit = names.parse_owner(claim.owner).unit
-        if claim.owner not in settled:
-            item = services.runs.get(run_pk(claim.run), unit_sk(unit)) or {}
-            settled[claim.owner] = bool(item.get("settled")) or unit.startswith(names.REPROCESSED)
-        return settled[claim.owner]
-
+    landings = LandedClaims(spec.tenant, output=services.output, runs=services.runs)
     for records in chunked(failed_records(spec.run, services.runs, services.output, dropped=True), _LOOKUP):
         claims = current_claims(
             services.ledger,
@@ -232,5 +232,5 @@ def _landed_elsewhere(spec: RunSpec, services: UpdateServices) -> Iterator[tuple
         )
         for one in records:
             claim = claims.get(one.record_id)
-            if claim is not None and stands(claim):
+            if claim is not None and claim.run != spec.run and landings.has(claim):
                 yield claim.run, one

@@ -7,7 +7,6 @@ from aws_lambda_powertools.metrics import MetricUnit
 
 from bulk_inference.batch.collect_results import ShardTask, collect, next_state
 from bulk_inference.handlers import wiring
-from bulk_inference.handlers.guard import guarded
 
 logger = Logger()
 tracer = Tracer(auto_patch=False)
@@ -21,13 +20,7 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
     """Event: the child's state, with `job`."""
     task = ShardTask.from_event(event)
     unit_context = wiring.unit_context(task.tenant, task.run, context)
-    outcome = guarded(
-        lambda: collect(task, unit_context),
-        table=wiring.environment().ledger_table,
-        function="collect_results",
-        key={"run": task.run, "unit": task.unit, "segment": task.segment},
-        context=context,
-    )
+    outcome = collect(task, unit_context)
     for metric, count in (
         ("RecordsLanded", "landed"),
         ("RecordsFailed", "failed"),

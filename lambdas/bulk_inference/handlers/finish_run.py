@@ -38,5 +38,6 @@ def _finish(event: dict[str, Any], context: Any) -> dict[str, Any]:
         runs=wiring.runs_table(),
         bus=wiring.completion_bus(),
         clock=wiring.clock(context),
+        leases=wiring.leases(),
         more=int(event.get("redrives", 0)) > int(event.get("inferred", {}).get("redrives", 0)),
     )

@@ -6,7 +6,6 @@ from aws_lambda_powertools import Logger, Metrics, Tracer
 from aws_lambda_powertools.metrics import MetricUnit
 
 from bulk_inference.handlers import wiring
-from bulk_inference.handlers.guard import guarded
 from bulk_inference.sync.infer_batch import Batch, infer_batch
 
 logger = Logger()
@@ -21,13 +20,7 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
     """Event: BatchInput, Items."""
     batch = Batch.from_event(event)
     unit_context = wiring.unit_context(batch.tenant, batch.run, context)
-    progress = guarded(
-        lambda: infer_batch(batch, unit_context),
-        table=wiring.environment().ledger_table,
-        function="infer_batch",
-        key={"run": batch.run, "unit": batch.unit, "round": batch.round},
-        context=context,
-    )
+    progress = infer_batch(batch, unit_context)
     metrics.add_metric("RecordsLanded", MetricUnit.Count, progress["done"]["landed"])
     metrics.add_metric("RecordsFailed", MetricUnit.Count, progress["done"]["failed"])
     logger.info("batch inferred", run=batch.run, unit=batch.unit, open=len(progress["rest"]), **progress["counts"])

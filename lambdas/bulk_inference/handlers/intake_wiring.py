@@ -101,6 +101,7 @@ def window_world(context: Any) -> WindowServices:
             ledger=wiring.ledger(),
             executions=wiring.executions(),
             now=clock.now(),
+            leases=wiring.leases(),
         ),
         shop_of=lambda tenant, run: wiring.unit_context(tenant, run, context),
         once=once,

@@ -27,6 +27,7 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
         clock=wiring.clock(context),
         spec_of=wiring.run_spec,
         settings=wiring.settings,
+        leases=wiring.leases(),
     )
     answer = carry_out(parse(event), services)
     metrics.add_metric("RedriveCommands", MetricUnit.Count, 1)

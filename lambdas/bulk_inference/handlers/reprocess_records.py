@@ -1,6 +1,5 @@
 """Reprocess queues: one failed record a message, each settled for itself (ReportBatchItemFailures)."""
 
-from collections.abc import Callable
 from typing import Any
 
 from aws_lambda_powertools import Logger, Metrics, Tracer
@@ -9,9 +8,8 @@ from aws_lambda_powertools.utilities.batch import BatchProcessor, EventType, pro
 from aws_lambda_powertools.utilities.batch.types import PartialItemFailureResponse
 from aws_lambda_powertools.utilities.data_classes.sqs_event import SQSRecord
 
-from bulk_inference.failure_lane.reprocess import LaneConsumer, LaneDelivery, LaneMessage, longest_call
+from bulk_inference.failure_lane.reprocess import LaneConsumer, LaneDelivery, longest_call
 from bulk_inference.handlers import wiring
-from bulk_inference.handlers.guard import guarded
 
 logger = Logger()
 tracer = Tracer(auto_patch=False)
@@ -23,16 +21,6 @@ metrics = Metrics()
 @metrics.log_metrics
 def handler(event: dict[str, Any], context: Any) -> PartialItemFailureResponse:
     """Event: SQS messages of one queue. Those that are to come again are named in the answer."""
-
-    def once(message: LaneMessage, work: Callable[[], str]) -> str:
-        answer = guarded(
-            lambda: {"outcome": work()},
-            table=wiring.environment().ledger_table,
-            function="reprocess_records",
-            key={"run": message.run, "record": message.digest},
-            context=context,
-        )
-        return str(answer["outcome"])
 
     def settle(record: SQSRecord) -> str:
         delivery = LaneDelivery(record.body, record.receipt_handle, int(record.attributes.approximate_receive_count))
@@ -46,7 +34,6 @@ def handler(event: dict[str, Any], context: Any) -> PartialItemFailureResponse:
         wiring.message_lane(event["Records"][0]["eventSourceARN"]),
         clock,
         lambda message: wiring.unit_context(message.tenant, message.run, context, longest_call=longest),
-        once,
     )
     # A batch in which every message failed is a normal answer too: an error would slow the poller down.
     processor = BatchProcessor(event_type=EventType.SQS, raise_on_entire_batch_failure=False)

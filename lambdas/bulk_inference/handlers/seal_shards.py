@@ -7,6 +7,7 @@ from aws_lambda_powertools import Logger, Tracer
 
 from bulk_inference.aws import dynamodb, s3
 from bulk_inference.core.environment import Environment
+from bulk_inference.core.leases import Leases
 from bulk_inference.cut.seal_run import SealServices, seal_run
 
 logger = Logger()
@@ -19,10 +20,12 @@ tracer = Tracer(auto_patch=False)
 def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
     """Event: run, tenant."""
     env = Environment.from_env()
+    runs = dynamodb.RunsTable(env.runs_table, dynamodb.connect())
     services = SealServices(
         input_bucket=s3.Bucket(env.input_bucket, s3.connect()),
-        runs=dynamodb.RunsTable(env.runs_table, dynamodb.connect()),
+        runs=runs,
         now=time.time(),
+        leases=Leases(runs, time.time),
     )
     sealed = seal_run(event["run"], event["tenant"], services)
     logger.info("run sealed", run=event["run"], tenant=event["tenant"], batch=sealed["batch"], sync=sealed["sync"])

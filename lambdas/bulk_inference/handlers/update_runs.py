@@ -28,6 +28,7 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
         spec_of=wiring.run_spec,
         executions=wiring.executions(),
         assemblies=wiring.assemblies(),
+        leases=wiring.leases(),
     )
     found = update_runs(services)
     metrics.add_metric("RunsUpdated", MetricUnit.Count, found.updated)

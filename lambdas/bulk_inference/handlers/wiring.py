@@ -9,6 +9,7 @@ from bulk_inference.aws import bedrock, bedrock_runtime, dynamodb, events, s3, s
 from bulk_inference.core.environment import Environment, LaneEnvironment
 from bulk_inference.core.errors import InvalidRequestError
 from bulk_inference.core.keys import Places
+from bulk_inference.core.leases import Leases
 from bulk_inference.core.ports import Clock
 from bulk_inference.core.priorities import lane
 from bulk_inference.core.run_spec import RunSpec
@@ -39,6 +40,10 @@ def output_bucket() -> s3.Bucket:
 
 def runs_table() -> dynamodb.RunsTable:
     return dynamodb.RunsTable(environment().runs_table, dynamodb.connect())
+
+
+def leases() -> Leases:
+    return Leases(runs_table(), time.time)
 
 
 def batch_jobs() -> bedrock.ModelInvocationJobs:
@@ -112,6 +117,7 @@ def stop_world(context: Any) -> StopServices:
         bus=completion_bus(),
         clock=clock(context),
         spec_of=run_spec,
+        leases=leases(),
     )
 
 
@@ -134,4 +140,5 @@ def unit_context(tenant: str, run: str, context: Any, *, longest_call: int | Non
         model=bedrock_runtime.Runtime(bedrock_runtime.connect(max_connections=2 * WIDTH, **calls)),
         clock=clock(context),
         executions=executions(),
+        leases=leases(),
     )

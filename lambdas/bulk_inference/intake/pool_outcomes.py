@@ -16,6 +16,7 @@ from typing import Any, Final
 from bulk_inference.core import names
 from bulk_inference.core.errors import ConservationError
 from bulk_inference.core.keys import Places
+from bulk_inference.core.leases import Leases
 from bulk_inference.core.ports import Bucket, Bus, Clock, Executions, Intake
 from bulk_inference.core.result_line import split
 from bulk_inference.core.run_spec import RunSpec
@@ -295,6 +296,7 @@ def _close_window(item: Item, services: FollowServices) -> None:
         return
     # One that is inconsistent is said to be so in its manifest; a later landing counts it anew.
     with suppress(ConservationError):
-        finish(spec, output=services.output, runs=runs, bus=services.bus, clock=services.clock)
+        leases = Leases(runs, services.clock.now)
+        finish(spec, output=services.output, runs=runs, bus=services.bus, clock=services.clock, leases=leases)
     tally = runs.get(pool_pk(run), TALLY) or {}
     _settled(leased, "closed", int(tally.get(DONE, 0)), int(tally.get(FAILED, 0)), services)

@@ -302,7 +302,7 @@ def _outcome(
         place = {"bucket": bucket, "key": unit.failures[0].key, "offset": 0, "length": unit.failures[0].bytes}
         return DocumentOutcome(FAILED, run, place, unit.errors[0].error_class, "the model gave no answer that counts")
     if counts["rejected"]:
-        key = places.failures(f"cut-{counts['cut']}")
+        key = str(counts.get("failures") or places.failures(names.cut_part(counts["cut"])))
         line = next(raw for raw, _ in split(services.output.read(key)))
         told = json.loads(line)
         place = {"bucket": bucket, "key": key, "offset": 0, "length": len(line) + 1}

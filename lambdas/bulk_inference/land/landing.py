@@ -1,7 +1,7 @@
 """Landing: claim, then write what is owned. The order is the promise: see claims.py for the rule.
 
-A part's key is made of the unit's id alone, and a unit claims under one owner however often it is tried, so that a
-crash at any point and a retry end in the same claims and the same parts.
+A unit claims under one owner however often it is tried, so that a crash at any point and a retry end in the same
+claims. What was written counts when the unit's lease has committed it (core/leases.py).
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -12,8 +12,8 @@ from types import TracebackType
 from typing import Any, Final, Self
 
 from bulk_inference.core.index_line import Pointer
-from bulk_inference.core.names import Owner
-from bulk_inference.core.ports import Bucket, Clock, Writer
+from bulk_inference.core.leases import Lease
+from bulk_inference.core.ports import Bucket, Writer
 from bulk_inference.core.result_line import Usage, result_line
 from bulk_inference.core.run_spec import RunSpec
 from bulk_inference.core.times import expiry
@@ -25,10 +25,12 @@ from bulk_inference.ledger.claims import (
     ClaimJudge,
     ClaimStore,
     DeadlineBackoff,
+    Inherits,
     chunked,
     claim,
     claim_key,
     held,
+    one_after_the_other,
 )
 
 _CLAIM_THREADS: Final = 4
@@ -45,23 +47,45 @@ class Landed:
     """Tokens of all of them: what was lost was paid for, too."""
 
 
+@dataclass(frozen=True)
+class Owner:
+    """Who claims."""
+
+    name: str
+    """`{run}/{unit}`."""
+    epoch: int
+    """Of its lease."""
+    inherits: Inherits = one_after_the_other
+
+    @classmethod
+    def of(cls, lease: Lease) -> "Owner":
+        return cls(f"{lease.run}/{lease.unit}", lease.epoch)
+
+
 def land(
     entries: Sequence[tuple[Pointer, Any]],
     *,
-    owner: str,
+    owner: Owner,
     spec: RunSpec,
     ledger: ClaimStore,
-    clock: Clock,
-    reserve: float,
+    patience: DeadlineBackoff,
+    now: float,
     stands: ClaimJudge = held,
 ) -> Landed:
     """Claims the records (pointer, modelOutput or Valued) for `owner` and makes the result lines of those it owns.
 
-    A ledger that throttles is waited for until `reserve` seconds of the function's time are left. Raises ThrottledError
-    when it then still does: nothing but claims has been written. Raises WorkInProgressError when it cannot be told yet
-    whether another run's claim stands.
+    Raises ThrottledError when the ledger throttles for longer than the patience: nothing but claims has been written.
+    Raises WorkInProgressError when it cannot be told yet whether another run's claim stands.
     """
-    lost = _claim([pointer.record_id for pointer, _ in entries], owner, spec, ledger, clock, reserve, stands)
+    wanted = {claim_key(spec.tenant, spec.scope, pointer.record_id): pointer.record_id for pointer, _ in entries}
+    expires_at = expiry(spec, now)
+    all_claims = (Claim(key, owner.name, spec.run, expires_at, owner.epoch) for key in wanted)
+
+    def send(request: list[Claim]) -> dict[str, str]:
+        return claim(ledger, request, now=int(now), patience=patience, stands=stands, inherits=owner.inherits)
+
+    requests = list(chunked(all_claims, CLAIMS_PER_REQUEST))
+    lost = {wanted[key] for answer in _spread(send, requests) for key in answer}
     lines: list[bytes] = []
     total = Usage()
     for pointer, output in entries:
@@ -72,36 +96,11 @@ def land(
     return Landed(lines, [p for p, _ in entries if p.record_id in lost], total)
 
 
-def owner_of(run: str, unit: str) -> str:
-    return Owner(run, unit).name
-
-
-def give_back(record_ids: Iterable[str], owner: str, spec: RunSpec, ledger: ClaimStore) -> int:
-    """For records that failed: deletes the claims that a dead try of the same owner has left on them.
-
-    To be called after the parts are written, which no longer hold these records, and before their failure is noted.
-    """
-    return claims.give_back(ledger, (claim_key(spec.tenant, spec.scope, one) for one in record_ids), owner)
-
-
-def _claim(
-    record_ids: Iterable[str],
-    owner: str,
-    spec: RunSpec,
-    ledger: ClaimStore,
-    clock: Clock,
-    reserve: float,
-    stands: ClaimJudge,
-) -> set[str]:
-    now = clock.now()
-    patience = DeadlineBackoff(clock, reserve)
-    wanted = {claim_key(spec.tenant, spec.scope, record_id): record_id for record_id in record_ids}
-    requests = list(chunked((Claim(key, owner, spec.run, expiry(spec, now)) for key in wanted), CLAIMS_PER_REQUEST))
-
-    def send(request: list[Claim]) -> dict[str, str]:
-        return claim(ledger, request, now=int(now), patience=patience, stands=stands)
-
-    return {wanted[key] for lost in _spread(send, requests) for key in lost}
+def give_back(record_ids: Iterable[str], owner: Owner, spec: RunSpec, ledger: ClaimStore) -> int:
+    """For records that failed: deletes the claims that a dead attempt of the same owner has left on them, before their
+    failure is committed."""
+    keys = (claim_key(spec.tenant, spec.scope, one) for one in record_ids)
+    return claims.give_back(ledger, keys, owner.name, owner.epoch)
 
 
 def _spread(send: Callable[[list[Claim]], dict[str, str]], requests: list[list[Claim]]) -> list[dict[str, str]]:
@@ -112,11 +111,14 @@ def _spread(send: Callable[[list[Claim]], dict[str, str]], requests: list[list[C
 
 
 class PartStream:
-    """One object of lines, begun with the first line and visible when the context ends well; none without lines."""
+    """One object of lines under a name that nobody else writes, begun with the first line and visible when the context
+    ends well; none without lines."""
 
-    def __init__(self, bucket: Bucket, key: str) -> None:
+    def __init__(self, bucket: Bucket, name: Callable[[], str]) -> None:
+        """`name` gives the key, and is asked for it with the first line."""
         self._bucket = bucket
-        self._key = key
+        self._name = name
+        self._key = ""
         self._stack = ExitStack()
         self._writer: Writer | None = None
         self._lines = 0
@@ -124,7 +126,8 @@ class PartStream:
     def write(self, lines: Iterable[bytes]) -> None:
         for line in lines:
             if self._writer is None:
-                self._writer = self._stack.enter_context(self._bucket.writer(self._key))
+                self._key = self._name()
+                self._writer = self._stack.enter_context(self._bucket.creator(self._key))
             self._writer.write(line)
             self._lines += 1
 

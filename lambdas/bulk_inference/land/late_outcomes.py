@@ -2,8 +2,9 @@
 
 A record failed in a unit of work. The item LATE#{unit}#{digest} says that it is settled: landed or found duplicate by
 reprocessing, landed by another run of its scope, or dropped by an operator. There is one such item per failure, written
-only if there is none, so that whoever comes second changes nothing. (Reprocessing alone writes its item whatever is
-there: it has landed the record by then, and that is the truth.)
+only if there is none, so that whoever comes second changes nothing. Whoever writes it holds the lease of the failure,
+and sees to what a worker of the failure lane has left that died: a result that lies there has landed, and that is the
+truth, whatever was wanted.
 
 A late outcome leaves the run's manifest behind. The item STALE of the run says so, and update_runs follows it: ten
 thousand late landings between two looks of the schedule are one new manifest.
@@ -17,11 +18,15 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, Final
 
+from bulk_inference.core.errors import WorkInProgressError
 from bulk_inference.core.index_line import canonical
-from bulk_inference.core.ports import Bucket, Runs
-from bulk_inference.core.result_line import split
+from bulk_inference.core.keys import Places
+from bulk_inference.core.leases import Lease, Leases
+from bulk_inference.core.names import in_generation, lane_unit
+from bulk_inference.core.ports import Bucket, ConditionalPut, Runs
+from bulk_inference.core.result_line import Usage, extract, split
 from bulk_inference.core.runs_table import LATES, META, STALE, UNITS, late_sk, run_pk
-from bulk_inference.land.units import Late, Unit
+from bulk_inference.land.units import Late, Part, Unit
 from bulk_inference.ledger.claims import chunked
 
 _WRITERS: Final = 16
@@ -99,33 +104,105 @@ class Choice:
         )
 
 
-def settle(records: Iterable[FailedRecord], outcome: Late, runs: Runs, expires_at: int, **more: Any) -> Iterator[int]:
-    """Settles the records that nobody has settled yet; yields how many of each round, so that the caller may stop.
+@dataclass(frozen=True)
+class LateServices:
+    """What it takes to settle failures of one run."""
+
+    places: Places
+    output: Bucket
+    runs: Runs
+    leases: Leases
+    expires_at: int
+
+
+@dataclass(frozen=True)
+class Settled:
+    """How one round went."""
+
+    done: int = 0
+    landed: int = 0
+    """Found landed by a worker that died before it said so."""
+    busy: int = 0
+    """Left alone, because the failure lane is at work on them."""
+
+
+def settle(records: Iterable[FailedRecord], outcome: Late, services: LateServices, **more: Any) -> Iterator[Settled]:
+    """Settles the records that nobody has settled yet; yields what became of each round, so that the caller may stop.
 
     `more` are attributes of the items: a reason, a run. A record that has landed in another run has done so, whether or
     not an operator has given it up meanwhile.
     """
 
-    def put(failed: FailedRecord) -> int:
+    def put(failed: FailedRecord) -> Settled:
+        try:
+            return _settle(failed, outcome, services, more)
+        except WorkInProgressError:
+            return Settled(busy=1)
+
+    with ThreadPoolExecutor(_WRITERS, "settle") as pool:
+        for chunk in chunked(records, _ROUND):
+            found = list(pool.map(put, chunk))
+            yield Settled(*(sum(getattr(one, name) for one in found) for name in ("done", "landed", "busy")))
+
+
+def _settle(failed: FailedRecord, outcome: Late, services: LateServices, more: Mapping[str, Any]) -> Settled:
+    failure = digest(failed.run, failed.unit, failed.record_id)
+    with services.leases.hold(failed.run, lane_unit(failure)) as lease:
+        known = services.runs.get(run_pk(failed.run), failed.sk)
+        given_up = known is not None and known["outcome"] == Late.DROPPED.value
+        if known is not None and not (given_up and outcome is Late.RESUBMITTED):
+            return Settled()
         item = {
             "pk": run_pk(failed.run),
             "sk": failed.sk,
-            "expires_at": expires_at,
+            "expires_at": services.expires_at,
             "unit": failed.unit,
             "piece": failed.piece,
             "recordId": failed.record_id,
             "errorClass": failed.error_class,
-            "outcome": outcome.value,
-            **more,
         }
-        known = runs.put_new(item)
-        if known is not None and outcome is Late.RESUBMITTED and known["outcome"] == Late.DROPPED.value:
-            return int(runs.put_if(item, "outcome", Late.DROPPED.value))
-        return int(known is None)
+        left = left_over(lease, services.places, services.output)
+        written = item | ({"outcome": outcome.value, **more} if left is None else landed(left))
+        condition = ("sk", None) if known is None else ("outcome", Late.DROPPED.value)
+        lease.commit(ConditionalPut(written, *condition), last=True)
+        return Settled(done=1) if left is None else Settled(landed=1)
 
-    with ThreadPoolExecutor(_WRITERS, "settle") as pool:
-        for chunk in chunked(records, _ROUND):
-            yield sum(pool.map(put, chunk))
+
+@dataclass(frozen=True)
+class LeftOver:
+    """The result line of a record that a worker of the failure lane has written, and not committed."""
+
+    key: str
+    body: bytes
+
+
+def left_over(lease: Lease, places: Places, output: Bucket) -> LeftOver | None:
+    """What earlier holders of a failure's lease have left; names that they have not written they can write no more. The
+    next commit must say what becomes of it."""
+    found = None
+    for generation in lease.stale:
+        key = places.results(in_generation(lease.unit, generation))
+        output.occupy(key)
+        if body := b"".join(output.read(key)):
+            found = LeftOver(key, body)
+    lease.adopt()
+    return found
+
+
+def landed(left: LeftOver) -> dict[str, Any]:
+    """Attributes of a late outcome."""
+    _, usage = extract(json.loads(left.body)["modelOutput"])
+    return late_attributes(Late.LANDED, left.key, left.body, usage)
+
+
+def late_attributes(outcome: Late, key: str, body: bytes, usage: Usage) -> dict[str, Any]:
+    """Of a record that was reprocessed: `body` is its result line, empty where another unit owns it."""
+    return {
+        "outcome": outcome.value,
+        "results": [Part(key, len(body), 1).to_json()] if body else [],
+        **usage.to_json(),
+        "unknownUsage": usage.unknown,
+    }
 
 
 def mark_stale(run: str, tenant: str, why: str, runs: Runs, expires_at: int) -> str:

@@ -1,23 +1,25 @@
 """What a unit of work has at hand: its run, the places of it, and the services it works with."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
-from bulk_inference.core.errors import WorkInProgressError
 from bulk_inference.core.failure_line import SCHEMA
 from bulk_inference.core.index_line import Pointer, fetch
 from bulk_inference.core.keys import Places
+from bulk_inference.core.leases import Lease, Leases
 from bulk_inference.core.model_families import family_named
 from bulk_inference.core.names import own_scope
-from bulk_inference.core.ports import BatchJobs, Bucket, Clock, Executions, Model, Outcome, Queue, Runs
+from bulk_inference.core.part_names import next_parts
+from bulk_inference.core.ports import BatchJobs, Bucket, Clock, Executions, Model, Outcome, Put, Queue, Runs
 from bulk_inference.core.result_line import Valued
 from bulk_inference.core.run_spec import RunSpec
 from bulk_inference.core.runs_table import LATES, run_pk, unit_sk
 from bulk_inference.core.times import expiry
+from bulk_inference.land.landing import Owner
 from bulk_inference.land.units import Unit
-from bulk_inference.ledger.claims import ClaimJudge, ClaimStanding, ClaimStore, current_claims, held
+from bulk_inference.ledger.claims import ClaimJudge, ClaimStore, current_claims, held, is_free
 from bulk_inference.ledger.rival_claims import RivalClaims
 from bulk_inference.render import cache_points
 from bulk_inference.render.media import IllegalMediaError, locations, may_point, places_of
@@ -49,6 +51,7 @@ class UnitContext:
     model: Model
     clock: Clock
     executions: Executions
+    leases: Leases
 
     @cached_property
     def stands(self) -> ClaimJudge:
@@ -61,7 +64,7 @@ class UnitContext:
             output=self.output,
             runs=self.runs,
             executions=self.executions,
-            now=self.clock.now,
+            leases=self.leases,
         )
 
     def require_decided(self, record_ids: Iterable[str]) -> None:
@@ -71,10 +74,21 @@ class UnitContext:
             return
         claims = current_claims(self.ledger, self.spec.tenant, self.spec.scope, record_ids, now=int(self.clock.now()))
         for one in claims.values():
-            if self.stands(one) is ClaimStanding.UNDECIDED:
-                raise WorkInProgressError(
-                    f"run {one.run} is over, but a worker of it may still land what it has claimed"
-                )
+            is_free(one, self.stands)
+
+    def held_elsewhere(self, record_id: str, owner: Owner) -> bool:
+        """Whether another owner's claim on the record stands: asked before it is paid for. Raises
+        WorkInProgressError while that cannot be told."""
+        if self.stands is held:
+            return False
+        claims = current_claims(self.ledger, self.spec.tenant, self.spec.scope, [record_id], now=int(self.clock.now()))
+        one = claims.get(record_id)
+        return (
+            one is not None
+            and one.owner != owner.name
+            and not owner.inherits(owner.name, one.owner)
+            and not is_free(one, self.stands)
+        )
 
     @property
     def places(self) -> Places:
@@ -84,12 +98,26 @@ class UnitContext:
     def expires_at(self) -> int:
         return expiry(self.spec, self.clock.now())
 
+    def begun(self, lease: Lease) -> Unit | None:
+        """The lease's unit as it was committed last. What earlier holders have left beside that is withdrawn."""
+        item = self.runs.get(run_pk(lease.run), unit_sk(lease.unit))
+        if lease.stale:
+            lease.withdraw(next_parts(lease.unit, item), self._withdraw)
+        return None if item is None else Unit.from_json(item)
+
+    def _withdraw(self, part: str) -> None:
+        self.output.empty(self.places.results(part))
+        self.output.empty(self.places.failures(part))
+
     def unit(self, unit: str) -> Unit | None:
         item = self.runs.get(run_pk(self.spec.run), unit_sk(unit))
         return None if item is None else Unit.from_json(item)
 
-    def save(self, unit: Unit) -> None:
-        self.runs.put(unit.item(self.spec.run, self.expires_at))
+    def commit(self, lease: Lease, unit: Unit, *, last: bool = False) -> Unit:
+        """Saves the unit; as saved. Raises WorkInProgressError if another worker has its lease."""
+        saved = replace(unit, version=unit.version + 1, generation=lease.generation)
+        lease.commit(Put(saved.item(self.spec.run, self.expires_at)), last=last)
+        return saved
 
     def late(self, unit: str) -> int:
         """How many of the unit's failed records have left that state by way of the failure lane."""

@@ -103,6 +103,8 @@ class Unit(Document):
     """`collect` or `infer`: not settled; `submit`, `infer` (of a job): handed on; `done`; `fail`."""
     settled: bool = False
     version: int = 0
+    generation: int = 0
+    """Of the lease by which it was saved last (leases.py): above 0, a dead worker may have left claims of its own."""
     attempt: int = 1
     # Of a job.
     job_arn: str | None = None
@@ -110,6 +112,10 @@ class Unit(Document):
     message: str | None = None
     output_offset: int = 0
     """Bytes of the job's output that are landed."""
+    output_etag: str | None = None
+    """Of the output as the first segment found it."""
+    drained: bool = False
+    """All of it is accounted for; what is left is to send messages."""
     segment: int = 1
     undecodable: int = 0
     foreign: int = 0
@@ -120,13 +126,15 @@ class Unit(Document):
     """Attempts at the shard so far that count: a job that somebody stopped is no failed attempt."""
     next_unit: str | None = None
     """The unit that took the unprocessed records over."""
+    next_piece: str | None = None
+    """The piece in which these lie."""
     # Of an item batch.
     outcomes: str = ""
     """One character a record: `.` open, `L` landed, `F` failed, `D` duplicate."""
     flushes: dict[str, int] = field(default_factory=dict)
     """How often each chunk has been landed from."""
     unsent: list[str] = field(default_factory=list)
-    """Names of failure parts whose messages may not have been sent."""
+    """Names of failure parts whose messages may not have been sent: until they are, the unit is open."""
 
     @property
     def counts(self) -> Counts:

@@ -1,13 +1,16 @@
-"""Claims: who landed a record. One ledger item per record and scope, written before the record's result is.
+"""Claims: whose a record is. One ledger item per record and scope, written before the record's result is.
 
 The rule is *there is no claim, or the claim is mine*. The owner is the deterministic id of the unit of work, the same
-on every try, so that a retry after a crash owns what the first try claimed, and nobody else does.
+on every attempt, so that a retry after a crash owns what the first attempt claimed, and nobody else does. The epoch is
+that of the worker's lease: a worker that was frozen, and whose unit another one has, changes nothing of the other's.
 
-A claim is a promise to land the record. Two promises cannot be kept any more, and must not shadow the record:
+A claim is a promise to land the record, and no evidence that it has landed. Promises that are not kept any more must
+not shadow the record:
 
-* a unit that fails a record which an earlier, dead try of the same unit had claimed *gives the claim back*;
+* a unit that fails a record which an earlier, dead attempt of the same unit had claimed *gives the claim back*;
+* a claim passes on with its record: to the next attempt at a shard, to the remainder, to the failure lane;
 * the claim of a run that is over, whose unit did not land the record, is *taken over* by a later run of the same scope.
-  Whether it is so, `ClaimJudge` says (rival_claims.py).
+  Whether it is so, a `ClaimJudge` says (rival_claims.py).
 """
 
 import random
@@ -19,6 +22,7 @@ from itertools import islice
 from typing import Final, Protocol, TypeVar
 
 from bulk_inference.core.errors import ThrottledError, WorkInProgressError
+from bulk_inference.core.names import same_records
 from bulk_inference.core.ports import Clock
 
 CLAIMS_PER_REQUEST: Final = 25
@@ -29,6 +33,8 @@ LOOKUPS_PER_REQUEST: Final = 100
 
 _FIRST_PAUSE: Final = 0.05
 _LONGEST_PAUSE: Final = 5.0
+
+_LOOKS: Final = 8
 
 T = TypeVar("T")
 
@@ -46,6 +52,8 @@ class Claim:
     run: str
     expires_at: int
     """Epoch seconds. DynamoDB deletes an expired item up to days later: until then the rule treats it as absent."""
+    epoch: int = 0
+    """Of the owner's lease, when it claimed (leases.py); 0: by a bundle that had none."""
 
 
 class Insertion(Enum):
@@ -68,6 +76,9 @@ class ClaimStanding(Enum):
 
 
 ClaimJudge = Callable[[Claim], ClaimStanding]
+
+Inherits = Callable[[str, str], bool]
+"""(an owner, another one) → whether records that the second has claimed are the first one's now."""
 
 
 def held(claim: Claim) -> ClaimStanding:
@@ -117,38 +128,52 @@ class ClaimStore(Protocol):
         """The claims that exist, strongly consistent, at most 100 keys."""
         ...
 
-    def take_over(self, claim: Claim, now: int, owner: str | None = None) -> bool:
-        """Replaces the claim of the same key if that has expired by `now` (epoch seconds), or is `owner`'s."""
+    def take_over(self, claim: Claim, now: int, seen: Claim | None = None) -> bool:
+        """Writes the claim if its key is free, or what is there has expired by `now` (epoch seconds), or has owner and
+        epoch of `seen`."""
         ...
 
-    def give_back(self, key: str, owner: str) -> bool:
-        """Deletes the claim if it is `owner`'s."""
+    def give_back(self, seen: Claim) -> bool:
+        """Deletes the claim if owner and epoch are still those of `seen`."""
         ...
+
+
+def one_after_the_other(mine: str, theirs: str) -> bool:
+    """Whether the first owner got its records by a commit of the second (part_names.same_records)."""
+    return same_records((mine, theirs))
 
 
 def claim(
-    store: ClaimStore, claims: Sequence[Claim], *, now: int, patience: DeadlineBackoff, stands: ClaimJudge = held
+    store: ClaimStore,
+    claims: Sequence[Claim],
+    *,
+    now: int,
+    patience: DeadlineBackoff,
+    stands: ClaimJudge = held,
+    inherits: Inherits = one_after_the_other,
 ) -> dict[str, str]:
     """Claims every record it may; returns the losers as {key: owner that has it}.
 
-    Keys must differ from each other. Raises ThrottledError when DynamoDB throttles for longer than the patience,
-    WorkInProgressError when it cannot be told yet whether somebody else's claim stands; what was claimed by then stays
+    Keys must differ from each other. `inherits` says whether the claims of another owner are this one's now. Raises
+    ThrottledError when DynamoDB throttles for longer than the patience, WorkInProgressError when it cannot be told yet
+    whether somebody else's claim stands, or a later worker of the same unit has claimed; what was claimed by then stays
     claimed by its owner, so a retry goes on from there.
     """
     lost: dict[str, str] = {}
     for chunk in chunked(claims, CLAIMS_PER_REQUEST):
         taken = _insert(store, chunk, patience)
         if taken:
-            lost.update(patience.of(partial(_losers, store, taken, now, stands), f"{len(taken)} lookups"))
+            lost.update(patience.of(partial(_losers, store, taken, now, stands, inherits), f"{len(taken)} lookups"))
     return lost
 
 
-def give_back(store: ClaimStore, keys: Iterable[str], owner: str) -> int:
-    """Deletes the claims that `owner` has among the keys; how many there were."""
+def give_back(store: ClaimStore, keys: Iterable[str], owner: str, epoch: int) -> int:
+    """Deletes the claims that `owner` has among the keys, but for those of a later epoch: these are another worker's;
+    how many there were."""
     given = 0
     for chunk in chunked(keys, LOOKUPS_PER_REQUEST):
-        mine = [key for key, one in store.find(chunk).items() if one.owner == owner]
-        given += sum(store.give_back(key, owner) for key in mine)
+        mine = [one for one in store.find(chunk).values() if one.owner == owner and one.epoch <= epoch]
+        given += sum(store.give_back(one) for one in mine)
     return given
 
 
@@ -168,28 +193,42 @@ def _insert(store: ClaimStore, claims: Sequence[Claim], patience: DeadlineBackof
         patience.pause(tries, f"{len(waiting)} claims")
 
 
-def _losers(store: ClaimStore, taken: Sequence[Claim], now: int, stands: ClaimJudge) -> dict[str, str]:
-    existing = store.find([one.key for one in taken])
+def _losers(
+    store: ClaimStore, taken: Sequence[Claim], now: int, stands: ClaimJudge, inherits: Inherits
+) -> dict[str, str]:
+    """Reads who has the claims; takes over those that are ours, or that nobody will honour. Each is written on
+    condition of what was read, and read again if that has changed: nothing is made of a guess."""
     lost: dict[str, str] = {}
-    for one in taken:
-        other = existing.get(one.key)
-        if other is not None and other.owner == one.owner:
-            continue
-        live = other is not None and other.expires_at > now
-        if other is not None and live and not _free(other, stands):
-            lost[one.key] = other.owner
-        elif not store.take_over(one, now, other.owner if other is not None and live else None):
-            # Somebody else was quicker with this claim, or with one that vanished between the two reads.
-            winner = store.find([one.key]).get(one.key)
-            if winner is None or winner.owner != one.owner:
-                lost[one.key] = winner.owner if winner else "unknown"
-    return lost
+    waiting = {one.key: one for one in taken}
+    for _ in range(_LOOKS):
+        existing = store.find(list(waiting))
+        for key, one in list(waiting.items()):
+            other = existing.get(key)
+            if other is not None and other.expires_at <= now:
+                other = None
+            if other is not None and other.owner == one.owner and other.epoch >= one.epoch:
+                if other.epoch > one.epoch:
+                    raise WorkInProgressError(f"a later worker of {one.owner} has claimed its records")
+                del waiting[key]
+            elif other is not None and not _passes(one, other, stands, inherits):
+                lost[key] = other.owner
+                del waiting[key]
+            elif store.take_over(one, now, other):
+                del waiting[key]
+        if not waiting:
+            return lost
+    raise ThrottledError(f"{len(waiting)} claims changed hands {_LOOKS} times while they were looked at")
 
 
-def _free(other: Claim, stands: ClaimJudge) -> bool:
+def _passes(one: Claim, other: Claim, stands: ClaimJudge, inherits: Inherits) -> bool:
+    return other.owner == one.owner or inherits(one.owner, other.owner) or is_free(other, stands)
+
+
+def is_free(other: Claim, stands: ClaimJudge) -> bool:
+    """Whether somebody else's claim may be taken over. Raises WorkInProgressError while that cannot be told."""
     standing = stands(other)
     if standing is ClaimStanding.UNDECIDED:
-        raise WorkInProgressError(f"run {other.run} is over, but a worker of it may still land what it has claimed")
+        raise WorkInProgressError(f"a worker of {other.owner} may still land what it has claimed")
     return standing is ClaimStanding.FREE
 
 

@@ -1,13 +1,12 @@
 """An item batch inferred on demand: infer, then claim and land in chunks of fixed positions.
 
 The unit's item holds one character per record: what has been settled is never inferred again, whichever invocation
-settled it. All records of a unit claim under one owner, however many tries and flushes it takes to land them. The
-number of a flush, and so the key of its part, comes from the stored item: a crash between part and item makes the retry
-write the same key again.
+settled it. All records of a unit claim under one owner, however many attempts and flushes it takes to land them.
 
-The model may answer the retry otherwise than it answered the dead try. So a retry writes over whatever the dead try
-wrote, be it with nothing; a record that fails now gives back the claim that it got then; and a message goes into the
-failure lane only after the item says that its record failed, from which there is no way back.
+The model may answer the retry otherwise than it answered the dead attempt. So what the dead attempt wrote and did not
+commit is withdrawn (core/leases.py); a record that fails now gives back the claim that it got then; and a message goes
+into the failure lane only after the item says that its record failed, from which there is no way back. Until the queue
+has accepted it, the unit is open.
 """
 
 import json
@@ -15,14 +14,24 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
-from bulk_inference.core import names
-from bulk_inference.core.errors import ThrottledError, UnitFailedError, WorkInProgressError
+from bulk_inference.core.errors import InvalidRequestError, ThrottledError, UnitFailedError
 from bulk_inference.core.failure_line import Failure, class_of_outcome
 from bulk_inference.core.index_line import Pointer
+from bulk_inference.core.leases import Lease
+from bulk_inference.core.names import block_part, sync_unit
+from bulk_inference.core.part_names import chunk_of
 from bulk_inference.core.ports import Outcome
 from bulk_inference.core.result_line import encode, split, text_of, usage_of
 from bulk_inference.cut.item_batches import ItemBatch
-from bulk_inference.land.landing import LANDING_RESERVE_SECONDS, LANDING_RESERVE_SHARE, give_back, land, owner_of
+from bulk_inference.land.landing import (
+    LANDING_RESERVE_SECONDS,
+    LANDING_RESERVE_SHARE,
+    Landed,
+    Owner,
+    give_back,
+    land,
+)
+from bulk_inference.land.lane_messages import deliver
 from bulk_inference.land.late_outcomes import mark_if_run_ended
 from bulk_inference.land.unit_context import UnitContext
 from bulk_inference.land.units import (
@@ -34,10 +43,8 @@ from bulk_inference.land.units import (
     items_unit,
     tally,
 )
+from bulk_inference.ledger.claims import DeadlineBackoff
 from bulk_inference.sync.inference import infer_all
-
-CHUNK: Final = 50
-"""Records that are landed together: two requests of claims, one part."""
 
 OPEN, LANDED, FAILED, DUPLICATE = ".LFD"
 
@@ -71,7 +78,7 @@ class Batch:
         return cls(
             run=given["run"],
             tenant=given["tenant"],
-            unit=given.get("unit") or names.sync_unit(name),
+            unit=given.get("unit") or sync_unit(name),
             items=[] if where is not None else items,
             positions=[] if where is not None else list(given.get("positions", range(len(items)))),
             slice=where,
@@ -89,6 +96,12 @@ class Batch:
         )
         items = self.slice.items(raw)
         return replace(self, items=list[Mapping[str, Any]](items), positions=list(range(len(items))))
+
+    @property
+    def pointers(self) -> list[Pointer]:
+        """Of a batch that is loaded."""
+        read = Pointer.of_item if self.slice is None else Pointer.from_json
+        return [read(item) for item in self.items]
 
     def following(self, rest: Sequence[int], counts: Mapping[str, Any]) -> dict[str, Any]:
         """The event of the next call, or the child's result: `rest` are the positions that are still open."""
@@ -122,33 +135,30 @@ def infer_batch(batch: Batch, unit_context: UnitContext) -> dict[str, Any]:
     "done": {"landed", "failed"} by this call}`. Holds no text of records.
 
     Raises UnitFailedError (too many failed, or Bedrock refuses this role or model), after landing; ThrottledError, if
-    nothing could be landed; WorkInProgressError when another invocation changes the same unit.
+    nothing could be landed, or a message of a failed record was not accepted; WorkInProgressError when another
+    invocation works on the same unit.
     """
     batch = batch.loaded(unit_context)
-    unit = unit_context.unit(batch.unit) or _begin(batch, unit_context)
-    try:
-        return _Landing(batch, unit_context, unit).run()
-    finally:
-        mark_if_run_ended(batch.run, batch.tenant, unit.unit, unit_context.runs, unit_context.expires_at)
+    with unit_context.leases.hold(batch.run, batch.unit) as lease:
+        unit = unit_context.begun(lease) or _begin(batch, unit_context, lease)
+        try:
+            return _Landing(batch, unit_context, unit, lease).run()
+        finally:
+            mark_if_run_ended(batch.run, batch.tenant, unit.unit, unit_context.runs, unit_context.expires_at)
 
 
-def _begin(batch: Batch, unit_context: UnitContext) -> Unit:
-    pointers = [Pointer.from_json(item) for item in batch.items]
+def _begin(batch: Batch, unit_context: UnitContext, lease: Lease) -> Unit:
     seen: set[str] = set()
     outcomes = ""
     pieces: dict[str, Counts] = {}
-    for pointer in pointers:
+    for pointer in batch.pointers:
         again = pointer.record_id in seen
         seen.add(pointer.record_id)
         outcomes += DUPLICATE if again else OPEN
         piece = _piece(batch, pointer)
         pieces[piece] = pieces.get(piece, Counts()) + Counts(sent=1, duplicate=int(again))
-    unit = Unit(
-        unit=batch.unit, kind="items", pieces=pieces, next="infer", attempt=batch.attempt, outcomes=outcomes, version=1
-    )
-    if not unit_context.runs.put_if(unit.item(batch.run, unit_context.expires_at), "version", None):
-        raise WorkInProgressError(f"unit {batch.unit} has just been begun by another invocation")
-    return unit
+    unit = Unit(unit=batch.unit, kind="items", pieces=pieces, next="infer", attempt=batch.attempt, outcomes=outcomes)
+    return unit_context.commit(lease, unit)
 
 
 def _piece(batch: Batch, pointer: Pointer) -> str:
@@ -162,19 +172,23 @@ def _whole(pointer: Pointer) -> bytes:
 class _Landing:
     """One invocation's work on one unit."""
 
-    def __init__(self, batch: Batch, unit_context: UnitContext, unit: Unit) -> None:
+    def __init__(self, batch: Batch, unit_context: UnitContext, unit: Unit, lease: Lease) -> None:
         self.batch = batch
         self.unit_context = unit_context
         self.unit = unit
+        self.lease = lease
         self.before = unit.counts
-        self.pointers = {at: Pointer.from_json(item) for item, at in zip(batch.items, batch.positions, strict=True)}
+        self.pointers = dict(zip(batch.positions, batch.pointers, strict=True))
         self.settled: dict[int, Outcome] = {}
         self.refusal: str | None = None
-        self.owner = owner_of(batch.run, unit.unit)
-        self.reserve = 0.5 * min(LANDING_RESERVE_SECONDS, LANDING_RESERVE_SHARE * unit_context.clock.remaining())
+        self.owner = Owner.of(lease)
+        clock = unit_context.clock
+        reserve = 0.5 * min(LANDING_RESERVE_SECONDS, LANDING_RESERVE_SHARE * clock.remaining())
+        self.patience = DeadlineBackoff(clock, reserve)
 
     def run(self) -> dict[str, Any]:
         try:
+            self._deliver()
             self._infer()
         except ThrottledError:
             # What was landed before is noted, and the rest handed on; a retry after a pause is for who got nowhere.
@@ -183,65 +197,80 @@ class _Landing:
         return self._conclude()
 
     def _infer(self) -> None:
-        for part in self.unit.unsent:
-            self._send(part, self._failed_in(part))
-        self._sent()
         wanted = [at for at in self.pointers if self.unit.outcomes[at] == OPEN]
         self.unit_context.require_decided(self.pointers[at].record_id for at in wanted)
-        missing = {number: sum(at // CHUNK == number for at in wanted) for number in {at // CHUNK for at in wanted}}
-        body_of = lambda at: self.unit_context.body(self.pointers[at])  # noqa: E731
-        for at, outcome in infer_all(wanted, body_of, self.unit_context.infer, self.unit_context.clock):
+        missing = {number: sum(chunk_of(at) == number for at in wanted) for number in {chunk_of(at) for at in wanted}}
+        for at, outcome in infer_all(wanted, self._body, self.unit_context.infer, self.unit_context.clock):
             if outcome.error_class in _SYSTEMIC:
                 self.refusal = f"{outcome.error_code}: {outcome.error_message}"
                 break
             self.settled[at] = outcome
-            missing[at // CHUNK] -= 1
-            if not missing[at // CHUNK]:
-                self._flush(at // CHUNK)
-        for number in sorted({at // CHUNK for at in self.settled}):
+            missing[chunk_of(at)] -= 1
+            if not missing[chunk_of(at)]:
+                self._flush(chunk_of(at))
+        for number in sorted({chunk_of(at) for at in self.settled}):
             self._flush(number)
+
+    def _body(self, at: int) -> Mapping[str, Any]:
+        try:
+            return self.unit_context.body(self.pointers[at])
+        except (InvalidRequestError, ValueError, KeyError):
+            if self.batch.slice is not None:
+                raise
+            # A line of a ready corpus that looks like a pointer: the model refuses it, and no other record with it.
+            return {}
 
     def _flush(self, number: int) -> None:
         """Lands what is settled of one chunk: claim, parts, the unit's item, and only then the messages."""
-        taken = sorted(at for at in self.settled if at // CHUNK == number)
+        taken = sorted(at for at in self.settled if chunk_of(at) == number)
         outcomes = {at: self.settled.pop(at) for at in taken}
-        flush = self.unit.flushes.get(f"{number}", 0) + 1
-        part = names.block_part(self.unit.unit, number, flush)
-        successes = [(self.pointers[at], done.output) for at, done in outcomes.items() if done.error_class is None]
         unit_context = self.unit_context
         landed = land(
-            successes,
+            [(self.pointers[at], done.output) for at, done in outcomes.items() if done.error_class is None],
             owner=self.owner,
             spec=unit_context.spec,
             ledger=unit_context.ledger,
-            clock=unit_context.clock,
-            reserve=self.reserve,
+            patience=self.patience,
+            now=unit_context.clock.now(),
             stands=unit_context.stands,
         )
-        failed = {
-            at: Failure(
-                self.pointers[at],
-                class_of_outcome(done.error_class, done.error_message or ""),
-                done.error_code or "",
-                done.error_message or "",
-                self.batch.attempt,
-                text_of(done.output),
-            )
-            for at, done in outcomes.items()
-            if done.error_class is not None
-        }
-        source = unit_context.spec.source.bucket
+        failed = {at: self._failure(at, done) for at, done in outcomes.items() if done.error_class is not None}
+        flush = self.unit.flushes.get(f"{number}", 0) + 1
+        part = self.lease.part(block_part(self.unit.unit, number, flush))
         results = self._part(unit_context.places.results(part), landed.lines)
-        failures = self._part(unit_context.places.failures(part), [one.line(source) for one in failed.values()])
+        failures = self._part(
+            unit_context.places.failures(part), [one.line(unit_context.spec.source.bucket) for one in failed.values()]
+        )
         if failed:
-            self._park(part, list(failed.values()))
+            self._write_messages(part, list(failed.values()))
             give_back(
                 (one.pointer.record_id for one in failed.values()), self.owner, unit_context.spec, unit_context.ledger
             )
+        counted = self._counted(outcomes, failed, landed)
+        self.unit = unit_context.commit(
+            self.lease,
+            replace(
+                counted,
+                results=self.unit.results + results,
+                failures=self.unit.failures + failures,
+                errors=tally(self.unit.errors, failed.values()),
+                flushes={**self.unit.flushes, f"{number}": flush},
+                unsent=self.unit.unsent + ([part] if failed else []),
+            ),
+        )
+        self._deliver()
+
+    def _failure(self, at: int, done: Outcome) -> Failure:
+        message = done.error_message or ""
+        kind, text = class_of_outcome(done.error_class or "", message), text_of(done.output)
+        return Failure(self.pointers[at], kind, done.error_code or "", message, self.batch.attempt, text)
+
+    def _counted(self, outcomes: Mapping[int, Outcome], failed: Mapping[int, Failure], landed: Landed) -> Unit:
+        """The unit with what became of these positions."""
         lost = {pointer.record_id for pointer in landed.lost}
         letters = list(self.unit.outcomes)
         pieces = dict(self.unit.pieces)
-        for at in taken:
+        for at in outcomes:
             pointer = self.pointers[at]
             letters[at] = FAILED if at in failed else DUPLICATE if pointer.record_id in lost else LANDED
             piece = _piece(self.batch, pointer)
@@ -250,83 +279,66 @@ class _Landing:
                 failed=int(letters[at] == FAILED),
                 duplicate=int(letters[at] == DUPLICATE),
             )
-        first = _piece(self.batch, self.pointers[taken[0]])
+        first = _piece(self.batch, self.pointers[next(iter(outcomes))])
         # An answer that does not fit was paid for, too.
         unfit = (usage_of(outcomes[at].output) for at in failed if outcomes[at].output is not None)
         pieces[first] = pieces[first] + Counts.of(sum(unfit, landed.usage))
-        self._save(
-            replace(
-                self.unit,
-                pieces=pieces,
-                outcomes="".join(letters),
-                results=self.unit.results + results,
-                failures=self.unit.failures + failures,
-                errors=tally(self.unit.errors, failed.values()),
-                flushes={**self.unit.flushes, f"{number}": flush},
-                unsent=self.unit.unsent + ([part] if failed else []),
-            )
-        )
-        if failed:
-            self._send(part, list(failed.values()))
-            self._sent()
+        return replace(self.unit, pieces=pieces, outcomes="".join(letters))
 
     def _part(self, key: str, lines: list[bytes]) -> list[Part]:
-        """No lines, no object: unless a dead try has left one, which must not stay as it is."""
-        if not lines and self.unit_context.output.find(key) is None:
+        """No lines, no object."""
+        if not lines:
             return []
         body = b"".join(lines)
-        self.unit_context.output.put(key, body, "application/x-ndjson")
+        self.unit_context.output.create(key, body, "application/x-ndjson")
         return [Part(key, len(body), len(lines))]
 
     # The failure lane.
 
-    def _park(self, part: str, failed: Sequence[Failure]) -> None:
-        """Records that came along whole are kept, so that messages hold pointers alone."""
+    def _write_messages(self, part: str, failed: Sequence[Failure]) -> None:
+        """The messages of a flush, in the order of its failure part, as an object: whoever works on the unit next sends
+        them if this worker does not come to it. Records that came along whole are kept too, so that messages hold
+        pointers alone."""
+        output, places = self.unit_context.output, self.unit_context.places
         parked = b"".join(_whole(failure.pointer) for failure in failed if failure.pointer.body is not None)
         if parked:
-            self.unit_context.output.put(self.unit_context.places.parked(part), parked, "application/x-ndjson")
-
-    def _send(self, part: str, failed: Sequence[Failure]) -> None:
-        """One message per failure of a flush, in the order of its failure part."""
-        batch, parked = self.batch, 0
-        messages = []
+            output.create(places.parked(part), parked, "application/x-ndjson")
+        offset, messages = 0, []
         for failure in failed:
             item = failure.pointer.to_json()
             if failure.pointer.body is not None:
                 length = len(_whole(failure.pointer))
-                key = self.unit_context.places.parked(part)
-                item = {"recordId": failure.pointer.record_id, "parked": key, "offset": parked, "length": length}
-                parked += length
-            piece = _piece(batch, failure.pointer)
-            messages.append(failure.message(batch.run, batch.tenant, batch.unit, piece, item))
-        self.unit_context.queue.send(messages)
+                item |= {"parked": places.parked(part), "offset": offset, "length": length}
+                offset += length
+            piece = _piece(self.batch, failure.pointer)
+            messages.append(failure.message(self.batch.run, self.batch.tenant, self.batch.unit, piece, item))
+        output.create(places.outbox(part), b"".join(map(encode, messages)), "application/x-ndjson")
 
-    def _failed_in(self, part: str) -> list[Failure]:
-        """The failures of a flush whose worker died before it had sent their messages."""
+    def _deliver(self) -> None:
+        """Sends the messages of failures that are committed. A queue that refuses them keeps the unit open."""
+        if self.unit.unsent and deliver(self.unit.unsent, self.unit_context, self._written_before):
+            self.unit = self.unit_context.commit(self.lease, replace(self.unit, unsent=[]))
+
+    def _written_before(self, part: str) -> list[dict[str, Any]]:
+        """Messages of a flush of a bundle that wrote none down."""
         by_id = {pointer.caller_id: pointer for pointer in self.pointers.values()}
-        lines = split(self.unit_context.output.read(self.unit_context.places.failures(part)))
-        told = [json.loads(raw) for raw, _ in lines]
-        return [
-            Failure(
-                by_id[one["recordId"]],
-                one["errorClass"],
-                one["errorCode"],
-                one["errorMessage"],
-                one["attempt"],
-            )
-            for one in told
-        ]
-
-    def _sent(self) -> None:
-        if self.unit.unsent:
-            self._save(replace(self.unit, unsent=[]))
-
-    def _save(self, unit: Unit) -> None:
-        changed = replace(unit, version=self.unit.version + 1)
-        item = changed.item(self.batch.run, self.unit_context.expires_at)
-        if not self.unit_context.runs.put_if(item, "version", self.unit.version):
-            raise WorkInProgressError(f"unit {unit.unit} is being worked on by another invocation")
-        self.unit = changed
+        key = self.unit_context.places.parked(part)
+        parked: dict[str, dict[str, Any]] = {}
+        if self.unit_context.output.find(key) is not None:
+            start = 0
+            for raw, end in split(self.unit_context.output.read(key)):
+                record_id = json.loads(raw)["recordId"]
+                parked[record_id] = {"recordId": record_id, "parked": key, "offset": start, "length": end - start}
+                start = end
+        messages = []
+        for raw, _ in split(self.unit_context.output.read(self.unit_context.places.failures(part))):
+            told = json.loads(raw)
+            pointer = by_id.get(told["recordId"]) or Pointer.from_json(parked[told["recordId"]])
+            failure = Failure(pointer, told["errorClass"], told["errorCode"], told["errorMessage"], told["attempt"])
+            item = parked.get(told["recordId"]) or pointer.to_json()
+            piece = _piece(self.batch, pointer)
+            messages.append(failure.message(self.batch.run, self.batch.tenant, self.batch.unit, piece, item))
+        return messages
 
     def _conclude(self) -> dict[str, Any]:
         if self.refusal is not None:
@@ -334,8 +346,11 @@ class _Landing:
         rest = [at for at in self.batch.positions if self.unit.outcomes[at] == OPEN]
         counts = self.unit.counts
         if not counts.open:
+            if self.unit.unsent:
+                raise ThrottledError(f"unit {self.unit.unit}: the queue has not accepted all messages of its failures")
             if not self.unit.settled:
-                self._save(replace(self.unit, settled=True, next="done"))
+                settled = replace(self.unit, settled=True, next="done")
+                self.unit = self.unit_context.commit(self.lease, settled, last=True)
             tolerated = self.unit_context.spec.settings.tolerated_failure_percentage
             if broken(counts, 0, tolerated) and (
                 why := broken(counts, self.unit_context.late(self.unit.unit), tolerated)

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from bulk_inference.batch.task_tokens import answer
-from bulk_inference.core.errors import ThrottledError
+from bulk_inference.core.errors import ThrottledError, WorkInProgressError
 from bulk_inference.core.jobs import Job
 from bulk_inference.core.ports import BatchJobs, Runs, Tasks
 from bulk_inference.core.runs_table import LIVE, META, OPEN, job_key, run_pk
@@ -70,7 +70,7 @@ def reconcile(services: StopServices, tasks: Tasks) -> Reconciled:
 def with_patience(found: Reconciled, what: str, work: Callable[[], None]) -> None:
     try:
         work()
-    except ThrottledError as error:
+    except (ThrottledError, WorkInProgressError) as error:
         found.throttled.append(f"{what}: {error}")
 
 
@@ -88,7 +88,11 @@ def _close_runs(services: StopServices, found: Reconciled) -> None:
         status = "failed" if execution is None else STATUSES.get(execution.status, "failed")
         redrives = 0 if execution is None else execution.redrives
         before = services.runs.get(run_pk(run), META) or {}
-        stopped = stop(Stopping(run, arn, status, redrives), services)
+        try:
+            stopped = stop(Stopping(run, arn, status, redrives), services)
+        except WorkInProgressError:
+            # Its sums are being made: the next look finds it closed, or closes it.
+            continue
         found.stopped += stopped.jobs
         if stopped.meta is None:
             # Started under this name by another execution since, or never planned.

@@ -13,12 +13,13 @@ from typing import Any, Final
 from bulk_inference.core import errors
 from bulk_inference.core.errors import BulkInferenceError
 from bulk_inference.core.jobs import Job
-from bulk_inference.core.ports import BatchJobs, Bucket, Bus, Clock, Execution, Executions, MapRun, Runs
+from bulk_inference.core.leases import Lease, Leases
+from bulk_inference.core.ports import BatchJobs, Bucket, Bus, Clock, Execution, Executions, MapRun, Runs, Update
 from bulk_inference.core.run_spec import RunSpec
 from bulk_inference.core.runs_table import JOBS, LIVE, META, run_pk
 from bulk_inference.core.times import expiry, iso_time
 from bulk_inference.finish.conservation import Account
-from bulk_inference.finish.finishing import DETAIL_TYPE, FAILING, check, detail_of, publish, reopen
+from bulk_inference.finish.finishing import ACCOUNT, DETAIL_TYPE, FAILING, check, detail_of, publish, reopen
 from bulk_inference.finish.reporting import manifest
 from bulk_inference.land.late_outcomes import mark_stale
 
@@ -70,6 +71,7 @@ class StopServices:
     clock: Clock
     spec_of: Callable[[str, str], RunSpec]
     """By tenant and run."""
+    leases: Leases
 
 
 @dataclass(frozen=True)
@@ -88,7 +90,7 @@ def stop(stopping: Stopping, services: StopServices) -> Stopped:
 
     A run that was found inconsistent or incomplete keeps that status: it says more than `failed`.
 
-    Raises ThrottledError.
+    Raises ThrottledError, WorkInProgressError (another worker makes the run's sums).
     """
     runs, pk = services.runs, run_pk(stopping.run)
     meta = runs.get(pk, META)
@@ -102,9 +104,17 @@ def stop(stopping: Stopping, services: StopServices) -> Stopped:
     halted = _stop_nested(stopping, services)
     # After the executions, so that none of them creates another one.
     stopped = _stop_jobs(stopping.run, services)
+    with services.leases.hold(stopping.run, ACCOUNT) as lease:
+        return Stopped(_close(stopping, services, lease), stopped, halted)
+
+
+def _close(stopping: Stopping, services: StopServices, lease: Lease) -> dict[str, Any]:
+    """The run's item as it is then."""
+    runs, pk = services.runs, run_pk(stopping.run)
+    meta = runs.get(pk, META) or {}
     if meta.get("stoppedAt") is not None and meta.get("stoppedRedrive") == stopping.redrives:
         runs.delete_if(LIVE, stopping.run, "executionArn", stopping.execution_arn)
-        return Stopped(meta, stopped, halted)
+        return meta
     status = str(meta["status"]) if meta.get("status") in FAILING else stopping.status
     now = services.clock.now()
     spec = services.spec_of(meta["tenant"], stopping.run)
@@ -123,7 +133,7 @@ def stop(stopping: Stopping, services: StopServices) -> Stopped:
         bucket=services.output.name,
         stopped=why,
     )
-    publish(document, services.output)
+    publish(document, services.output, lease)
     services.bus.put(DETAIL_TYPE, {**detail_of(spec, status, summed.counts, services.output.name), "stopped": why})
     values: dict[str, Any] = {
         "status": status,
@@ -135,13 +145,14 @@ def stop(stopping: Stopping, services: StopServices) -> Stopped:
     }
     # Workers that were at work may have landed more since the sums were made. A mark waits for the status.
     mark_stale(stopping.run, meta["tenant"], f"end {stopping.redrives}", runs, expiry(spec, now))
-    meta = runs.update(pk, META, values)
+    lease.commit(Update(pk, META, values))
+    meta = runs.get(pk, META) or {**meta, **values}
     runs.delete_if(LIVE, stopping.run, "executionArn", stopping.execution_arn)
     execution = services.executions.describe(stopping.execution_arn)
     if execution is not None and execution.redrives > stopping.redrives:
         # Redriven while it was closed: the event of that has found nothing to change.
         meta = reopen(meta, runs)
-    return Stopped(meta, stopped, halted)
+    return meta
 
 
 def go_on(event: Mapping[str, Any], runs: Runs) -> bool:

@@ -1,6 +1,7 @@
 """The tables, on moto; what moto does not know (a PartiQL INSERT on a taken key) by the answers that AWS documents."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import boto3
@@ -11,6 +12,7 @@ from moto import mock_aws
 
 from bulk_inference.aws.dynamodb import Ledger, RunsTable
 from bulk_inference.core.errors import ThrottledError
+from bulk_inference.core.ports import ConditionalPut, Put, Update
 from bulk_inference.ledger.claims import Claim, Insertion
 
 if TYPE_CHECKING:
@@ -107,15 +109,16 @@ def test_query_goes_over_all_pages_in_key_order(runs: RunsTable) -> None:
     assert sum(1 for _ in runs.query("RUN#r")) == 31
 
 
-def claim(key: str, owner: str = "r/u", expires_at: int = 100) -> Claim:
-    return Claim(key, owner, "r", expires_at)
+def claim(key: str, owner: str = "r/u", expires_at: int = 100, epoch: int = 7) -> Claim:
+    return Claim(key, owner, "r", expires_at, epoch)
 
 
 def test_claims_go_out_as_conditional_inserts_in_one_request(client: "DynamoDBClient") -> None:
     """A PartiQL INSERT fails on a taken key; moto does not know its parameters, so the request itself is checked."""
-    statement = "INSERT INTO \"ledger\" VALUE {'pk': ?, 'owner': ?, 'run': ?, 'expires_at': ?}"
+    statement = "INSERT INTO \"ledger\" VALUE {'pk': ?, 'owner': ?, 'run': ?, 'epoch': ?, 'expires_at': ?}"
     sent = [
-        {"Statement": statement, "Parameters": [{"S": key}, {"S": "r/u"}, {"S": "r"}, {"N": "100"}]} for key in "ab"
+        {"Statement": statement, "Parameters": [{"S": key}, {"S": "r/u"}, {"S": "r"}, {"N": "7"}, {"N": "100"}]}
+        for key in "ab"
     ]
     with Stubber(client) as stub:
         stub.add_response("batch_execute_statement", {"Responses": [{"TableName": "ledger"}] * 2}, {"Statements": sent})
@@ -168,17 +171,31 @@ def test_an_expired_claim_is_taken_over_and_a_living_one_is_not(ledger: Ledger) 
 
 def test_an_abandoned_claim_is_taken_over_from_its_owner_alone(ledger: Ledger) -> None:
     ledger.take_over(claim("a", "dead/1", 300), now=1)
-    assert not ledger.take_over(claim("a", "r/2", 300), now=1, owner="another/1")
-    assert ledger.take_over(claim("a", "r/2", 300), now=1, owner="dead/1")
-    assert not ledger.take_over(claim("a", "r/3", 300), now=1, owner="dead/1"), "r/2 was quicker"
+    seen = claim("a", "dead/1", 300)
+    assert not ledger.take_over(claim("a", "r/2", 300), now=1, seen=claim("a", "another/1", 300))
+    assert not ledger.take_over(claim("a", "r/2", 300), now=1, seen=replace(seen, epoch=6)), "claimed again since"
+    assert ledger.take_over(claim("a", "r/2", 300), now=1, seen=seen)
+    assert not ledger.take_over(claim("a", "r/3", 300), now=1, seen=seen), "r/2 was quicker"
     assert ledger.find(["a"])["a"].owner == "r/2"
+
+
+def test_a_claim_of_an_older_bundle_has_no_epoch_and_is_read_all_the_same(
+    ledger: Ledger, client: "DynamoDBClient"
+) -> None:
+    item = {"pk": {"S": "a"}, "owner": {"S": "r/1"}, "run": {"S": "r"}, "expires_at": {"N": "300"}}
+    client.put_item(TableName="ledger", Item=item)
+    (seen,) = ledger.find(["a"]).values()
+    assert seen.epoch == 0
+    assert ledger.take_over(claim("a", "r/1", 300), now=1, seen=seen)
+    assert not ledger.give_back(seen)
 
 
 def test_a_claim_is_given_back_by_its_owner_alone(ledger: Ledger) -> None:
     ledger.take_over(claim("a", "r/1"), now=1)
-    assert not ledger.give_back("a", "r/2")
-    assert ledger.give_back("a", "r/1")
-    assert not ledger.give_back("a", "r/1")
+    assert not ledger.give_back(claim("a", "r/2"))
+    assert not ledger.give_back(claim("a", "r/1", epoch=6))
+    assert ledger.give_back(claim("a", "r/1"))
+    assert not ledger.give_back(claim("a", "r/1"))
     assert ledger.find(["a"]) == {}
 
 
@@ -198,3 +215,67 @@ def test_slots_are_taken_one_by_one_until_there_is_none(runs: RunsTable) -> None
     assert [runs.take("p", "s", below=2, stamp="a") for _ in range(3)] == [True, True, False]
     assert not runs.take("p", "s", below=9, stamp="b"), "another count"
     assert (runs.get("p", "s") or {})["taken"] == 2
+
+
+def test_every_read_is_strongly_consistent(client: "DynamoDBClient") -> None:
+    """A worker that reads what was true before another one's commit acts on it."""
+    with Stubber(client) as stub:
+        key = {"pk": {"S": "a"}, "sk": {"S": "b"}}
+        stub.add_response("get_item", {}, {"TableName": "runs", "Key": key, "ConsistentRead": True})
+        assert RunsTable("runs", client).get("a", "b") is None
+        expected = {
+            "TableName": "runs",
+            "KeyConditionExpression": "#pk = :pk",
+            "ExpressionAttributeNames": {"#pk": "pk"},
+            "ExpressionAttributeValues": {":pk": {"S": "a"}},
+            "ConsistentRead": True,
+        }
+        stub.add_response("query", {"Items": []}, expected)
+        assert list(RunsTable("runs", client).query("a")) == []
+        lookup = {"RequestItems": {"ledger": {"Keys": [{"pk": {"S": "a"}}], "ConsistentRead": True}}}
+        stub.add_response("batch_get_item", {"Responses": {}, "UnprocessedKeys": {}}, lookup)
+        assert Ledger("ledger", client).find(["a"]) == {}
+
+
+def test_what_has_expired_is_absent_although_it_is_still_there(client: "DynamoDBClient", runs: RunsTable) -> None:
+    """TTL deletes up to days late: https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/TTL.html"""
+    old = {**ITEM, "expires_at": 100}
+    runs.put(old)
+    assert runs.get("RUN#r", "CUT#00001") is None
+    assert list(runs.query("RUN#r")) == []
+    assert RunsTable("runs", client, lambda: 99).get("RUN#r", "CUT#00001") == old
+    assert runs.put_new(ITEM) is None
+    assert runs.put_new(ITEM) == ITEM
+    runs.put(old)
+    assert runs.put_if(ITEM, "n", None)
+    runs.put(old)
+    assert runs.write_all([ConditionalPut(ITEM, "n", None)])
+    assert runs.get("RUN#r", "CUT#00001") == ITEM
+
+
+def test_a_transaction_writes_all_or_nothing(runs: RunsTable) -> None:
+    lease = {"pk": "LEASE#r/u", "sk": "LEASE", "epoch": 1}
+    runs.put(lease)
+    item = {"pk": "RUN#r", "sk": "UNIT#u", "n": 1}
+    update = Update("RUN#r", "META", {"status": "succeeded"})
+    assert runs.write_all([ConditionalPut({**lease, "until": 5}, "epoch", 1), Put(item), update])
+    assert runs.get("RUN#r", "UNIT#u") == item
+    assert (runs.get("RUN#r", "META") or {})["status"] == "succeeded"
+    assert not runs.write_all([ConditionalPut(lease, "epoch", 2), Put({**item, "n": 2})])
+    assert runs.get("RUN#r", "UNIT#u") == item
+
+
+@pytest.mark.parametrize("code", ["TransactionConflict", "ProvisionedThroughputExceeded", "ThrottlingError"])
+def test_a_transaction_that_meets_another_one_is_tried_again(client: "DynamoDBClient", code: str) -> None:
+    """Taken for a condition that does not hold, a worker would give up a lease that it has."""
+    with Stubber(client) as stub:
+        stub.add_client_error(
+            "transact_write_items",
+            "TransactionCanceledException",
+            modeled_fields={"CancellationReasons": [{"Code": code}, {"Code": "None"}]},
+        )
+        with pytest.raises(ThrottledError, match="cancelled"):
+            RunsTable("runs", client).write_all([Put(ITEM)])
+        stub.add_client_error("put_item", "TransactionConflictException")
+        with pytest.raises(ThrottledError):
+            RunsTable("runs", client).put_if(ITEM, "n", 1)

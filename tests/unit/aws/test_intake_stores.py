@@ -31,7 +31,7 @@ def table(aws: None) -> RunsTable:
         AttributeDefinitions=[{"AttributeName": name, "AttributeType": "S"} for name in ("pk", "sk")],
         KeySchema=[{"AttributeName": "pk", "KeyType": "HASH"}, {"AttributeName": "sk", "KeyType": "RANGE"}],
     )
-    return RunsTable("runs", client)
+    return RunsTable("runs", client, lambda: 0)
 
 
 def put(pk: str, version: int, expected: int | None) -> ConditionalPut:

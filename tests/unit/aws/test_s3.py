@@ -9,7 +9,7 @@ from botocore.exceptions import ClientError, IncompleteReadError
 from moto import mock_aws
 
 from bulk_inference.aws.s3 import Bucket, connect
-from bulk_inference.core.errors import InvalidRequestError, ThrottledError
+from bulk_inference.core.errors import AccessDeniedError, InvalidRequestError, ThrottledError, WorkInProgressError
 
 PART = 5 * 1024 * 1024
 """The smallest part that S3 takes."""
@@ -136,10 +136,10 @@ def test_a_missing_object_is_named(client: Any) -> None:
 @pytest.mark.parametrize(
     ("code", "error", "words"),
     [
-        ("AccessDenied", InvalidRequestError, "s3:GetObject.*not authorized to perform"),
+        ("AccessDenied", AccessDeniedError, "s3:GetObject.*not authorized to perform"),
         ("SlowDown", ThrottledError, "s3:GetObject"),
         ("PermanentRedirect", InvalidRequestError, "another Region"),
-        ("InvalidObjectState", InvalidRequestError, "restore it first"),
+        ("InvalidObjectState", AccessDeniedError, "restore it, then redrive"),
     ],
 )
 def test_refusals_are_explained(
@@ -156,5 +156,49 @@ def test_refusals_are_explained(
 def test_threads_that_read_side_by_side_keep_their_connections(monkeypatch: pytest.MonkeyPatch) -> None:
     """The widest: assembly and pools read by 16 threads, each of which may fetch a segment ahead."""
     monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
-    config: Any = connect.__wrapped__().meta.config
-    assert config.max_pool_connections >= 2 * 16
+    assert connect.__wrapped__().meta.config.max_pool_connections >= 2 * 16
+
+
+def test_an_object_is_created_once_and_the_same_bytes_are_our_own(client: Any) -> None:
+    """A try whose answer was lost has written it: the SDK's next one finds the key taken."""
+    bucket = Bucket("bkt", client)
+    bucket.create("k", b"mine")
+    bucket.create("k", b"mine")
+    with pytest.raises(WorkInProgressError, match="bkt/k is taken"):
+        bucket.create("k", b"another's")
+    assert bucket.get("k") == b"mine"
+
+
+def test_a_name_that_was_withdrawn_is_refused_to_whoever_comes_late(client: Any) -> None:
+    bucket = Bucket("bkt", client, part_bytes=PART)
+    bucket.empty("small")
+    bucket.occupy("large")
+    with pytest.raises(WorkInProgressError), bucket.creator("small") as writer:
+        writer.write(b"late")
+    with pytest.raises(WorkInProgressError), bucket.creator("large") as writer:
+        writer.write(b"x" * (PART + 1))
+    assert (bucket.get("small"), bucket.get("large")) == (b"", b"")
+    bucket.create("full", b"x")
+    bucket.occupy("full")
+    assert bucket.get("full") == b"x"
+    bucket.empty("full")
+    assert bucket.get("full") == b""
+
+
+def test_a_fixed_name_is_replaced_only_as_it_was_seen_before_the_check(client: Any) -> None:
+    bucket = Bucket("bkt", client)
+    bucket.replace("k", b"1", "text/plain", lambda: None)
+    bucket.replace("k", b"2", "text/plain", lambda: None)
+    assert bucket.get("k") == b"2"
+    checks = []
+
+    def overtaken() -> None:
+        checks.append(1)
+        if len(checks) == 1:
+            bucket.put("k", b"newer")
+        else:
+            raise WorkInProgressError("another's turn")
+
+    with pytest.raises(WorkInProgressError, match="another's turn"):
+        bucket.replace("k", b"3", "text/plain", overtaken)
+    assert bucket.get("k") == b"newer"

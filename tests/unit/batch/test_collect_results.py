@@ -138,7 +138,7 @@ def test_odd_lines_are_decided_and_counted() -> None:
 def test_a_record_of_another_owner_is_a_duplicate_and_not_written() -> None:
     made = stage(shuffled())
     key = claim_key("default", RUN, "r05")
-    made.ledger.claims[key] = Claim(key, f"{RUN}/other", RUN, int(NOW) + 10)
+    made.ledger.claims[key] = Claim(key, f"{RUN}/other", RUN, int(NOW) + 10_000)
     state = work(made)
     assert landed(made) == [one for one in IDS if one != "r05"]
     assert (state["counts"]["landed"], state["counts"]["duplicate"]) == (11, 1)

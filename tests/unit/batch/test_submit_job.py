@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from bulk_inference.batch.submit_job import SubmitTask, submit
+from bulk_inference.batch.task_tokens import tokens_of
 from bulk_inference.core.errors import InvalidRequestError, JobRejectedError, JobSlotsFullError
 from bulk_inference.core.jobs import JobRequest
 from bulk_inference.core.run_spec import Quota
@@ -87,7 +88,7 @@ def test_the_token_is_stored_before_the_job_is_created() -> None:
     def event_comes_at_once(request: JobRequest) -> None:
         known = made.runs.get(job_key(request.name), JOB)
         assert known is not None
-        assert known["taskToken"] == "token-1"
+        assert tokens_of(known) == ["token-1"]
         assert made.runs.get(OPEN, job_key(request.name)) is not None
         assert made.runs.get(run_pk(RUN), "JOB#00001-a1") is not None
 
@@ -103,7 +104,7 @@ def test_a_second_try_of_the_attempt_waits_for_the_same_job_with_its_own_token()
     assert len(made.jobs.requests) == 1
     made.jobs.set(first["jobName"], "Completed")
     resume({"detail": {"batchJobName": first["jobName"]}}, "tickets", runs=made.runs, jobs=made.jobs, tasks=made.tasks)
-    assert list(made.tasks.answers) == ["token-2"]
+    assert "token-2" in made.tasks.answers
 
 
 def test_the_next_attempt_is_another_job_over_another_file() -> None:
@@ -166,7 +167,7 @@ def test_an_own_job_is_found_again_even_when_it_took_the_last_slot() -> None:
     made.world.kill_at = 6
     with pytest.raises(BaseException, match="create job"):
         go(made)
-    made.world.kill_at = None
+    made.world.revive()
     assert go(made)["jobName"].startswith("tickets-00001-a1-")
 
 

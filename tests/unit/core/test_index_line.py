@@ -30,9 +30,11 @@ def read(objects: dict[str, bytes], pointer: Pointer) -> Any:
 
 
 def test_the_record_is_read_from_its_piece_or_its_parking_place() -> None:
-    objects = {PLACES.shard("p"): b"xx" + LINE + b"\n", "parked": LINE}
+    objects = {PLACES.shard("p"): b"xx" + LINE + b"\n", PLACES.parked("p"): LINE, "elsewhere": LINE}
     assert read(objects, Pointer("a", "p", 2, len(LINE))) == {"x": 1}
-    assert read(objects, Pointer("a", None, 0, len(LINE), parked="parked")) == {"x": 1}
+    assert read(objects, Pointer("a", None, 0, len(LINE), parked=PLACES.parked("p"))) == {"x": 1}
+    with pytest.raises(ValueError, match="no place where this run parks"):
+        read(objects, Pointer("a", None, 0, len(LINE), parked="elsewhere"))
     assert read({}, Pointer("a", body={"x": 2})) == {"x": 2}
 
 
@@ -52,4 +54,15 @@ def test_another_record_in_its_place_is_noticed() -> None:
 )
 def test_any_line_of_a_ready_corpus_is_some_record(line: Any) -> None:
     """One malformed line costs one record: it has an id, and at worst an empty body that the model refuses."""
-    assert Pointer.from_json(line).record_id
+    for pointer in (Pointer.from_json(line), Pointer.of_item(line)):
+        assert pointer.record_id
+
+
+def test_a_line_of_a_ready_corpus_names_no_place_and_has_an_id_that_the_ledger_takes() -> None:
+    record = {"recordId": "p", "modelInput": {"x": 1}, "offset": 3, "length": 7, "shard": "00001-001"}
+    assert Pointer.of_item(record) == Pointer("p", body={"x": 1})
+    elsewhere = {"recordId": "p", "parked": "other/runs/r/parked/part-x.jsonl", "offset": 0, "length": 9}
+    assert Pointer.of_item(elsewhere) == Pointer("p", body={})
+    assert Pointer.of_item({**elsewhere, "shard": "../x"}).body == {}
+    long = Pointer.of_item({"recordId": "i" * 3000, "modelInput": {}})
+    assert (len(long.record_id) < 100, long.caller_id) == (True, "i" * 3000)

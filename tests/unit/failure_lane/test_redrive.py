@@ -15,7 +15,7 @@ from bulk_inference.corpus.reader import part_rows
 from bulk_inference.failure_lane.redrive import RedriveServices, carry_out, parse
 from bulk_inference.failure_lane.reprocess import LaneMessage, reprocess
 from bulk_inference.finish.finishing import finish
-from bulk_inference.land.late_outcomes import failed_records, settle
+from bulk_inference.land.late_outcomes import LateServices, failed_records, settle
 from bulk_inference.land.units import Late
 from tests.unit.batch.test_collect_results import IDS
 from tests.unit.finish import test_finishing
@@ -69,6 +69,7 @@ class Site:
             stage.time.clock,
             self.spec_of,
             lambda: SETTINGS,
+            stage.leases,
         )
 
     def go(self, action: str, **more: Any) -> dict[str, Any]:
@@ -138,7 +139,7 @@ def test_some_classes_go_back_to_the_lane_of_their_run_and_the_others_are_shown_
     site.letters.add({**site.letters.bodies()[0], "recordId": "x", "errorClass": "validation"})
     site.letters.add("no message of ours")
     answer = site.go("redrive", error_classes=["model"])
-    assert answer == {"action": "redrive", "finished": True, "sentBack": 3, "left": 2}
+    assert answer == {"action": "redrive", "finished": True, "sentBack": 3, "left": 2, "hidden": 0}
     assert {one["recordId"] for one in site.letters.bodies("low")} == set(IDS[:3])
     assert len(site.letters.letters) == 2
     assert site.letters.hidden == set()
@@ -162,7 +163,7 @@ def test_a_redrive_that_dies_anywhere_and_is_given_again_loses_no_message() -> N
         site.stage.world.kill_at = number
         with pytest.raises(Killed):
             site.go("redrive", error_classes=["model"])
-        site.stage.world.kill_at = None
+        site.stage.world.revive()
         site.letters.show()
         site.go("redrive", error_classes=["model"])
         assert site.letters.letters == {}
@@ -223,7 +224,7 @@ def test_a_drop_given_twice_or_killed_anywhere_drops_once() -> None:
         site.stage.world.kill_at = number
         with pytest.raises(Killed):
             site.go("drop", run=RUN, reason="bad data")
-        site.stage.world.kill_at = None
+        site.stage.world.revive()
         site.letters.show()
         assert list(site.stage.runs.query(STALE)), f"killed at {number}: nobody would write the manifest anew"
         site.go("drop", run=RUN, reason="bad data")
@@ -245,7 +246,8 @@ def test_who_settles_a_failure_first_has_settled_it() -> None:
     stage = site.stage
     failed = list(failed_records(RUN, stage.runs, stage.output))
     reprocess(LaneMessage.from_json(site.letters.bodies()[0]), stage.unit_context)
-    assert sum(settle(failed, Late.DROPPED, stage.runs, 1)) == 2
+    late = LateServices(stage.places, stage.output, stage.runs, stage.leases, 1)
+    assert sum(found.done for found in settle(failed, Late.DROPPED, late)) == 2
     assert outcomes(site) == [(IDS[0], "landed"), (IDS[1], "dropped"), (IDS[2], "dropped")]
 
 
@@ -353,7 +355,7 @@ def test_a_resubmission_that_dies_anywhere_and_is_given_again_starts_one_run() -
         site.stage.world.kill_at = number
         with pytest.raises(Killed):
             site.go("resubmit", run=RUN)
-        site.stage.world.kill_at = None
+        site.stage.world.revive()
         assert site.go("resubmit", run=RUN)["as"] == name
         assert list(site.pipeline.running) == [name]
         assert ranges(site, name) == ranges(calm, name)
@@ -437,5 +439,7 @@ def test_finish_still_holds_after_everything() -> None:
     site.go("drop", run=RUN, reason="bad data", record_ids=[IDS[0]])
     reprocess(LaneMessage.from_json(site.stage.queue.messages[1]), site.stage.unit_context)
     stage = site.stage
-    detail = finish(stage.spec, output=stage.output, runs=stage.runs, bus=stage.bus, clock=stage.time.clock)
+    detail = finish(
+        stage.spec, output=stage.output, runs=stage.runs, bus=stage.bus, clock=stage.time.clock, leases=stage.leases
+    )
     assert detail["status"] == "succeeded"

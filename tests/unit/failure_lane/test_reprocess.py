@@ -76,7 +76,7 @@ def test_a_message_that_comes_again_is_settled_without_another_inference() -> No
 def test_a_record_that_landed_elsewhere_is_a_duplicate() -> None:
     made = stage()
     key = claim_key("default", RUN, "b")
-    made.ledger.claims[key] = Claim(key, f"{RUN}/other", RUN, int(NOW) + 10)
+    made.ledger.claims[key] = Claim(key, f"{RUN}/other", RUN, int(NOW) + 10_000)
     assert go(made) == "duplicate"
     assert made.output.lines(made.places.results_prefix) == []
     assert late(made)[0]["outcome"] == "duplicate"
@@ -120,9 +120,7 @@ def test_a_worker_that_dies_anywhere_and_a_redelivery_end_in_the_same() -> None:
 
 
 def shift(made: Stage, lane: FakeLane, *, jitter: float = 1.0) -> LaneConsumer:
-    return LaneConsumer(
-        lane, made.time.clock, lambda message: made.unit_context, lambda message, work: work(), lambda: jitter
-    )
+    return LaneConsumer(lane, made.time.clock, lambda message: made.unit_context, lambda: jitter)
 
 
 def delivery(message: dict[str, Any] | str, receives: int = 1) -> LaneDelivery:
@@ -287,10 +285,10 @@ def test_a_record_that_may_recover_comes_back_after_growing_pauses() -> None:
 def test_a_dead_try_that_had_landed_the_record_is_believed() -> None:
     """Claim and part are written, LATE is not: the model, asked again, might refuse what has landed."""
     made = stage()
-    made.world.kill_at = 2
+    made.world.kill_at = 3
     with pytest.raises(Killed):
         go(made)
-    made.world.kill_at = None
+    made.world.revive()
     refuse(made, "model_error")
     assert go(made) == "landed"
     (item,) = late(made)
@@ -300,10 +298,10 @@ def test_a_dead_try_that_had_landed_the_record_is_believed() -> None:
 
 def test_a_claim_of_a_dead_try_does_not_shadow_a_record_that_fails_now() -> None:
     made = stage()
-    made.world.kill_at = 1
+    made.world.kill_at = 2
     with pytest.raises(Killed):
         go(made)
-    made.world.kill_at = None
+    made.world.revive()
     assert made.ledger.claims
     refuse(made, "model_error")
     with pytest.raises(RecordFailedError):
@@ -313,10 +311,10 @@ def test_a_claim_of_a_dead_try_does_not_shadow_a_record_that_fails_now() -> None
 
 def test_a_late_outcome_makes_its_run_stale_even_if_the_worker_dies_before_it_says_so() -> None:
     made = stage()
-    made.world.kill_at = 3
+    made.world.kill_at = 4
     with pytest.raises(Killed):
         go(made)
-    made.world.kill_at = None
+    made.world.revive()
     assert list(made.runs.query(STALE)) == []
     assert go(made) == "settled"
     assert [item["run"] for item in made.runs.query(STALE)] == [RUN]

@@ -92,7 +92,8 @@ def test_a_second_line_at_the_same_place_brings_no_first_line_along(world: World
 def test_what_has_landed_in_the_scope_meanwhile_is_left_out(world: World) -> None:
     world.corpus(*LINES)
     ranges(world, "run-2", 1, 2, 3)
-    world.claim("run:run-1", "run-1/reprocess-x", "r2")
+    world.claim("run:run-1", "run-1/reprocess-x", "r2", settled=False)
+    world.output.put("default/runs/run-1/results/part-reprocess-x.jsonl", b'{"recordId":"r2","modelOutput":{}}\n')
     (count,) = world.cut_all(world.plan("run-2", **request("run-2")))
     assert (count["accepted"], count["duplicate"]) == (2, 1)
 

@@ -8,7 +8,7 @@ import pytest
 
 from bulk_inference.batch.collect_results import ShardTask, collect
 from bulk_inference.core.errors import ConservationError, IncompleteRunError, InvalidRequestError
-from bulk_inference.core.runs_table import LIVE, META, cut_sk, run_pk, shard_sk, unit_sk
+from bulk_inference.core.runs_table import LEASE, LIVE, META, cut_sk, run_pk, shard_sk, unit_sk
 from bulk_inference.failure_lane.reprocess import LaneMessage, reprocess
 from bulk_inference.finish.finishing import DETAIL_TYPE, finish
 from tests.unit.batch.test_collect_results import IDS, PIECE, SHARD, bad, event, ok
@@ -34,7 +34,21 @@ def stage(failing: int = 1) -> Stage:
 
 
 def go(made: Stage) -> dict[str, Any]:
-    return finish(made.spec, output=made.output, runs=made.runs, bus=made.bus, clock=made.time.clock)
+    return finish(
+        made.spec, output=made.output, runs=made.runs, bus=made.bus, clock=made.time.clock, leases=made.leases
+    )
+
+
+def go_on(made: Stage) -> dict[str, Any]:
+    return finish(
+        made.spec,
+        output=made.output,
+        runs=made.runs,
+        bus=made.bus,
+        clock=made.time.clock,
+        leases=made.leases,
+        more=True,
+    )
 
 
 def manifest(made: Stage) -> dict[str, Any]:
@@ -110,12 +124,12 @@ def test_a_result_part_of_nobody_is_named() -> None:
 
 def reprocessing_dies(made: Stage) -> None:
     """Right after the record's result, before the item that says so."""
-    died_at = len(made.world.effects) + 2
+    died_at = len(made.world.effects) + 3
     made.world.kill_at = died_at
     with pytest.raises(Killed):
         reprocess(LaneMessage.from_json(made.queue.messages[0]), made.unit_context)
     assert made.world.effects[-1].startswith(f"put out-bucket {made.places.results('reprocess-')[:-6]}")
-    made.world.kill_at = None
+    made.world.revive()
 
 
 def test_a_record_that_is_being_reprocessed_is_no_contradiction() -> None:
@@ -174,11 +188,13 @@ def dies_for_good(before: str) -> Stage:
     del made.runs.items[(run_pk(RUN), unit_sk(f"{SHARD}-a1"))]
     made.output.objects = {key: body for key, body in made.output.objects.items() if "/runs/" not in key}
     made.queue.messages.clear()
+    made.ledger.claims.clear()
+    made.runs.items = {key: item for key, item in made.runs.items.items() if key[1] != LEASE}
     calm = stage_effects()
     made.world.kill_at = next(at for at, effect in enumerate(calm) if effect.startswith(before))
     with pytest.raises(Killed):
         collect(ShardTask.from_event(event()), made.unit_context)
-    made.world.kill_at = None
+    made.world.revive()
     return made
 
 
@@ -191,7 +207,7 @@ def stage_effects() -> list[str]:
 
 def test_what_a_dead_worker_has_landed_and_not_noted_counts_as_landed() -> None:
     """Its unit died within the tolerance: the lines are there, the failed record is for a redrive to decide."""
-    made = dies_for_good("item UNIT")
+    made = dies_for_good("transaction LEASE UNIT")
     assert made.output.objects[made.places.results(SHARD)]
     with pytest.raises(IncompleteRunError):
         go(made)
@@ -206,9 +222,9 @@ def test_what_a_dead_worker_has_landed_and_not_noted_counts_as_landed() -> None:
 
 
 def test_what_the_lane_settles_of_a_dead_worker_was_pending() -> None:
-    """The message went out before the worker noted the failure."""
-    made = dies_for_good("item UNIT")
-    reprocess(LaneMessage.from_json(made.queue.messages[0]), made.unit_context)
+    """A worker of an older bundle sent the message before it noted the failure."""
+    made = dies_for_good("transaction LEASE UNIT")
+    reprocess(LaneMessage.from_json(stage().queue.messages[0]), made.unit_context)
     detail = go(made)
     assert (detail["status"], detail["counts"]["landed"], detail["counts"]["failed"]) == ("succeeded", 12, 0)
     collect(ShardTask.from_event(event()), made.unit_context)
@@ -216,7 +232,7 @@ def test_what_the_lane_settles_of_a_dead_worker_was_pending() -> None:
 
 
 def test_a_part_that_holds_more_than_its_unit_has_open_is_named() -> None:
-    made = dies_for_good("item UNIT")
+    made = dies_for_good("transaction LEASE UNIT")
     made.output.objects[made.places.results(f"{SHARD}-s2")] = b"".join(
         json.dumps({"recordId": f"x{number}"}).encode() + b"\n" for number in range(9)
     )
@@ -225,16 +241,16 @@ def test_a_part_that_holds_more_than_its_unit_has_open_is_named() -> None:
 
 
 def test_a_redriven_run_with_pending_records_goes_back_to_inference() -> None:
-    made = dies_for_good("item UNIT")
+    made = dies_for_good("transaction LEASE UNIT")
     made.runs.items[(run_pk(RUN), META)] |= {"expires_at": 7}
     with pytest.raises(IncompleteRunError):
         go(made)
-    detail = finish(made.spec, output=made.output, runs=made.runs, bus=made.bus, clock=made.time.clock, more=True)
+    detail = go_on(made)
     assert detail["status"] == "running"
     assert made.runs.get(run_pk(RUN), META)["status"] == "running"  # type: ignore[index]
     assert made.runs.get(LIVE, RUN) is not None, "reconciliation looks after it again"
     collect(ShardTask.from_event(event()), made.unit_context)
-    detail = finish(made.spec, output=made.output, runs=made.runs, bus=made.bus, clock=made.time.clock, more=True)
+    detail = go_on(made)
     assert detail["status"] == "succeeded"
 
 

@@ -23,6 +23,10 @@ from tests.worlds.inference_world import RUN, Killed
         ("sync-0b1c-001-f2", "sync-0b1c"),
         ("sync-00001-000-00012-000", "sync-00001-000-00012"),
         ("sync-00007-a1-002-f3", "sync-00007-a1"),
+        ("00007-t2", "00007-a1"),
+        ("00007-a3-s12-t1", "00007-a3"),
+        ("sync-00007-a1-002-f3-t4", "sync-00007-a1"),
+        ("reprocess-0b1c-t1", "reprocess-0b1c"),
         ("stray", None),
     ],
 )
@@ -31,7 +35,7 @@ def test_a_part_tells_its_unit(part: str, unit: str | None) -> None:
 
 
 def test_an_item_batch_that_died_after_a_part_has_landed_what_is_in_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(infer_batch, "CHUNK", 5)
+    monkeypatch.setattr("bulk_inference.core.part_names.CHUNK", 5)
     monkeypatch.setattr(infer_batch, "infer_all", test_infer_batch.sequential)
     made = test_infer_batch.stage()
     pk = run_pk(RUN)

@@ -1,15 +1,16 @@
 """Manifests follow late outcomes: together, once, and never backwards."""
 
 import json
-import threading
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
 import pytest
 
-from bulk_inference.core.errors import InvalidRequestError
+from bulk_inference.core.errors import InvalidRequestError, WorkInProgressError
 from bulk_inference.core.keys import Places
+from bulk_inference.core.leases import LEASE_SECONDS
 from bulk_inference.core.result_line import encode
 from bulk_inference.core.run_spec import RunSpec
 from bulk_inference.core.runs_table import META, STALE, UPDATE, cut_sk, run_pk, shard_sk
@@ -21,7 +22,7 @@ from bulk_inference.land.units import Counts, Part, Unit
 from bulk_inference.ledger.claims import Claim, claim_key
 from tests.unit.batch.test_collect_results import IDS
 from tests.unit.failure_lane.test_redrive import Site
-from tests.worlds.inference_world import NOW, RUN, Killed
+from tests.worlds.inference_world import NOW, RUN, Killed, freeze
 
 AGAIN = "run-2"
 
@@ -34,7 +35,15 @@ def world(site: Site, origin: str | None = None) -> UpdateServices:
         return replace(stage.spec, run=run, source=source)
 
     return UpdateServices(
-        stage.output, stage.runs, stage.ledger, stage.bus, stage.time.clock, spec_of, stage.executions, Assemblies()
+        stage.output,
+        stage.runs,
+        stage.ledger,
+        stage.bus,
+        stage.time.clock,
+        spec_of,
+        stage.executions,
+        Assemblies(),
+        stage.leases,
     )
 
 
@@ -171,67 +180,52 @@ def test_a_landing_between_sums_and_mark_is_not_forgotten() -> None:
     assert stale(site) == []
 
 
-def test_of_two_updates_that_meet_the_later_sums_win() -> None:
-    """The slow one writes its old manifest over the new one, sees that it was overtaken, and leaves it to be redone."""
-    site = Site()
-    land(site, 0)
-    real = site.stage.output.put_json
-    met: list[int] = []
+def test_of_two_updates_the_one_that_was_frozen_cannot_write_over_the_later_sums() -> None:
+    """Wherever it was frozen: its lease has lapsed, and what it wants to write names an older epoch."""
+    number, reached = 0, True
+    while reached:
+        number += 1
+        site = Site()
+        land(site, 0)
 
-    def put_json(key: str, value: Any) -> None:
-        if not met:
-            met.append(1)
+        def overtake(site: Site = site) -> None:
+            site.stage.time.now += LEASE_SECONDS
             land(site, 1)
             update_runs(world(site))
-        real(key, value)
 
-    site.stage.output.put_json = put_json  # type: ignore[method-assign]
-    update_runs(world(site))
-    assert manifest(site)["counts"]["failed"] == 2
-    assert stale(site) == [RUN]
-    update_runs(world(site))
-    assert manifest(site)["counts"]["failed"] == 1
-    assert site.stage.runs.get(run_pk(RUN), META)["counts"]["failed"] == 1  # type: ignore[index]
-    assert stale(site) == []
+        frozen = freeze(site.stage.world, number, overtake)
+        with suppress(WorkInProgressError):
+            update_runs(world(site))
+        reached = frozen()
+        if reached:
+            for _ in range(2):
+                site.stage.time.now += LEASE_SECONDS
+                update_runs(world(site))
+            assert manifest(site)["counts"]["failed"] == 1, number
+            assert site.stage.runs.get(run_pk(RUN), META)["counts"]["failed"] == 1, number  # type: ignore[index]
+            assert stale(site) == []
+    assert number > 8
 
 
-def test_of_two_updates_that_overlap_neither_leaves_its_old_manifest() -> None:
-    """The first writes its old manifest after the second's new one, and is done before the second is."""
+def test_marks_that_say_the_same_are_two() -> None:
+    """A landing between the look of an update and its end must not be hidden by the mark of another one before it."""
     site = Site()
     land(site, 0)
-    stage = site.stage
-    put_json, update = stage.output.put_json, stage.runs.update
-    second_has_written, first_is_done = threading.Event(), threading.Event()
-    first = threading.Thread(target=lambda: update_runs(world(site)))
+    put, marked = site.stage.bus.put, list[int]()
 
-    def slow_put_json(key: str, value: Any) -> None:
-        if threading.current_thread() is first:
-            second.start()
-            assert second_has_written.wait(10)
-        put_json(key, value)
+    def again(kind: str, detail: Mapping[str, Any]) -> None:
+        put(kind, detail)
+        if not marked:
+            marked.append(1)
+            (item,) = site.stage.runs.query(STALE)
+            land(site, 1)
+            mark_stale(RUN, "default", item["mark"], site.stage.runs, int(NOW) + 10**6)
 
-    def slow_update(pk: str, sk: str, values: Any, **more: Any) -> Any:
-        if threading.current_thread() is second and sk == META:
-            second_has_written.set()
-            assert first_is_done.wait(10)
-        return update(pk, sk, values, **more)
-
-    def overtake() -> None:
-        land(site, 1)
-        update_runs(world(site))
-
-    second = threading.Thread(target=overtake)
-    stage.output.put_json = slow_put_json  # type: ignore[method-assign]
-    stage.runs.update = slow_update  # type: ignore[method-assign]
-    first.start()
-    first.join(20)
-    first_is_done.set()
-    second.join(20)
-    assert manifest(site)["counts"]["failed"] == 2, "the race did not happen"
+    site.stage.bus.put = again  # type: ignore[method-assign]
+    update_runs(world(site))
     assert stale(site) == [RUN]
     update_runs(world(site))
-    assert manifest(site)["counts"]["failed"] == 1
-    assert stale(site) == []
+    assert (manifest(site)["counts"]["failed"], stale(site)) == (1, [])
 
 
 def test_an_update_that_dies_anywhere_is_made_good_by_the_next() -> None:
@@ -248,7 +242,7 @@ def test_an_update_that_dies_anywhere_is_made_good_by_the_next() -> None:
         site.stage.world.kill_at = number
         with pytest.raises(Killed):
             update_runs(world(site))
-        site.stage.world.kill_at = None
+        site.stage.world.revive()
         update_runs(world(site))
         assert manifest(site)["counts"] == manifest(calm)["counts"]
         assert site.stage.runs.get(run_pk(RUN), META)["counts"] == manifest(calm)["counts"]  # type: ignore[index]
@@ -307,8 +301,9 @@ def test_a_late_landing_in_a_resubmission_settles_the_first_run_too() -> None:
     site = Site()
     resubmitted(site, IDS[0])
     update_runs(world(site, RUN))
-    item = {"pk": STALE, "sk": AGAIN, "run": AGAIN, "tenant": "default", "mark": "m", "expires_at": 1}
-    site.stage.runs.put(item)
+    mark_stale(AGAIN, "default", "m", site.stage.runs, 1)
+    line = b'{"recordId":"%s","modelOutput":{}}\n' % IDS[1].encode()
+    site.stage.output.put(Places("default", AGAIN).results("reprocess-x"), line)
     key = claim_key("default", site.stage.spec.scope, IDS[1])
     site.stage.ledger.claims[key] = Claim(key, f"{AGAIN}/reprocess-x", AGAIN, int(NOW) + 10**6)
     update_runs(world(site, RUN))
@@ -477,7 +472,7 @@ def test_settling_elsewhere_that_dies_anywhere_is_made_good() -> None:
         site.stage.world.kill_at = number
         with pytest.raises(Killed):
             update_runs(world(site))
-        site.stage.world.kill_at = None
+        site.stage.world.revive()
         for _ in range(2):
             update_runs(world(site))
         assert manifest(site)["counts"]["resubmitted"] == 3

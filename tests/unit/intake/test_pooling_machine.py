@@ -84,7 +84,7 @@ class Pooling(RuleBasedStateMachine):
         except Killed:
             pass
         finally:
-            world.kill_at = None
+            world.revive()
 
     @invariant()
     def each_document_has_one_run_at_most(self) -> None:

@@ -10,6 +10,7 @@ record must be accounted for.
 import json
 from collections import Counter
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
@@ -77,7 +78,7 @@ class Child:
 @pytest.fixture(autouse=True)
 def _small_and_in_order(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("bulk_inference.sync.infer_batch.infer_all", sequential)
-    monkeypatch.setattr("bulk_inference.sync.infer_batch.CHUNK", 4)
+    monkeypatch.setattr("bulk_inference.core.part_names.CHUNK", 4)
     monkeypatch.setattr(collect_results, "CHUNK_LINES", 3)
 
 
@@ -140,6 +141,8 @@ class PureCore(RuleBasedStateMachine):
         try:
             return work(), ""
         except Killed:
+            # Its lease is not given back, and lapses.
+            self.stage.runs.lapse()
             return None, "died"
         except (BulkInferenceError, RecordFailedError, HopelessRecordError) as error:
             return None, type(error).__name__
@@ -172,8 +175,16 @@ class PureCore(RuleBasedStateMachine):
         progress = infer_batch(batch, unit_context)
         return batch.following(progress["rest"], progress["counts"])
 
-    def move(self, child: Child, death: int | None = None, cost: float = 0.0, twice_at: int | None = None) -> None:
-        """One invocation for a child, and where it goes from there."""
+    def move(
+        self,
+        child: Child,
+        death: int | None = None,
+        cost: float = 0.0,
+        twice_at: int | None = None,
+        frozen: bool = False,
+    ) -> None:
+        """One invocation for a child, and where it goes from there. In the middle of it (`twice_at`) another worker may
+        get the same event; the first is `frozen` then for so long that its lease has lapsed."""
         step, event = child.step, child.state
         if step == "wait":
             answer = self.stage.tasks.answers.get(child.token)
@@ -188,7 +199,7 @@ class PureCore(RuleBasedStateMachine):
             event = {**event, "taskToken": child.token}
         self.past.append((step, event))
         if twice_at is not None:
-            self.intruder = (twice_at, lambda: self.again(step, event))
+            self.intruder = (twice_at, lambda: self.again(step, event, frozen))
         answer, problem = self.attempt(lambda: self.call(step, event), death, cost)
         self.intruder = None
         if problem in (ShardFailedError.__name__, UnitFailedError.__name__):
@@ -201,9 +212,11 @@ class PureCore(RuleBasedStateMachine):
         elif not problem:
             child.state, child.step = answer, answer["next"]
 
-    def again(self, step: str, event: dict[str, Any]) -> None:
+    def again(self, step: str, event: dict[str, Any], frozen: bool) -> None:
         """The same event in another worker, whose answer nobody reads. It has time of its own."""
         cost, left = self.cost, self.stage.time.remaining
+        if frozen:
+            self.stage.runs.lapse()
         try:
             self.call(step, event)
         except (BulkInferenceError, Killed):
@@ -226,10 +239,25 @@ class PureCore(RuleBasedStateMachine):
         if not child.over:
             self.move(child, death, cost)
 
-    @rule(at=st.integers(2, 3), twice_at=st.integers(1, 10))
-    def a_batch_runs_twice_at_once(self, at: int, twice_at: int) -> None:
+    @rule(at=st.integers(0, 3), twice_at=st.integers(1, 14), frozen=st.booleans())
+    def a_child_runs_twice_at_once(self, at: int, twice_at: int, frozen: bool) -> None:
         if not self.children[at].over:
-            self.move(self.children[at], twice_at=twice_at)
+            self.move(self.children[at], twice_at=twice_at, frozen=frozen)
+
+    @precondition(lambda self: self.stage.queue.messages)
+    @rule(pick=st.integers(0, 1000), twice_at=st.integers(1, 6), frozen=st.booleans(), held=st.booleans())
+    def a_message_is_delivered_twice_at_once(self, pick: int, twice_at: int, frozen: bool, held: bool) -> None:
+        message = {**self.stage.queue.messages[pick % len(self.stage.queue.messages)], "held": held}
+
+        def again() -> None:
+            if frozen:
+                self.stage.runs.lapse()
+            with suppress(BulkInferenceError, RecordFailedError, HopelessRecordError):
+                self.deliver(message)
+
+        self.intruder = (twice_at, again)
+        self.attempt(lambda: self.deliver(message))
+        self.intruder = None
 
     @precondition(lambda self: self.past)
     @rule(pick=st.integers(0, 1000), death=DEATHS)
@@ -357,7 +385,8 @@ class PureCore(RuleBasedStateMachine):
         assert waiting <= landed, f"not redriven: {waiting - landed}"
         summed = add_up(RUN, self.stage.runs)
         assert summed.problems == []
-        stored = {one.key: one.size for one in self.stage.output.list(self.stage.places.results_prefix)}
+        parts = self.stage.output.list(self.stage.places.results_prefix)
+        stored = {one.key: one.size for one in parts if one.size or one.key in summed.parts}
         assert cross_check(summed.parts, stored) == []
         counts = summed.counts
         assert counts["landed"] == len(self.results())

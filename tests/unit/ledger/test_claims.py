@@ -1,6 +1,6 @@
 """The claim rule: there is no claim, or the claim is mine."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import pytest
@@ -22,8 +22,8 @@ from tests.worlds.inference_world import FakeLedger, FakeTime, World
 NOW = 1000
 
 
-def claims(owner: str, *ids: str, expires_at: int = NOW + 100) -> list[Claim]:
-    return [Claim(claim_key("t", "s", one), owner, owner.partition("/")[0], expires_at) for one in ids]
+def claims(owner: str, *ids: str, expires_at: int = NOW + 100, epoch: int = 1) -> list[Claim]:
+    return [Claim(claim_key("t", "s", one), owner, owner.partition("/")[0], expires_at, epoch) for one in ids]
 
 
 def lost(ledger: FakeLedger, *wanted: Claim) -> dict[str, str]:
@@ -141,6 +141,8 @@ def test_an_abandoned_claim_goes_to_one_of_those_that_want_it() -> None:
     lost(ledger, *claims("dead/1", "a"))
 
     def stands(one: Claim) -> ClaimStanding:
+        if one.run == "quick":
+            return ClaimStanding.HELD
         ledger.claims[one.key] = claims("quick/1", "a")[0]
         return ClaimStanding.FREE
 
@@ -166,8 +168,82 @@ def test_only_own_claims_are_given_back() -> None:
     ledger = FakeLedger(World())
     lost(ledger, *claims("r/1", "a", "b"), *claims("r/2", "c"))
     keys = [claim_key("t", "s", one) for one in ("a", "c", "never")]
-    assert give_back(ledger, keys, "r/1") == 1
+    assert give_back(ledger, keys, "r/1", 1) == 1
     assert ledger.owners == {"b": "r/1", "c": "r/2"}
+
+
+def test_a_worker_that_was_frozen_gives_back_nothing_of_the_one_that_has_its_unit_now() -> None:
+    ledger = FakeLedger(World())
+    lost(ledger, *claims("r/1", "a", "b"))
+    assert lost(ledger, *claims("r/1", "a", epoch=2)) == {}, (
+        "the next worker finds its unit's claim, and makes it its own"
+    )
+    assert give_back(ledger, [one.key for one in claims("r/1", "a", "b")], "r/1", 1) == 1
+    assert ledger.owners == {"a": "r/1"}
+    with pytest.raises(WorkInProgressError, match="a later worker"):
+        lost(ledger, *claims("r/1", "a"))
+
+
+def test_a_claim_that_its_owner_has_made_anew_is_not_taken_over_on_an_older_judgement() -> None:
+    """Between the judgement of a dead run's claim and its takeover, the run was redriven."""
+    ledger, judged = FakeLedger(World()), list[int]()
+    lost(ledger, *claims("dead/1", "a"))
+
+    def stands(one: Claim) -> ClaimStanding:
+        judged.append(one.epoch)
+        if one.epoch == 1:
+            ledger.claims[one.key] = claims("dead/1", "a", epoch=2)[0]
+            return ClaimStanding.FREE
+        return ClaimStanding.HELD
+
+    losers = claim(ledger, claims("r/1", "a"), now=NOW, patience=DeadlineBackoff(FakeTime().clock, 10), stands=stands)
+    assert losers == {"t/s#a": "dead/1"}
+    assert judged == [1, 2]
+
+
+def test_claims_pass_on_from_attempt_to_attempt_and_to_the_remainder_and_to_no_other_shard() -> None:
+    """After attempt 1 has claimed and died, and its output is gone, its records are attempt 2's."""
+    ledger = FakeLedger(World())
+    lost(ledger, *claims("r/00001-a1", "a", "b", "c"))
+    assert lost(ledger, *claims("r/00001-a2", "a")) == {}
+    assert lost(ledger, *claims("r/sync-00001-a2", "a", "b")) == {}
+    assert lost(ledger, *claims("r/00002-a2", "c")) == {"t/s#c": "r/00001-a1"}
+    assert lost(ledger, *claims("other/00001-a2", "c")) == {"t/s#c": "r/00001-a1"}
+
+
+def test_a_winner_that_has_vanished_is_no_winner_and_no_loser() -> None:
+    ledger = FakeLedger(World())
+    lost(ledger, *claims("r/1", "a"))
+    find, looks = ledger.find, list[int]()
+
+    def vanishing(keys: Sequence[str]) -> dict[str, Claim]:
+        looks.append(1)
+        found = find(keys)
+        if len(looks) == 1:
+            ledger.claims.clear()
+            ledger.claims.update({one.key: one for one in claims("quick/1", "a")})
+            return {}
+        if len(looks) == 2:
+            ledger.claims.clear()
+            return found
+        return found
+
+    ledger.find = vanishing  # type: ignore[method-assign]
+    assert lost(ledger, *claims("r/2", "a")) == {"t/s#a": "quick/1"}, "seen while it was there"
+    assert ledger.owners == {}
+
+
+def test_losers_that_were_found_before_a_throttle_stay_losers() -> None:
+    ledger, tries = FakeLedger(World()), list[str]()
+    lost(ledger, *claims("r/1", "a"))
+
+    def throttle(one: Claim) -> bool:
+        tries.append(one.key[-1])
+        return one.key.endswith("b") and tries.count("b") < 3
+
+    ledger.throttle = throttle
+    assert lost(ledger, *claims("r/2", "a", "b")) == {"t/s#a": "r/1"}
+    assert ledger.owners == {"a": "r/1", "b": "r/2"}
 
 
 def test_tenants_do_not_share_a_scope() -> None:

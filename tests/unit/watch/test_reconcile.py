@@ -1,6 +1,7 @@
 """Waking children: events are hints, and the schedule finds what they missed."""
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -125,7 +126,13 @@ def test_a_token_that_was_replaced_meanwhile_stays_awaited() -> None:
     made = stage()
     job = made.jobs.find(NAME)
     assert job is not None
-    made.runs.items[(OPEN, job_key(NAME))]["taskToken"] = "newer"
+    succeed = made.tasks.succeed
+
+    def replaced(token: str, output: Mapping[str, Any]) -> bool:
+        made.runs.items[(OPEN, job_key(NAME))]["taskToken"] = "newer"
+        return succeed(token, output)
+
+    made.tasks.succeed = replaced  # type: ignore[method-assign]
     answer(job, made.runs, made.tasks)
     assert made.runs.get(OPEN, job_key(NAME)) is not None
 
