@@ -596,8 +596,8 @@ class Stage:
     def state(self) -> dict[str, Any]:
         """What outlives the worker and means something; messages as a set, since a queue may hold one twice.
 
-        Whose word it was, and when, means nothing: neither leases, epochs and generations nor the names that follow from
-        them, nor objects that nobody has committed.
+        Whose word it was, and when, means nothing: neither leases, epochs and generations nor the names that follow
+        from them, nor objects that nobody has committed.
         """
         items = {
             key: {name: value for name, value in item.items() if name not in _WHOSE}

@@ -47,6 +47,7 @@ def test_a_corpus_becomes_legal_shards_and_a_sync_remainder(world: World) -> Non
         "accepted": 127,
         "rejected": 1,
         "duplicate": 0,
+        "failures": f"{ROOT}failures/part-cut-00001.jsonl",
     }
     sealed = world.seal(plan)
     assert sealed == {
