@@ -29,11 +29,11 @@ data "aws_iam_policy_document" "cut_shards" {
     resources = ["${local.input}/*"]
   }
 
-  # What another run of the same scope has landed.
+  # What another run of the same scope has landed; and whether a failures file that is there already is its own.
   statement {
-    sid       = "ReadResults"
+    sid       = "ReadResultsAndFailures"
     actions   = ["s3:GetObject"]
-    resources = ["${local.output}/*/runs/*/results/*"]
+    resources = ["${local.output}/*/runs/*/results/*", "${local.output}/*/runs/*/failures/*"]
   }
 
   statement {

@@ -24,13 +24,18 @@ data "aws_iam_policy_document" "redrive_failures" {
   statement {
     sid       = "ReadRunsAndFailures"
     actions   = ["s3:GetObject"]
-    resources = ["${local.input}/config/settings.json", "${local.input}/*/runs/*/plan/*", "${local.output}/*/runs/*/failures/*"]
+    resources = [
+      "${local.input}/config/settings.json",
+      "${local.input}/*/runs/*/plan/*",
+      "${local.output}/*/runs/*/failures/*",
+      "${local.output}/*/runs/*/results/part-reprocess-*",
+    ]
   }
 
   statement {
     sid       = "PlanResubmissions"
     actions   = ["s3:PutObject", "s3:AbortMultipartUpload"]
-    resources = ["${local.input}/*/runs/*/plan/ranges.jsonl"]
+    resources = ["${local.input}/*/runs/*/plan/ranges.jsonl", "${local.output}/*/runs/*/results/part-reprocess-*"]
   }
 
   # https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/sqs-configure-dead-letter-queue-redrive.html

@@ -28,20 +28,27 @@ module "update_runs" {
 
 data "aws_iam_policy_document" "update_runs" {
   statement {
-    # Results: for what a worker has landed that died before it said so.
+    # Results: for what a worker has landed that died before it said so. Who writes on condition of an ETag must read.
     sid     = "ReadRunsResultsAndFailures"
     actions = ["s3:GetObject"]
     resources = [
       "${local.input}/*/runs/*/plan/*",
       "${local.output}/*/runs/*/results/*",
       "${local.output}/*/runs/*/failures/*",
+      "${local.output}/*/runs/*/manifest.json",
+      "${local.output}/*/runs/*/report.html",
     ]
   }
 
   statement {
-    sid       = "WriteManifests"
-    actions   = ["s3:PutObject"]
-    resources = ["${local.output}/*/runs/*/manifest.json", "${local.output}/*/runs/*/report.html"]
+    # Parts of the failure lane: whoever settles a record takes the name from a worker that was frozen.
+    sid     = "WriteManifests"
+    actions = ["s3:PutObject"]
+    resources = [
+      "${local.output}/*/runs/*/manifest.json",
+      "${local.output}/*/runs/*/report.html",
+      "${local.output}/*/runs/*/results/part-reprocess-*",
+    ]
   }
 
   statement {

@@ -66,9 +66,14 @@ data "aws_iam_policy_document" "ended_runs" {
     for_each = local.closing
 
     content {
-      sid       = "ReadPlanAndResults"
-      actions   = ["s3:GetObject"]
-      resources = ["${local.input}/*/runs/*/plan/*", "${local.output}/*/runs/*/results/*"]
+      sid     = "ReadPlanAndResults"
+      actions = ["s3:GetObject"]
+      resources = [
+        "${local.input}/*/runs/*/plan/*",
+        "${local.output}/*/runs/*/results/*",
+        "${local.output}/*/runs/*/manifest.json",
+        "${local.output}/*/runs/*/report.html",
+      ]
     }
   }
 

@@ -117,9 +117,13 @@ _S3 = {
         "{input}/{tenant}/runs/{run}/index/{name}": _READ_RUN_FILES,
         "{input}/{tenant}/runs/{run}/sync/{name}": f"{_READ_RUN_FILES} fan_out",
         "{output}/{tenant}/runs/{run}/results/{name}": f"{_LAND} cut_shards finish_run {_SETTLE}",
-        "{output}/{tenant}/runs/{run}/failures/{name}": f"{_LAND} finish_run redrive_failures update_runs",
+        "{output}/{tenant}/runs/{run}/results/part-reprocess-{name}": (
+            f"{_LAND} cut_shards finish_run redrive_failures {_SETTLE}"
+        ),
+        "{output}/{tenant}/runs/{run}/failures/{name}": f"{_LAND} cut_shards finish_run redrive_failures update_runs",
         "{output}/{tenant}/runs/{run}/parked/{name}": f"{_LAND} finish_run",
-        "{output}/{tenant}/runs/{run}/manifest.json": f"{_LAND} finish_run",
+        "{output}/{tenant}/runs/{run}/manifest.json": f"{_LAND} finish_run {_SETTLE}",
+        "{output}/{tenant}/runs/{run}/report.html": f"{_LAND} finish_run {_SETTLE}",
         "{output}/{tenant}/runs/{run}/map-runs/{name}": f"{_LAND} finish_run {_MACHINES}",
         "{output}/{tenant}/jobs/{run}/{name}": f"collect_results finish_run {BATCH}",
     },
@@ -136,6 +140,8 @@ _S3 = {
         "{output}/{tenant}/runs/{run}/plan/report.json": f"plan_run {_LAND} infer_documents",
         "{output}/{tenant}/runs/{run}/plan/report.txt": f"plan_run {_LAND} infer_documents",
         "{output}/{tenant}/runs/{run}/results/{name}": _LAND,
+        # Whoever settles a failed record takes the name of its part from a worker that was frozen.
+        "{output}/{tenant}/runs/{run}/results/part-reprocess-{name}": f"{_LAND} redrive_failures update_runs",
         "{output}/{tenant}/runs/{run}/failures/{name}": f"{_LAND} cut_shards",
         "{output}/{tenant}/runs/{run}/manifest.json": f"{_LAND} finish_run update_runs {_WATCH}",
         "{output}/{tenant}/runs/{run}/report.html": f"{_LAND} finish_run update_runs {_WATCH}",
@@ -341,6 +347,8 @@ _INTAKE = {
             f"{{output}}/{{tenant}}/runs/{{run}}/{part}": "infer_documents follow_pools"
             for part in (
                 "results/{name}",
+                "results/part-reprocess-{name}",
+                "report.html",
                 "failures/{name}",
                 "parked/{name}",
                 "manifest.json",
@@ -363,6 +371,7 @@ _INTAKE = {
             f"{{output}}/{{tenant}}/runs/{{run}}/{part}": "infer_documents"
             for part in (
                 "results/{name}",
+                "results/part-reprocess-{name}",
                 "failures/{name}",
                 "map-runs/{name}",
                 "assembly/{name}",

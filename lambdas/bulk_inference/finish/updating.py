@@ -26,6 +26,7 @@ from bulk_inference.finish.reporting import manifest
 from bulk_inference.land.late_outcomes import (
     FailedRecord,
     LateServices,
+    Settled,
     failed_records,
     mark_stale,
     settle,

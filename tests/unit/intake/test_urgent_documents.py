@@ -185,6 +185,7 @@ def test_what_failed_in_a_window_can_be_resubmitted() -> None:
         intake.time.clock,
         lambda tenant, name: load_spec(intake.input, Places(tenant, name)),
         lambda: SETTINGS,
+        intake.leases,
     )
     told = carry_out(parse({"action": "resubmit", "run": run, "prompt": {"template": "Try {{text}}"}}), services)
     assert (told["state"], told["resubmitted"]) == ("started", 1)
