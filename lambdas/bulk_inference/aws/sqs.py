@@ -158,7 +158,7 @@ class DeadLetterQueue:
                 )
 
     def delayed(self) -> int:
-        with _explained("GetQueueAttributes"):
+        with throttled("SQS", "GetQueueAttributes"):
             answer = self._client.get_queue_attributes(
                 QueueUrl=self._url, AttributeNames=["ApproximateNumberOfMessagesDelayed"]
             )
