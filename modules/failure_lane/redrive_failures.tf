@@ -22,8 +22,8 @@ module "redrive_failures" {
 
 data "aws_iam_policy_document" "redrive_failures" {
   statement {
-    sid       = "ReadRunsAndFailures"
-    actions   = ["s3:GetObject"]
+    sid     = "ReadRunsAndFailures"
+    actions = ["s3:GetObject"]
     resources = [
       "${local.input}/config/settings.json",
       "${local.input}/*/runs/*/plan/*",
