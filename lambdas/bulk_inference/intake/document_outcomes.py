@@ -11,10 +11,11 @@ from typing import Any, Final
 
 from bulk_inference.core import names
 from bulk_inference.core.keys import Places
-from bulk_inference.core.ports import Bus, Clock, Intake
-from bulk_inference.core.runs_table import DOCUMENT, Item
+from bulk_inference.core.ports import Bucket, Bus, Clock, Intake, Runs
+from bulk_inference.core.runs_table import DOCUMENT, META, Item, run_pk
 from bulk_inference.intake.message import DONE, FAILED
 from bulk_inference.ledger.claims import ClaimStore, current_claims
+from bulk_inference.ledger.rival_claims import LandedClaims
 
 DETAIL_TYPE: Final = "Bulk Inference Document Finished"
 
@@ -71,18 +72,33 @@ def conclude(
     return False
 
 
+@dataclass(frozen=True)
+class Elsewhere:
+    """What other units of the scope have done about documents that they have claimed."""
+
+    landed: Mapping[str, DocumentOutcome]
+    """Where that one's results lie, as the claim tells it, by the document's id."""
+    promised: frozenset[str]
+    """A claim is no landing: these are still being worked on."""
+
+
 def landed_elsewhere(
-    documents: Sequence[str], tenant: str, scope: str, ledger: ClaimStore, bucket: str, now: float
-) -> dict[str, DocumentOutcome]:
-    """Of these ids, those that another unit has claimed: where that one's results lie, as the claim tells it."""
+    documents: Sequence[str], tenant: str, scope: str, *, ledger: ClaimStore, output: Bucket, runs: Runs, now: float
+) -> Elsewhere:
+    """Of these ids, those that another unit has claimed."""
     # A claim knows a document by its id, or by the alias under which an id travels that Bedrock would not take.
     caller = {name: one for one in documents for name in names.sent_as(one)}
+    landings = LandedClaims(tenant, output=output, runs=runs)
     found: dict[str, DocumentOutcome] = {}
+    promised: set[str] = set()
     for name, claim in current_claims(ledger, tenant, scope, list(caller), now=int(now)).items():
-        begin, _ = names.parts_of_unit(names.parse_owner(claim.owner).unit)
-        prefix = Places(tenant, claim.run).results(begin).removesuffix(".jsonl")
-        found[caller[name]] = DocumentOutcome(DONE, claim.run, {"bucket": bucket, "prefix": prefix})
-    return found
+        if landings.has(claim):
+            begin, _ = names.parts_of_unit(names.parse_owner(claim.owner).unit)
+            prefix = Places(tenant, claim.run).results(begin).removesuffix(".jsonl")
+            found[caller[name]] = DocumentOutcome(DONE, claim.run, {"bucket": output.name, "prefix": prefix})
+        elif (runs.get(run_pk(claim.run), META) or {}).get("status") == "running":
+            promised.add(caller[name])
+    return Elsewhere(found, frozenset(promised))
 
 
 def _with(item: Item, outcome: DocumentOutcome, now: float) -> Item:

@@ -150,7 +150,10 @@ def _settle_pool(item: Item, services: FollowServices) -> int | None:
     leased = lease(item, services.pools)
     if leased is None:
         return None
-    ends = _ends_in_run(leased, status, services)
+    ends, promised = _ends_in_run(leased, status, services)
+    if promised:
+        # Another mark than that of what was counted: the next look comes back to these.
+        mark = f"{mark}, {promised} promised"
     concluded = _conclude(ends, leased, services)
     done = sum(one.state == DONE for one in ends.values())
     _settled(leased, mark, done, len(ends) - done, services)
@@ -173,9 +176,9 @@ def _end_of(item: Item, services: FollowServices) -> tuple[str, str] | None:
     return "failed", "never planned"
 
 
-def _ends_in_run(item: Item, status: str, services: FollowServices) -> dict[str, DocumentOutcome]:
+def _ends_in_run(item: Item, status: str, services: FollowServices) -> tuple[dict[str, DocumentOutcome], int]:
     """The end of each document of the pool, by its id. What has neither landed nor failed in the run may have landed in
-    another one of the scope."""
+    another one of the scope; how many of these are still being worked on there."""
     places, bucket = Places(item["tenant"], item["run"]), services.output.name
     ends = dict(_landed(item["run"], places.results_prefix, services))
     for part in services.output.list(places.failures_prefix):
@@ -187,11 +190,20 @@ def _ends_in_run(item: Item, status: str, services: FollowServices) -> dict[str,
     ends |= _of_chunks(item["run"], places, services)
     ids = [line[ID_FIELD] for line, _, _ in _lines(services.input, places.pool_corpus)]
     rest = [one for one in ids if one not in ends]
-    ends |= landed_elsewhere(rest, item["tenant"], item["scope"], services.ledger, bucket, services.clock.now())
+    elsewhere = landed_elsewhere(
+        rest,
+        item["tenant"],
+        item["scope"],
+        ledger=services.ledger,
+        output=services.output,
+        runs=services.runs,
+        now=services.clock.now(),
+    )
+    ends |= elsewhere.landed
     kind = NOT_ACCOUNTED if status in _ACCOUNTED else RUN_FAILED
     manifest = {"bucket": bucket, "key": places.manifest}
     why = DocumentOutcome(FAILED, item["run"], manifest, kind, f"its run is {status}")
-    return {one: ends.get(one, why) for one in ids}
+    return {one: ends.get(one, why) for one in ids if one not in elsewhere.promised}, len(elsewhere.promised)
 
 
 def _of_chunks(run: str, places: Places, services: FollowServices) -> dict[str, DocumentOutcome]:

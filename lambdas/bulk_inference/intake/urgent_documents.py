@@ -307,7 +307,15 @@ def _outcome(
         told = json.loads(line)
         place = {"bucket": bucket, "key": key, "offset": 0, "length": len(line) + 1}
         return DocumentOutcome(FAILED, run, place, told["errorClass"], told["errorMessage"])
-    found = landed_elsewhere(
-        [item["id"]], item["tenant"], item["scope"], services.cuts.ledger, bucket, services.clock.now()
+    elsewhere = landed_elsewhere(
+        [item["id"]],
+        item["tenant"],
+        item["scope"],
+        ledger=services.cuts.ledger,
+        output=services.output,
+        runs=services.runs,
+        now=services.clock.now(),
     )
-    return found.get(item["id"], DocumentOutcome(DONE, None, None))
+    if elsewhere.promised:
+        raise WorkInProgressError(f"document {item['id']}: another run of its scope is at work on it")
+    return elsewhere.landed.get(item["id"], DocumentOutcome(DONE, None, None))
