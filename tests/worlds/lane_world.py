@@ -56,8 +56,8 @@ class FakeLetters:
         self.late: list[str] = []
         """Bodies that are shown only later."""
 
-    def delayed(self) -> int:
-        return len(self.late)
+    def unseen(self) -> int:
+        return len(self.late) + len(self.hidden)
 
     def add(self, message: Mapping[str, Any] | str) -> None:
         body = message if isinstance(message, str) else json.dumps(message)

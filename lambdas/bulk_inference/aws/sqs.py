@@ -79,6 +79,10 @@ class ReprocessQueue:
         return {entry["Id"]: entry["Code"] for entry in failed}
 
 
+_HIDDEN: Final = ("ApproximateNumberOfMessagesDelayed", "ApproximateNumberOfMessagesNotVisible")
+"""Sent to be seen later, and received by somebody who has not come to an end with them."""
+
+
 class MessageLane:
     """One reprocess queue and the dead-letter queue behind it (ports.Lane). Every call may raise ThrottledError."""
 
@@ -157,12 +161,10 @@ class DeadLetterQueue:
                     Entries=[{"Id": str(n), "ReceiptHandle": receipt} for n, receipt in enumerate(chunk)],
                 )
 
-    def delayed(self) -> int:
+    def unseen(self) -> int:
         with throttled("SQS", "GetQueueAttributes"):
-            answer = self._client.get_queue_attributes(
-                QueueUrl=self._url, AttributeNames=["ApproximateNumberOfMessagesDelayed"]
-            )
-        return int(answer["Attributes"]["ApproximateNumberOfMessagesDelayed"])
+            answer = self._client.get_queue_attributes(QueueUrl=self._url, AttributeNames=list(_HIDDEN))
+        return sum(int(answer["Attributes"][name]) for name in _HIDDEN)
 
     def release(self, letters: Sequence[Letter]) -> None:
         for chunk in chunked(_receipts(letters), _MESSAGES_PER_REQUEST):

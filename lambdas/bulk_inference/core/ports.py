@@ -266,8 +266,9 @@ class DeadLetters(Protocol):
 
     def delete(self, letters: Sequence[Letter]) -> None: ...
 
-    def delayed(self) -> int:
-        """About how many messages the queue shows only later: ones that were held a second time."""
+    def unseen(self) -> int:
+        """About how many messages the queue shows only later: ones that were held a second time, or that somebody has
+        received who has not come to an end with them."""
         ...
 
     def release(self, letters: Sequence[Letter]) -> None:

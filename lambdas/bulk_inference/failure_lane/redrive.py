@@ -287,7 +287,8 @@ class _Swept:
     dealt: int
     left: int
     hidden: int
-    """About how many come back within a quarter of an hour: they were held a second time (reprocess.py)."""
+    """About how many come back within a quarter of an hour: they were held a second time (reprocess.py), or another
+    command has them, or had them when it died."""
 
 
 def _sweep(
@@ -319,7 +320,7 @@ def _sweep(
             dealt += len(chosen)
     finally:
         services.letters.release(left)
-    hidden = services.letters.delayed()
+    hidden = services.letters.unseen()
     return _Swept(empty >= _EMPTY_LOOKS and not hidden, dealt, len(left), hidden)
 
 

@@ -13,7 +13,7 @@ from bulk_inference.core.errors import ConservationError, IncompleteRunError, In
 from bulk_inference.core.keys import Places
 from bulk_inference.core.leases import Lease, Leases
 from bulk_inference.core.names import REPROCESSED
-from bulk_inference.core.ports import Bucket, Bus, Clock, Runs, Update
+from bulk_inference.core.ports import Bucket, Bus, Clock, Put, Runs, Update
 from bulk_inference.core.run_spec import RunSpec
 from bulk_inference.core.runs_table import ASSEMBLY, CUTS, LATES, LIVE, META, SHARDS, UNFITS, UNITS, live_item, run_pk
 from bulk_inference.core.times import iso_time
@@ -70,7 +70,7 @@ def _finish(
     summed, problems = check(spec, output, runs)
     status = status_of(summed, problems)
     if status == "incomplete" and more:
-        reopen(meta, runs)
+        reopen(meta, lease)
         return detail_of(spec, "running", summed.counts, output.name)
     same = meta.get("status") == status and meta.get("counts") == summed.counts
     finished_at = meta["finishedAt"] if same else iso_time(clock.now())
@@ -165,14 +165,21 @@ def status_of(summed: Account, problems: list[str]) -> str:
     return "incomplete" if summed.pending else "succeeded"
 
 
-def reopen(meta: Mapping[str, Any], runs: Runs) -> dict[str, Any]:
-    """The run goes on: its item says so, and reconciliation looks after it again."""
-    runs.put(live_item(meta["run"], meta["executionArn"], int(meta["expires_at"])))
-    return runs.update(run_pk(meta["run"]), META, {"status": "running", "stopped": None, "stoppedAt": None})
+def reopen(meta: Mapping[str, Any], lease: Lease) -> dict[str, Any]:
+    """The run goes on: its item says so, and reconciliation looks after it again. `lease`: of the run's account, so that
+    nobody who was frozen opens a run that has ended since; raises WorkInProgressError then."""
+    running = {"status": "running", "stopped": None, "stoppedAt": None}
+    lease.commit(
+        Put(live_item(meta["run"], meta["executionArn"], int(meta["expires_at"]))),
+        Update(run_pk(meta["run"]), META, running),
+    )
+    return {**meta, **running}
 
 
 def _close(runs: Runs, spec: RunSpec, status: str, summed: Account, finished_at: str, lease: Lease) -> None:
-    closed: dict[str, Any] = {"status": status, "counts": summed.counts, "finishedAt": finished_at, "stopped": None}
+    # Whatever end was noted before this one is over: its event, or that of the redrive after it, may still come.
+    over = {"stopped": None, "stoppedAt": None}
+    closed: dict[str, Any] = {"status": status, "counts": summed.counts, "finishedAt": finished_at, **over}
     if summed.unfit:
         closed["unfit"] = summed.unfit
     lease.commit(Update(run_pk(spec.run), META, closed))

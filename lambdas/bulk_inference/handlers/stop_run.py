@@ -23,7 +23,7 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
     metrics.add_metric("RunsStopped", MetricUnit.Count, int(stopping is not None))
     services = wiring.stop_world(context)
     if stopping is None:
-        resumed = go_on(event, services.runs)
+        resumed = go_on(event, services)
         logger.info("run goes on", run=event["detail"]["name"], resumed=resumed)
         return {"stopped": 0}
     stopped = stop(stopping, services)

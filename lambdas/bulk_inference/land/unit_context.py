@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
+from bulk_inference.core.errors import WorkInProgressError
 from bulk_inference.core.failure_line import SCHEMA
 from bulk_inference.core.index_line import Pointer, fetch
 from bulk_inference.core.keys import Places
@@ -99,8 +100,14 @@ class UnitContext:
         return expiry(self.spec, self.clock.now())
 
     def begun(self, lease: Lease) -> Unit | None:
-        """The lease's unit as it was committed last. What earlier holders have left beside that is withdrawn."""
+        """The lease's unit as it was committed last. What earlier holders have left beside that is withdrawn.
+
+        Raises WorkInProgressError if another worker has taken the lease over and committed since: a worker that was
+        frozen before it read this would write under the next names of its own generation, which nobody withdraws.
+        """
         item = self.runs.get(run_pk(lease.run), unit_sk(lease.unit))
+        if item is not None and int(item.get("generation", 0)) > lease.generation:
+            raise WorkInProgressError(f"unit {lease.unit} of run {lease.run} has been taken over by another worker")
         if lease.stale:
             lease.withdraw(next_parts(lease.unit, item), self._withdraw)
         return None if item is None else Unit.from_json(item)

@@ -96,10 +96,8 @@ def stop(stopping: Stopping, services: StopServices) -> Stopped:
     meta = runs.get(pk, META)
     if meta is None or meta.get("executionArn") != stopping.execution_arn:
         return Stopped(None)
-    execution = services.executions.describe(stopping.execution_arn)
-    if execution is not None and execution.redrives > stopping.redrives:
-        # Events come late and more than once: the execution has been redriven since, and its jobs are wanted. Its
-        # status is no argument, because DescribeExecution may lag behind the event.
+    if _is_redriven(stopping, services):
+        # Events come late and more than once: the execution's jobs are wanted again.
         return Stopped(None)
     halted = _stop_nested(stopping, services)
     # After the executions, so that none of them creates another one.
@@ -111,7 +109,11 @@ def stop(stopping: Stopping, services: StopServices) -> Stopped:
 def _close(stopping: Stopping, services: StopServices, lease: Lease) -> dict[str, Any]:
     """The run's item as it is then."""
     runs, pk = services.runs, run_pk(stopping.run)
+    # Asked again by who has the run's account: whoever was frozen until now would close what has gone on since.
+    redriven = _is_redriven(stopping, services)
     meta = runs.get(pk, META) or {}
+    if redriven:
+        return meta
     if meta.get("stoppedAt") is not None and meta.get("stoppedRedrive") == stopping.redrives:
         runs.delete_if(LIVE, stopping.run, "executionArn", stopping.execution_arn)
         return meta
@@ -148,26 +150,41 @@ def _close(stopping: Stopping, services: StopServices, lease: Lease) -> dict[str
     lease.commit(Update(pk, META, values))
     meta = runs.get(pk, META) or {**meta, **values}
     runs.delete_if(LIVE, stopping.run, "executionArn", stopping.execution_arn)
-    execution = services.executions.describe(stopping.execution_arn)
-    if execution is not None and execution.redrives > stopping.redrives:
+    if _is_redriven(stopping, services) and meta.get("stoppedAt") == values["stoppedAt"]:
         # Redriven while it was closed: the event of that has found nothing to change.
-        meta = reopen(meta, runs)
+        meta = reopen(meta, lease)
     return meta
 
 
-def go_on(event: Mapping[str, Any], runs: Runs) -> bool:
-    """Follows the event of an execution that runs: one that was redriven makes a closed run a running one again."""
-    detail = event["detail"]
-    if detail["status"] != "RUNNING":
+def _is_redriven(stopping: Stopping, services: StopServices) -> bool:
+    """Whether the execution has been redriven since. Its status is no argument, because DescribeExecution may lag behind
+    the event."""
+    execution = services.executions.describe(stopping.execution_arn)
+    return execution is not None and execution.redrives > stopping.redrives
+
+
+def go_on(event: Mapping[str, Any], services: StopServices) -> bool:
+    """Follows the event of an execution that runs: one that was redriven makes a closed run a running one again.
+
+    Raises ThrottledError, WorkInProgressError (another worker makes the run's sums).
+    """
+    detail, runs = event["detail"], services.runs
+    if detail["status"] != "RUNNING" or not _is_closed(detail, runs):
         return False
+    with services.leases.hold(detail["name"], ACCOUNT) as lease:
+        meta = _is_closed(detail, runs)
+        if meta is not None:
+            reopen(meta, lease)
+    return meta is not None
+
+
+def _is_closed(detail: Mapping[str, Any], runs: Runs) -> Mapping[str, Any] | None:
+    """The run's item, if that was closed by an end that came before this start of its execution."""
     meta = runs.get(run_pk(detail["name"]), META)
     if meta is None or meta.get("executionArn") != detail["executionArn"] or meta.get("stoppedAt") is None:
-        return False
-    if int(detail.get("redriveCount") or 0) <= int(meta.get("stoppedRedrive") or 0):
-        # Events are unordered: this one is older than the end that is noted.
-        return False
-    reopen(meta, runs)
-    return True
+        return None
+    # Events are unordered: this one may be older than the end that is noted.
+    return meta if int(detail.get("redriveCount") or 0) > int(meta.get("stoppedRedrive") or 0) else None
 
 
 def _stop_nested(stopping: Stopping, services: StopServices) -> int:

@@ -40,6 +40,30 @@ def dead() -> Stage:
 
 
 @cache
+def aborted_run() -> Stage:
+    """An execution that somebody has aborted; its event is on its way."""
+    stage = inferred().copy()
+    with stage.account:
+        stage.account.states.end(stage.run.arn, "ABORTED")
+    return stage
+
+
+@cache
+def redriven_run() -> Stage:
+    """An execution that was aborted and redriven; the event of the latter is on its way."""
+    stage = aborted_run().copy()
+    with stage.account:
+        stage.run.stopped("ABORTED")
+        stage.account.states.redrive(stage.run.arn)
+        stage.run.redrives += 1
+    return stage
+
+
+def going_on(run: Run) -> tuple[str, dict[str, Any]]:
+    return run.stopping("RUNNING")
+
+
+@cache
 def stale() -> Stage:
     """A manifest that is older than a late landing; another failed record waits in the lane."""
     stage = failed().copy()
@@ -196,5 +220,11 @@ def meetings() -> list[Meeting]:
         Meeting(
             "drop-sent-back", sent_back, DROP, {"again": also(DROP), "lanes": lanes, "rest": rest}, check=check_dropped
         ),
-        Meeting("stop", inferred, STOP, {"finish": also(state(Run.finishing)), "again": also(STOP), "rest": rest}),
+        Meeting(
+            "go-on",
+            redriven_run,
+            state(going_on),
+            {"finish": also(state(Run.finishing)), "stop": aborted, "rest": rest},
+        ),
+        Meeting("stop", aborted_run, STOP, {"finish": also(state(Run.finishing)), "again": also(STOP), "rest": rest}),
     ]

@@ -207,7 +207,7 @@ def test_a_redriven_run_goes_on_and_can_be_stopped_again() -> None:
     made = stage()
     go(made)
     running = {"detail": {**EVENT["detail"], "status": "RUNNING", "redriveCount": 1}}
-    assert go_on(running, made.runs) is True
+    assert go_on(running, made.stop_world) is True
     meta = made.runs.items[(run_pk(RUN), META)]
     assert (meta["status"], meta["stopped"]) == ("running", None)
     assert made.runs.get(LIVE, RUN) is not None
@@ -239,7 +239,7 @@ def test_the_start_of_an_execution_that_has_ended_since_is_old_news(redrives: in
     """Events are unordered."""
     made = stage()
     go(made, redriveCount=1)
-    assert go_on({"detail": {**EVENT["detail"], "status": "RUNNING", "redriveCount": redrives}}, made.runs) is False
+    assert go_on({"detail": {**EVENT["detail"], "status": "RUNNING", "redriveCount": redrives}}, made.stop_world) is False
     assert made.runs.items[(run_pk(RUN), META)]["status"] == "aborted"
 
 
@@ -263,3 +263,16 @@ def test_the_manifest_is_looked_at_once_more_after_the_end() -> None:
     made = stage()
     go(made)
     assert [item["sk"] for item in made.runs.query(STALE)] == [RUN]
+
+
+def test_an_end_and_a_start_that_come_when_all_is_over_change_nothing() -> None:
+    """Workers that were frozen: one is about to close what has been redriven, one to open what has ended since."""
+    made = stage()
+    go(made)
+    made.executions.known[made.spec.execution_arn] = Execution(made.spec.execution_arn, "RUNNING", redrives=1)
+    running = {"detail": {**EVENT["detail"], "status": "RUNNING", "redriveCount": 1}}
+    assert go_on(running, made.stop_world) is True
+    made.runs.update(run_pk(RUN), META, {"status": "succeeded", "stoppedAt": None})
+    assert go(made, redriveCount=0) == Stopped(None)
+    assert go_on(running, made.stop_world) is False
+    assert made.runs.items[(run_pk(RUN), META)]["status"] == "succeeded"
