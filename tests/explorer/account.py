@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent import futures
 from concurrent.futures import Future
 from functools import cache
-from types import ModuleType, SimpleNamespace
+from types import BuiltinFunctionType, FunctionType, ModuleType, SimpleNamespace
 from typing import Any
 
 from bulk_inference import handlers
@@ -145,7 +145,8 @@ class Account:
         from bulk_inference.aws.dynamodb import _decode
 
         found = self.dynamodb.items[table].get(pk, {})
-        return [_decode(found[one]) for one in sorted(found) if one.startswith(sk)]
+        items = [_decode(found[one]) for one in sorted(found) if one.startswith(sk)]
+        return [one for one in items if one.get("expires_at", self.now + 1) > self.now]
 
     def bodies(self, *queues: str) -> list[dict[str, Any]]:
         return [json.loads(one.body) for name in queues for one in self.sqs.queues[name].messages]
@@ -245,7 +246,7 @@ def _replace_world() -> None:
     for module, name in clients.items():
         module.connect = lambda *_, name=name, **__: getattr(account_installed(), name)  # type: ignore[attr-defined]
     time.time, time.sleep = _now, _sleep  # type: ignore[assignment]
-    sqs.ReprocessQueue.__init__.__kwdefaults__["sleep"] = _sleep  # type: ignore[index]
+    _replace_clocks()
     _replace_threads()
     _replace_powertools()
     _make_small()
@@ -263,6 +264,23 @@ def _sleep(seconds: float) -> None:
         _real_sleep(seconds)
     else:
         _Installed.account.sleep(seconds)
+
+
+def _replace_clocks() -> None:
+    """Clocks that functions have taken as defaults when they were made."""
+    replaced: dict[Any, Any] = {_real_time: _now, _real_sleep: _sleep}
+    for module in _modules():
+        for value in list(vars(module).values()):
+            members = vars(value).values() if isinstance(value, type) else [value]
+            for one in [member for member in members if isinstance(member, FunctionType)]:
+                if one.__defaults__:
+                    one.__defaults__ = tuple(_other(replaced, given) for given in one.__defaults__)
+                if one.__kwdefaults__:
+                    one.__kwdefaults__ = {name: _other(replaced, given) for name, given in one.__kwdefaults__.items()}
+
+
+def _other(replaced: dict[Any, Any], given: Any) -> Any:
+    return replaced.get(given, given) if isinstance(given, BuiltinFunctionType) else given
 
 
 def _replace_powertools() -> None:

@@ -1,6 +1,6 @@
 """What each fix is, as text of the bundle: taken_out.py takes it away and wants the explorer to see that."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 _LAMBDAS: Final = "lambdas/bulk_inference/"
@@ -22,6 +22,19 @@ def _of(row: str, taken_out: str, file: str, old: str, new: str, *plays: str) ->
     return Fix(row, taken_out, ((f"{_LAMBDAS}{file}", old, new),), plays)
 
 
+def _and(fix: Fix, *changes: tuple[str, str, str]) -> Fix:
+    """Another place that keeps the same from breaking."""
+    return replace(fix, changes=(*fix.changes, *((f"{_LAMBDAS}{file}", old, new) for file, old, new in changes)))
+
+
+_OPEN_UNTIL_TOLD: Final = (
+    "finish/conservation.py",
+    '    unsent = tuple(f"/part-{name}.jsonl" for name in unit.unsent)\n',
+    "    unsent: tuple[str, ...] = ()\n",
+)
+"""A run is not over while messages of it are unsent."""
+
+
 FIXES: Final = (
     _of(
         "a second worker of a unit loses nothing: commits",
@@ -41,30 +54,36 @@ FIXES: Final = (
         "items/retry/kill*",
         "items/rest/*",
     ),
-    _of(
-        "messages follow commits",
-        "an item batch is settled with messages unsent",
-        "sync/infer_batch.py",
-        "            if self.unit.unsent:\n                raise ThrottledError",
-        "            if False:\n                raise ThrottledError",
-        "items/retry/refuse*",
-        "items/retry/part*",
+    _and(
+        _of(
+            "messages follow commits",
+            "an item batch is settled with messages unsent",
+            "sync/infer_batch.py",
+            "            if self.unit.unsent:\n                raise ThrottledError",
+            "            if False:\n                raise ThrottledError",
+            "items/retry/refuse*",
+            "items/retry/part*",
+        ),
+        _OPEN_UNTIL_TOLD,
     ),
-    _of(
-        "messages follow commits, of a job",
-        "a job's unit is settled with messages unsent",
-        "batch/collect_results.py",
-        "            if unit.drained:\n                raise ThrottledError",
-        "            if False:\n                raise ThrottledError",
-        "collect/retry/refuse*",
-        "collect/retry/part*",
+    _and(
+        _of(
+            "messages follow commits, of a job",
+            "a job's unit is settled with messages unsent",
+            "batch/collect_results.py",
+            "            if unit.drained:\n                raise ThrottledError",
+            "            if False:\n                raise ThrottledError",
+            "collect/retry/refuse*",
+            "collect/retry/part*",
+        ),
+        _OPEN_UNTIL_TOLD,
     ),
     _of(
         "one odd line of a ready corpus costs itself",
-        "a line that cannot be read ends its batch",
-        "sync/infer_batch.py",
-        "            if self.batch.slice is not None:\n                raise",
-        "            if True:\n                raise",
+        "an id of any length is a key of the ledger",
+        "core/index_line.py",
+        '        if len(given.encode("utf-8", "surrogatepass")) > MAX_ID_BYTES:',
+        "        if False:",
         "items-poisoned/retry/again*",
     ),
     _of(
@@ -87,13 +106,16 @@ FIXES: Final = (
         "items/retry/kill*",
         "items/rest/kill*",
     ),
-    _of(
-        "a drop finds what a dead worker of the lane has landed",
-        "settling does not look for a line that was left",
-        "land/late_outcomes.py",
-        "        left = left_over(lease, services.places, services.output)\n",
-        "        left = None\n",
-        "lane-lands/drop/*",
+    _and(
+        _of(
+            "a drop finds what a dead worker of the lane has landed",
+            "settling does not look for a line that was left",
+            "land/late_outcomes.py",
+            "        left = left_over(lease, services.places, services.output)\n",
+            "        left = None\n",
+            "lane-lands/drop/*",
+        ),
+        ("failure_lane/reprocess.py", "        _withdraw(known, unit_context, lease)\n", ""),
     ),
     _of(
         "the end of a job wakes whoever waits",
@@ -117,10 +139,7 @@ FIXES: Final = (
         "ledger/rival_claims.py",
         'return landed is None or claim.key.partition("#")[2] in landed',
         "return True",
-        "lane-gives-up/*",
-        "rivals/*/freeze*",
-        "update/*/*",
-        "lane-lands/resubmitted/*",
+        "lane-claims/*",
     ),
     _of(
         "a late landing is never overlooked",
@@ -138,6 +157,14 @@ FIXES: Final = (
         "if unit_context.held_elsewhere(pointer.record_id, owner):",
         "if False:",
         "undecided/*",
+    ),
+    _of(
+        "a name that is used again reads nothing of the old run",
+        "what has expired is there until DynamoDB deletes it",
+        "aws/dynamodb.py",
+        '        return int(item.get("expires_at") or _NEVER) <= self._now()',
+        "        return False",
+        "plan-used-name/*",
     ),
     _of(
         "a killed worker costs a minute",
@@ -169,9 +196,9 @@ FIXES: Final = (
     _of(
         "a document that is throttled once waits for a pause",
         "an unfinished answer is remembered as the end",
-        "intake/consumer.py",
-        "        elif isinstance(outcome, ThrottledError) and delivery.postponed < MOST_POSTPONEMENTS:",
-        "        elif False:",
+        "intake/urgent_documents.py",
+        '            if progress["rest"]:\n',
+        "            if False:\n",
         "urgent-d00/*/refuse*",
     ),
     _of(
@@ -191,14 +218,17 @@ FIXES: Final = (
         "",
         "update-lineage/*",
     ),
-    _of(
-        "one poison record costs one record, in reductions and small pools",
-        "a canary stops at its number",
-        "plan/canary.py",
-        "if wanted is not None and number >= wanted and not all(_blames_record(one) for one in outcomes):",
-        "if wanted is not None and number >= wanted:",
-        "reduce-poisoned/*",
-        "follow-poisoned/*",
+    _and(
+        _of(
+            "one poison record costs one record, in reductions and small pools",
+            "a canary stops at its number",
+            "plan/canary.py",
+            "if wanted is not None and number >= wanted and not all(_blames_record(one) for one in outcomes):",
+            "if wanted is not None and number >= wanted:",
+            "reduce-poisoned/*",
+            "follow-poisoned/*",
+        ),
+        ("request/limits.py", "return 0 if records <= CANARY_WORTH else wanted", "return wanted"),
     ),
     _of(
         "a window's failures can be resubmitted",

@@ -73,6 +73,9 @@ def of_scope(account: Account, tenant: str, scope: str, runs: list[Run], ids: It
     dropped = {item["recordId"] for run in runs for item in _lates(account, run, "dropped")}
     for record in sorted(dropped & landed.keys()):
         yield f"{record} was dropped, and has a result line"
+    settled = {item["recordId"] for run in runs for item in _lates(account, run, "landed", "resubmitted")}
+    for record in sorted(settled - landed.keys()):
+        yield f"{record} counts as landed later, and has no result line"
     yield from _lineage(account, runs)
     for record, line in sorted(failed.items()):
         told = record in waiting or record in dropped or line["errorCode"] in _REFUSED_JOBS

@@ -6,7 +6,7 @@ from functools import cache
 from tests.explorer.account import INPUT, Account
 from tests.explorer.explore import Meeting
 from tests.explorer.meetings.inference import one_run
-from tests.explorer.runs import Run, corpus, records, request
+from tests.explorer.runs import Run, corpus, drain_lanes, records, request
 from tests.explorer.stages import Doing, Stage, again, rest, state
 from tests.explorer.workers import Fault
 
@@ -24,15 +24,18 @@ def asked() -> Stage:
 @cache
 def asked_of_a_folder() -> Stage:
     account, _ = one_run("sync")
-    corpus(account, records(4), "default/corpus/p/a.jsonl")
-    run = Run(account, "run-1", {**request(), "source": {"prefix": "default/corpus/p/"}})
+    # So long that each object is a cut of its own.
+    corpus(account, [*records(3), {"id": "long", "text": "long " * 160_000}], "default/corpus/p/a.jsonl")
+    limits = {"tolerated_failure_percentage": 100, "cut_bytes": 1_048_576}
+    run = Run(account, "run-1", {**request(), "source": {"prefix": "default/corpus/p/"}, "limits": limits})
     run.begin()
     return Stage(account, [run])
 
 
 def grown(stage: Stage, first: Doing) -> bool:
     """The corpus grows, and the state is tried again."""
-    corpus(stage.account, [{"id": f"s{n}", "text": f"s{n}"} for n in range(3)], "default/corpus/p/b.jsonl")
+    lines = [{"id": f"s{n}", "text": f"s{n}"} for n in range(3)]
+    corpus(stage.account, [*lines, {"id": "longer", "text": "longer " * 120_000}], "default/corpus/p/b.jsonl")
     return again(Run.planning)(stage, first)
 
 
@@ -84,10 +87,32 @@ def cut() -> Stage:
     return Stage(account, [run])
 
 
+@cache
+def used_before() -> Stage:
+    """An execution that is called as one was 91 days ago. What S3 had of that has expired; the tables' items have too,
+    and still lie there."""
+    account, run = one_run("sync")
+    with account:
+        run.prepare().finish()
+        drain_lanes(account)
+    account.now += 91 * 86_400
+    account.states.executions.clear()
+    for queue in account.sqs.queues.values():
+        queue.messages.clear()
+    for objects in account.s3.buckets.values():
+        for key in [key for key in objects if "/runs/" in key]:
+            del objects[key]
+    corpus(account, [{"id": f"n{n}", "text": f"n{n}"} for n in range(4)])
+    again = Run(account, run.name, run.request)
+    again.begin()
+    return Stage(account, [again])
+
+
 def meetings() -> list[Meeting]:
     others = {"again": again(Run.planning), "rest": rest}
     return [
         Meeting("plan", asked, state(Run.planning), others, faults=_ALL),
+        Meeting("plan-used-name", used_before, state(Run.planning), others, lapses=(0, 61)),
         Meeting("plan-folder", asked_of_a_folder, state(Run.planning), {"grown": grown}, check=check_planned),
         Meeting(
             "cut",

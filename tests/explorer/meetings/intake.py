@@ -198,13 +198,15 @@ def check(stage: Stage) -> list[str]:
 
 def _waste(stage: Stage) -> Iterator[str]:
     """A throttle costs a pause, and nothing that was paid for and written down."""
-    item = stage.account.items(f"DOCUMENT#default/{SCOPE}#d00")
-    if stage.strike is None or stage.strike.fault not in (Fault.REFUSE, Fault.PART) or not item:
+    if stage.strike is None or stage.strike.fault not in (Fault.REFUSE, Fault.PART):
         return
     written = any(words in stage.effect for words in ("PutEvents", "TALLY", "BUSY"))
-    if written and (calls := stage.account.model.calls.get("d00", 0) - stage.paid.get("d00", 0)) > 1:
-        yield f"d00 was paid for {calls} times"
-    if item[0]["priority"] == "high" and item[0]["at"] - stage.began > 1300:
+    for document in ("d00", "d03"):
+        calls = stage.account.model.calls.get(document, 0) - stage.paid.get(document, 0)
+        if written and calls > 1:
+            yield f"{document} was paid for {calls} times"
+    item = stage.account.items(f"DOCUMENT#default/{SCOPE}#d00")
+    if item and item[0]["priority"] == "high" and item[0]["at"] - stage.began > 1300:
         yield f"d00 was throttled once, and has waited for {item[0]['at'] - stage.began} s"
 
 

@@ -90,6 +90,25 @@ def given_up_and_resubmitted(stage: Stage, first: Doing) -> bool:
 
 
 @cache
+def claimed_by_a_lane() -> Stage:
+    """A record that failed in a resubmission, too, and waits in its lane; the model answers once more and never again."""
+    stage = dead().copy()
+    stage.account.model.outcomes["r03"] = ["failed"] * 99
+    with stage.account:
+        tolerant(stage.account, "redrive_failures", {"action": "resubmit", "run": "run-1", "as": "run-2"})
+        stage.finish_runs()
+    stage.account.model.outcomes["r03"] = ["answer", *["failed"] * 99]
+    stage.account.model.calls["r03"] = 0
+    return stage
+
+
+def given_up(stage: Stage, first: Doing) -> bool:
+    """The lane gives the record up, and the schedules look what has become of it."""
+    drain_lanes(stage.account)
+    return True
+
+
+@cache
 def lineage() -> Stage:
     """A resubmission of a resubmission: the second one has landed what the others could not."""
     stage = dead().copy()
@@ -97,6 +116,7 @@ def lineage() -> Stage:
     with stage.account:
         tolerant(stage.account, "redrive_failures", {"action": "resubmit", "run": "run-1", "as": "run-2"})
         stage.finish_runs()
+        tolerant(stage.account, "update_runs", {})
         stage.account.model.outcomes["r03"] = ["answer"]
         tolerant(stage.account, "redrive_failures", {"action": "resubmit", "run": "run-2", "as": "run-3"})
         stage.finish_runs()
@@ -215,6 +235,7 @@ def meetings() -> list[Meeting]:
             {"again": also(REDRIVE), "drop": also(DROP), "lanes": lanes, "resubmitted": resubmitted, "rest": rest},
             check=check_dropped,
         ),
+        Meeting("lane-claims", claimed_by_a_lane, lane('"run-2"'), {"given-up": given_up, "update": also(UPDATE)}),
         Meeting("lane-gives-up", once_answered, lane("r01"), {"resubmitted": given_up_and_resubmitted}),
         Meeting("update-lineage", lineage, UPDATE, {"again": also(UPDATE), "rest": rest}),
         Meeting(
