@@ -91,7 +91,7 @@ def given_up_and_resubmitted(stage: Stage, first: Doing) -> bool:
 
 @cache
 def claimed_by_a_lane() -> Stage:
-    """A record that failed in a resubmission, too, and waits in its lane; the model answers once more and never again."""
+    """A record that failed in a resubmission, too, and waits in its lane; the model answers it once more."""
     stage = dead().copy()
     stage.account.model.outcomes["r03"] = ["failed"] * 99
     with stage.account:
