@@ -27,6 +27,7 @@ from tests.lint import (
     tools,
     unused,
 )
+from tests.lint.asl import dataflow, retries
 from tests.lint.findings import Finding
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -38,12 +39,15 @@ def check_machines(found: list[machines.Machine]) -> Iterator[Finding]:
     """Our own rules about asl/."""
     package = ROOT / "lambdas" / "bulk_inference"
     ours = tasks.error_classes(package / "core" / "errors.py")
+    raises = retries.raised()
     for machine in found:
         yield from graph.check(machine)
         yield from tasks.check(machine, ours)
+        yield from retries.check(machine, raises)
         yield from maps.check(machine)
         yield from integrations.check(machine)
     yield from tasks.check_handled(found, ours)
+    yield from dataflow.check(found)
     yield from names.check(found, {path.stem for path in (package / "handlers").glob("*.py")} - {"__init__"})
 
 
