@@ -109,7 +109,7 @@ output "batch_role_arns" {
 }
 
 output "intake" {
-  description = "Documents that arrive one by one; null when intake.enabled is false. queue_urls and queue_arns, by priority, take messages; dead_letter_queue_urls hold those that could not be followed; sender_policy and status_reader_policy are IAM policies (JSON) for roles that send documents and ask for them (senders also need kms:GenerateDataKey and kms:Decrypt on kms_key_arn)."
+  description = "Documents that arrive one by one; null when intake.enabled is false. queue_urls and queue_arns, by priority, take messages; dead_letter_queue_urls hold those that could not be processed; sender_policy and status_reader_policy are IAM policies (JSON) for roles that send documents and ask for them (senders also need kms:GenerateDataKey and kms:Decrypt on kms_key_arn)."
   value = one([for intake in module.intake : {
     queue_urls             = intake.queue_urls
     queue_arns             = intake.queue_arns

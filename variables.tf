@@ -133,7 +133,7 @@ variable "model_settings" {
 variable "tenants" {
   description = <<-EOT
     Tenants by name: each has its own prefix in both buckets and its own Bedrock batch role, scoped to that prefix. A run names its tenant. With two tenants or more each also gets a state machine that starts runs of that tenant alone (see the output tenants).
-    - batch_role: a role of yours instead of one made here, by its ARN, which may be that of a role made beside the module. It needs what modules/batch_inference/batch_role.tf grants.
+    - batch_role: an existing role instead of one made here, by its ARN, which may be that of a role made beside the module. It needs what modules/batch_inference/batch_role.tf grants.
     - models, priorities: which of the module's models, and of "high", "normal" and "low", runs of this tenant may use; default: all.
     - limits: what one run of this tenant may use at most: records and tokens (estimated), jobs and item batches at once. A request that asks for more is refused.
     - defaults: as run_defaults, for this tenant; and the priority of a run that names none.
@@ -323,7 +323,7 @@ variable "source_buckets" {
 # What you may bring.
 
 variable "input_bucket" {
-  description = "A bucket of yours for corpora and shards, in the same account and Region (Step Functions reads from no other). Its encryption, policy and lifecycle stay yours. Default: one is made."
+  description = "An existing bucket for corpora and shards, in the same account and Region (Step Functions reads from no other). Its encryption, policy and lifecycle stay yours. Default: one is made."
   type        = object({ name = string })
   default     = null
 
@@ -334,7 +334,7 @@ variable "input_bucket" {
 }
 
 variable "output_bucket" {
-  description = "A bucket of yours for results, in the same account and Region. Its encryption, policy and lifecycle stay yours. Default: one is made."
+  description = "An existing bucket for results, in the same account and Region. Its encryption, policy and lifecycle stay yours. Default: one is made."
   type        = object({ name = string })
   default     = null
 
@@ -350,7 +350,7 @@ variable "output_bucket" {
 }
 
 variable "kms_key" {
-  description = "A KMS key of yours for buckets, tables and queues. Its key policy must let the account's IAM policies decide. Default: one is made, with rotation."
+  description = "An existing KMS key for buckets, tables and queues. Its key policy must let the account's IAM policies decide. Default: one is made, with rotation."
   type        = object({ arn = string })
   default     = null
 
@@ -361,7 +361,7 @@ variable "kms_key" {
 }
 
 variable "event_bus" {
-  description = "An EventBridge bus of yours, in the same account and Region, for completion events. Default: one is made."
+  description = "An existing EventBridge bus in the same account and Region for completion events. Default: one is made."
   type        = object({ name = string })
   default     = null
 
@@ -800,7 +800,7 @@ variable "logs" {
     - retention_days: one of CloudWatch's own values.
     - format: "JSON" or "Text", of Lambda's own lines; ours are JSON.
     - level: "DEBUG", "INFO", "WARN" or "ERROR".
-    - kms_key_arn: key of the log groups, whose policy must let CloudWatch Logs use it. Default: the key made here, or none beside a kms_key of yours.
+    - kms_key_arn: key of the log groups, whose policy must let CloudWatch Logs use it. Default: the key made here, or none beside an existing kms_key.
   EOT
   type = object({
     retention_days = optional(number, 90)

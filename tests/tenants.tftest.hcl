@@ -1,4 +1,4 @@
-# Tenants: what each may reach, the way in that pins it, policies for callers, settings, network and tags of its jobs.
+# Tenants: what each may reach, the entry point that pins it, policies for callers, settings, network and tags of its jobs.
 # By the real provider, with keys that open nothing: no call leaves this machine.
 
 provider "aws" {
@@ -129,7 +129,7 @@ run "tenants_are_kept_apart" {
     error_message = module.batch_inference.key_policies["acme"]
   }
 
-  # The way in: the tenant is pinned, the pipeline started under its prefix, and nothing else may be done.
+  # The entry point: the tenant is pinned, the pipeline started under its prefix, and nothing else may be done.
   assert {
     condition     = jsondecode(module.callers.definitions["run-acme"]).States["Pin Tenant"].Result == "acme" && jsondecode(module.callers.definitions["run-acme"]).States["Pin Tenant"].ResultPath == "$.run.tenant" && jsondecode(module.callers.definitions["run-acme"]).States["Pipeline"].Parameters["Name.$"] == "States.Format('acme_{}', $$.Execution.Name)"
     error_message = module.callers.definitions["run-acme"]

@@ -3,7 +3,7 @@
 # several tenants, each has a state machine of its own that pins it.
 
 locals {
-  # With one tenant the pipeline itself is its way in.
+  # With one tenant the pipeline itself is its entry point.
   entries = length(var.tenants) > 1 ? var.tenants : toset([])
 
   pipeline_executions = replace(var.pipeline_arn, ":stateMachine:", ":execution:")

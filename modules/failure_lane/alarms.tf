@@ -101,12 +101,12 @@ resource "aws_cloudwatch_metric_alarm" "troubles" {
   tags                = var.tags
 }
 
-# One look that AWS throttles is made up for by the next. If every look of half an hour is, nobody finds lost events.
+# One pass that AWS throttles is made up for by the next. If every pass of half an hour is, nobody finds lost events.
 resource "aws_cloudwatch_metric_alarm" "reconciliation_throttled" {
   count = var.alarm_topic == null ? 0 : 1
 
   alarm_name          = "${var.name}-reconciliation-throttled"
-  alarm_description   = "${var.name}-reconcile_jobs is throttled at every look: jobs whose event was lost are not found"
+  alarm_description   = "${var.name}-reconcile_jobs is throttled on every pass: jobs whose event was lost are not found"
   namespace           = "BulkInference"
   metric_name         = "ReconciliationThrottled"
   dimensions          = { service = "${var.name}-reconcile_jobs" }

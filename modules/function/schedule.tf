@@ -15,7 +15,7 @@ resource "aws_scheduler_schedule" "this" {
     arn      = local.arn
     role_arn = "arn:${var.account.partition}:iam::${var.account.id}:role${aws_iam_role.schedule[0].path}${aws_iam_role.schedule[0].name}"
 
-    # The next look comes soon: an old one is worth nothing.
+    # The next pass comes soon: an old one is worth nothing.
     retry_policy {
       maximum_event_age_in_seconds = 300
       maximum_retry_attempts       = 2

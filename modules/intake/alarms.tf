@@ -1,11 +1,11 @@
-# What an operator must look at: messages that could not be followed, and documents that wait too long.
+# What an operator must look at: messages that could not be processed, and documents that wait too long.
 # https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/sqs-available-cloudwatch-metrics.html
 
 resource "aws_cloudwatch_metric_alarm" "dead_letters" {
   for_each = var.alarm_topic == null ? {} : local.queues
 
   alarm_name          = each.value.dead_letter_name
-  alarm_description   = "Messages of priority ${each.key} for ${var.name} could not be followed: see their attributes errorClass and errorMessage, mend the cause, then move them back"
+  alarm_description   = "Messages of priority ${each.key} for ${var.name} could not be processed: see their attributes errorClass and errorMessage, fix the cause, then move them back"
   namespace           = "AWS/SQS"
   metric_name         = "ApproximateNumberOfMessagesVisible"
   dimensions          = { QueueName = each.value.dead_letter_name }

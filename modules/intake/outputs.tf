@@ -9,7 +9,7 @@ output "queue_arns" {
 }
 
 output "dead_letter_queue_urls" {
-  description = "Queues of messages that could not be followed: URLs, by priority."
+  description = "Queues of messages that could not be processed: URLs, by priority."
   value       = { for priority, queue in aws_sqs_queue.dead_letter : priority => queue.url }
 }
 

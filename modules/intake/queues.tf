@@ -34,7 +34,7 @@ resource "aws_sqs_queue_redrive_policy" "intake" {
   })
 }
 
-# Messages that could not be followed. Sent back by SQS's own move, to the queue that is named.
+# Messages that could not be processed. Sent back by SQS's own move, to the queue that is named.
 resource "aws_sqs_queue" "dead_letter" {
   for_each = local.queues
 

@@ -20,6 +20,7 @@ from typing import Any
 
 from bulk_inference.aws.s3 import PART_BYTES, Bucket
 from bulk_inference.core.keys import Places
+from bulk_inference.core.leases import Leases, unattended
 from bulk_inference.core.names import own_scope
 from bulk_inference.core.run_spec import (
     Cuts,
@@ -163,12 +164,21 @@ def main() -> None:
         cut = Cut("00001", [CutRange("corpus.jsonl", 0, size, size, "etag")])
         ledger: Any = None
         started, processor = time.perf_counter(), time.process_time()
-        world = CutServices(input_bucket, output_bucket, lambda name: Bucket(name, client), runs, ledger, ledger, 0)
+        world = CutServices(
+            input_bucket,
+            output_bucket,
+            lambda name: Bucket(name, client),
+            runs,
+            ledger,
+            ledger,
+            0,
+            Leases(runs, time.time, keeper=unattended),
+        )
         counts = cut_run(RUN, TENANT, cut, world)
         cut_seconds, processor_seconds = time.perf_counter() - started, time.process_time() - processor
         after_cut = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         started = time.perf_counter()
-        sealed = seal_run(RUN, TENANT, SealServices(input_bucket, runs, 0))
+        sealed = seal_run(RUN, TENANT, SealServices(input_bucket, runs, 0, Leases(runs, time.time, keeper=unattended)))
         seal_seconds = time.perf_counter() - started
         after_seal = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         print(

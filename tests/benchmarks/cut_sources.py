@@ -24,6 +24,7 @@ from typing import Any
 
 from bulk_inference.aws.s3 import Bucket
 from bulk_inference.core.keys import Places
+from bulk_inference.core.leases import Leases, unattended
 from bulk_inference.core.run_spec import Source
 from bulk_inference.corpus.ranges import Cut, CutRange
 from bulk_inference.cut.cut_run import CutServices, cut_run
@@ -95,7 +96,16 @@ def cut(root: str, form: str) -> dict[str, Any]:
     spec = replace(spec_of("object", size), source=source)
     input_bucket, output_bucket = Bucket("in", client), Bucket("out", client)
     input_bucket.put(Places(TENANT, RUN).spec, json.dumps(spec.to_json()).encode())
-    world = CutServices(input_bucket, output_bucket, lambda name: Bucket(name, client), runs, ledger, executions, 0)
+    world = CutServices(
+        input_bucket,
+        output_bucket,
+        lambda name: Bucket(name, client),
+        runs,
+        ledger,
+        executions,
+        0,
+        Leases(runs, time.time, keeper=unattended),
+    )
     started, processor = time.perf_counter(), time.process_time()
     counts = cut_run(RUN, TENANT, Cut("00001", [CutRange(name, 0, size, size, "etag")]), world)
     seconds, processor = time.perf_counter() - started, time.process_time() - processor

@@ -4,6 +4,7 @@ Every side effect calls `strike`. With `kill_at = n` the worker dies right after
 does when its time is up or its machine goes: nothing of ours may catch that.
 """
 
+import builtins
 import copy
 import json
 import re
@@ -13,6 +14,7 @@ from dataclasses import dataclass, field, replace
 from hashlib import md5
 from typing import Any, Self
 
+from bulk_inference.batch.submit_job import SubmitServices
 from bulk_inference.core.errors import InvalidRequestError, WorkInProgressError
 from bulk_inference.core.jobs import Job, JobNameTakenError, JobRequest
 from bulk_inference.core.keys import Places
@@ -32,6 +34,7 @@ from bulk_inference.core.run_spec import (
 )
 from bulk_inference.core.runs_table import COUNT, LEASE, STALE, Item
 from bulk_inference.cut import item_batches
+from bulk_inference.finish.finishing import FinishServices
 from bulk_inference.land.unit_context import UnitContext
 from bulk_inference.ledger.claims import Claim, Insertion
 from bulk_inference.watch.stop_run import StopServices
@@ -162,7 +165,7 @@ class FakeBucket:
             raise WorkInProgressError(f"{key} has changed")
         self.put(key, body)
 
-    def lines(self, prefix: str) -> "list[dict[str, Any]]":
+    def lines(self, prefix: str) -> builtins.list[dict[str, Any]]:
         return [json.loads(line) for one in self.list(prefix) for line in self.objects[one.key].split(b"\n") if line]
 
 
@@ -664,3 +667,19 @@ def _outcome(work: Callable[[Stage], Any], stage: Stage) -> Any:
         return _bare(repr(work(stage)))
     except Exception as error:
         return type(error), str(error)
+
+
+def submit_services(made: Stage) -> SubmitServices:
+    return SubmitServices(
+        name="tickets",
+        input_bucket=made.input,
+        output_bucket="out-bucket",
+        runs=made.runs,
+        jobs=made.jobs,
+        tasks=made.tasks,
+        now=made.time.now,
+    )
+
+
+def finish_services(made: Stage) -> FinishServices:
+    return FinishServices(made.output, made.runs, made.bus, made.time.clock, made.leases)

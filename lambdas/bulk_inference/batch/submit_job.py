@@ -16,7 +16,7 @@ from bulk_inference.core.errors import InvalidRequestError, ThrottledError
 from bulk_inference.core.jobs import JobNameTakenError, JobRequest, check, identity, job_name
 from bulk_inference.core.keys import Places
 from bulk_inference.core.names import Attempt
-from bulk_inference.core.ports import BatchJobs, Bucket, CopyingBucket, Runs, Tasks
+from bulk_inference.core.ports import BatchJobs, CopyingBucket, Runs, Tasks
 from bulk_inference.core.priorities import slots_for
 from bulk_inference.core.run_spec import RunSpec
 from bulk_inference.core.runs_table import JOB, JOBS, OPEN, job_key, run_pk, unit_sk
@@ -54,26 +54,29 @@ class SubmitTask:
         return Attempt(self.shard, self.attempt).name
 
 
-def submit(
-    task: SubmitTask,
-    *,
-    name: str,
-    spec: RunSpec,
-    input_bucket: CopyingBucket,
-    output_bucket: str,
-    runs: Runs,
-    jobs: BatchJobs,
-    tasks: Tasks,
-    now: float,
-) -> dict[str, Any]:
+@dataclass(frozen=True)
+class SubmitServices:
+    name: str
+    """Of the pipeline: what its jobs' names begin with."""
+    input_bucket: CopyingBucket
+    output_bucket: str
+    runs: Runs
+    jobs: BatchJobs
+    tasks: Tasks
+    now: float
+    """Epoch seconds."""
+
+
+def submit(task: SubmitTask, spec: RunSpec, services: SubmitServices) -> dict[str, Any]:
     """Makes sure that the attempt's job exists and that this task will be woken by its end.
 
     Returns `{"jobName", "jobArn", "status"}`. Raises JobSlotsFullError, JobRejectedError, ThrottledError,
     InvalidRequestError (the shard's file is not there).
     """
+    runs, jobs, now = services.runs, services.jobs, services.now
     before = runs.get(run_pk(task.run), f"{JOBS}{task.unit}") or {}
     piece = _input_piece(task, runs)
-    request = _request(task, name, spec, piece, input_bucket, output_bucket, before.get("token"))
+    request = _request(task, spec, piece, services, before.get("token"))
     known = runs.get(job_key(request.name), JOB)
     arn = (known or {}).get("jobArn")
     if known is not None and arn is None:
@@ -82,8 +85,8 @@ def submit(
         arn = found.arn if found else None
     if arn is None:
         if may_point(spec):
-            key = stage(spec, piece, task.unit, input_bucket)
-            request = replace(request, input_uri=f"s3://{input_bucket.name}/{key}")
+            key = stage(spec, piece, task.unit, services.input_bucket)
+            request = replace(request, input_uri=f"s3://{services.input_bucket.name}/{key}")
         check(request)
         most = slots_for(spec.priority, spec.quotas.max_jobs_in_flight.value)
         require_slot(jobs, request.model_id, most, runs=runs, now=now)
@@ -94,7 +97,7 @@ def submit(
     job = jobs.get(arn)
     if job is not None:
         # It may have ended before this token was stored; then no event is to come.
-        answer(job, runs, tasks)
+        answer(job, runs, services.tasks)
     return {"jobName": request.name, "jobArn": arn, "status": job.status if job else "Submitted"}
 
 
@@ -105,12 +108,10 @@ def _input_piece(task: SubmitTask, runs: Runs) -> str:
     return input_piece(task.shard, task.piece, task.attempt, earlier)
 
 
-def _request(
-    task: SubmitTask, name: str, spec: RunSpec, piece: str, input_bucket: Bucket, output_bucket: str, token: str | None
-) -> JobRequest:
+def _request(task: SubmitTask, spec: RunSpec, piece: str, services: SubmitServices, token: str | None) -> JobRequest:
     """`token`: of an earlier try. Under SSE-KMS the same bytes get another ETag whenever they are written, such as by a
     second worker that seals: the attempt stays the one that was made."""
-    places = Places(spec.tenant, spec.run)
+    places, name, input_bucket = Places(spec.tenant, spec.run), services.name, services.input_bucket
     key = places.shard(piece)
     shard = input_bucket.find(key)
     if shard is None:
@@ -123,7 +124,7 @@ def _request(
         model_id=spec.model.invoke_id,
         invocation_type=_INVOCATION_TYPES[spec.model.api],
         input_uri=f"s3://{input_bucket.name}/{key}",
-        output_uri=f"s3://{output_bucket}/{places.job_output(task.shard, task.attempt)}",
+        output_uri=f"s3://{services.output_bucket}/{places.job_output(task.shard, task.attempt)}",
         timeout_hours=spec.limits.job_timeout_hours,
         kms_key_arn=spec.output_kms_key_arn,
         tags={

@@ -13,7 +13,7 @@ from bulk_inference.core.leases import Lease, Leases
 from bulk_inference.core.ports import Bucket, Put, Runs
 from bulk_inference.core.result_line import split
 from bulk_inference.core.run_spec import RunSpec
-from bulk_inference.core.runs_table import CUTS, run_pk, shard_sk
+from bulk_inference.core.runs_table import CUTS, run_pk
 from bulk_inference.core.stored_run import load_spec
 from bulk_inference.core.times import expiry
 from bulk_inference.corpus.jsonl_rows import lines_of_range
@@ -66,8 +66,7 @@ def _seal(run: str, tenant: str, services: SealServices, lease: Lease) -> dict[s
     legal = [one for one in merged if one.records >= spec.limits.min_records_per_shard]
     batch = [*plan.kept, *(PieceCount(one.piece, one.records, one.bytes) for one in legal)]
     # Duplicates between merged pieces may leave less than a job's minimum.
-    short = [PieceCount(one.piece, one.records, one.bytes) for one in merged if one not in legal]
-    sync = [*plan.sync, *short]
+    sync = [*plan.sync, *(PieceCount(one.piece, one.records, one.bytes) for one in merged if one not in legal)]
     # A try whose time ran out leaves whole files: the next one goes on where it ended, so that no run is too large.
     done = {one.key for one in bucket.list(places.sync_prefix)}
     due = [piece.piece for piece in sync if places.batches(piece.piece) not in done]
@@ -78,19 +77,8 @@ def _seal(run: str, tenant: str, services: SealServices, lease: Lease) -> dict[s
     expires_at = expiry(spec, services.now)
 
     def item(shard: str, mode: str, piece: PieceCount) -> Put:
-        return Put(
-            {
-                "pk": run_pk(run),
-                "sk": shard_sk(shard),
-                "expires_at": expires_at,
-                "shard": shard,
-                "piece": piece.piece,
-                "mode": mode,
-                "accepted": piece.records,
-                "bytes": piece.bytes,
-                "duplicate": duplicates.get(piece.piece, 0),
-            }
-        )
+        duplicate = duplicates.get(piece.piece, 0)
+        return Put(sealing.shard_item(run, shard, mode, piece, expires_at=expires_at, duplicate=duplicate))
 
     numbered = [(names.shard(number), piece) for number, piece in enumerate(batch, 1)]
     with bucket.writer(places.jobs) as jobs:

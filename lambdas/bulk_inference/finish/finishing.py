@@ -6,6 +6,7 @@ nothing but Finish Run, and this sends the run back to inference, where settled 
 
 import json
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any, Final
 
 from bulk_inference.assembly.assembly import summary
@@ -45,9 +46,16 @@ ACCOUNT: Final = "account"
 """The lease of a run's sums: whoever writes its manifest holds it."""
 
 
-def finish(
-    spec: RunSpec, *, output: Bucket, runs: Runs, bus: Bus, clock: Clock, leases: Leases, more: bool = False
-) -> dict[str, Any]:
+@dataclass(frozen=True)
+class FinishServices:
+    output: Bucket
+    runs: Runs
+    bus: Bus
+    clock: Clock
+    leases: Leases
+
+
+def finish(spec: RunSpec, services: FinishServices, *, more: bool = False) -> dict[str, Any]:
     """Closes the run's account; `{"run", "tenant", "scope", "status", "counts", "manifest": {"bucket", "key"}}`.
 
     Status: `succeeded`, `empty` (nothing was read), `incomplete` (some records are pending: their units died, within
@@ -57,13 +65,12 @@ def finish(
     With `more`, nothing is closed while records are pending: the status is `running`, and inference is to go on.
     Raises WorkInProgressError while another worker makes the run's sums.
     """
-    with leases.hold(spec.run, ACCOUNT) as lease:
-        return _finish(spec, output, runs, bus, clock, lease, more)
+    with services.leases.hold(spec.run, ACCOUNT) as lease:
+        return _finish(spec, services, lease, more)
 
 
-def _finish(
-    spec: RunSpec, output: Bucket, runs: Runs, bus: Bus, clock: Clock, lease: Lease, more: bool
-) -> dict[str, Any]:
+def _finish(spec: RunSpec, services: FinishServices, lease: Lease, more: bool) -> dict[str, Any]:
+    output, runs = services.output, services.runs
     meta = runs.get(run_pk(spec.run), META)
     if meta is None:
         raise InvalidRequestError(f"run {spec.run} has no item in the runs table: it was never planned")
@@ -73,7 +80,7 @@ def _finish(
         reopen(meta, lease)
         return detail_of(spec, "running", summed.counts, output.name)
     same = meta.get("status") == status and meta.get("counts") == summed.counts
-    finished_at = meta["finishedAt"] if same else iso_time(clock.now())
+    finished_at = meta["finishedAt"] if same else iso_time(services.clock.now())
     assembled = summary(spec, runs.get(run_pk(spec.run), ASSEMBLY), output.name)
     document = manifest(
         spec,
@@ -101,7 +108,7 @@ def _finish(
             "execution to have them done"
         )
     if not same:
-        bus.put(DETAIL_TYPE, detail)
+        services.bus.put(DETAIL_TYPE, detail)
     _close(runs, spec, status, summed, finished_at, lease)
     return detail
 

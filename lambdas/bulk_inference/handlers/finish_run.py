@@ -6,7 +6,7 @@ from aws_lambda_powertools import Logger, Metrics, Tracer
 from aws_lambda_powertools.metrics import MetricUnit
 
 from bulk_inference.core.errors import ConservationError, IncompleteRunError
-from bulk_inference.finish.finishing import finish
+from bulk_inference.finish.finishing import FinishServices, finish
 from bulk_inference.handlers import wiring
 
 logger = Logger()
@@ -34,10 +34,12 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
 def _finish(event: dict[str, Any], context: Any) -> dict[str, Any]:
     return finish(
         wiring.run_spec(event["tenant"], event["run"]),
-        output=wiring.output_bucket(),
-        runs=wiring.runs_table(),
-        bus=wiring.completion_bus(),
-        clock=wiring.clock(context),
-        leases=wiring.leases(),
+        FinishServices(
+            output=wiring.output_bucket(),
+            runs=wiring.runs_table(),
+            bus=wiring.completion_bus(),
+            clock=wiring.clock(context),
+            leases=wiring.leases(),
+        ),
         more=int(event.get("redrives", 0)) > int(event.get("inferred", {}).get("redrives", 0)),
     )

@@ -6,7 +6,7 @@ from typing import Any
 from aws_lambda_powertools import Logger, Metrics, Tracer
 from aws_lambda_powertools.metrics import MetricUnit
 
-from bulk_inference.batch.submit_job import SubmitTask, submit
+from bulk_inference.batch.submit_job import SubmitServices, SubmitTask, submit
 from bulk_inference.handlers import wiring
 
 logger = Logger()
@@ -20,10 +20,8 @@ metrics = Metrics()
 def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
     """Event: run, tenant, attempt, shard, taskToken. The state waits for its token, whatever is returned here."""
     env, task = wiring.environment(), SubmitTask.from_event(event)
-    job = submit(
-        task,
+    services = SubmitServices(
         name=env.name,
-        spec=wiring.run_spec(task.tenant, task.run),
         input_bucket=wiring.input_bucket(),
         output_bucket=env.output_bucket,
         runs=wiring.runs_table(),
@@ -31,6 +29,7 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
         tasks=wiring.task_tokens(),
         now=time.time(),
     )
+    job = submit(task, wiring.run_spec(task.tenant, task.run), services)
     metrics.add_metric("JobsSubmitted", MetricUnit.Count, 1)
     logger.info("job awaited", run=task.run, shard=task.shard, attempt=task.attempt, **job)
     return job

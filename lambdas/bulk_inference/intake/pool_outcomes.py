@@ -21,7 +21,7 @@ from bulk_inference.core.ports import Bucket, Bus, Clock, Executions, Intake
 from bulk_inference.core.result_line import split
 from bulk_inference.core.run_spec import RunSpec
 from bulk_inference.core.runs_table import ASSEMBLY, CUTS, META, POOLS, TALLY, Item, document_pk, pool_pk, run_pk
-from bulk_inference.finish.finishing import check, finish
+from bulk_inference.finish.finishing import FinishServices, check, finish
 from bulk_inference.intake.document_outcomes import DocumentOutcome, OutcomeServices, conclude, landed_elsewhere
 from bulk_inference.intake.message import DONE, FAILED, NOT_ACCOUNTED, PARTIAL, RUN_FAILED
 from bulk_inference.intake.pooling import (
@@ -309,6 +309,6 @@ def _close_window(item: Item, services: FollowServices) -> None:
     # One that is inconsistent is said to be so in its manifest; a later landing counts it anew.
     with suppress(ConservationError):
         leases = Leases(runs, services.clock.now)
-        finish(spec, output=services.output, runs=runs, bus=services.bus, clock=services.clock, leases=leases)
+        finish(spec, FinishServices(services.output, runs, services.bus, services.clock, leases))
     tally = runs.get(pool_pk(run), TALLY) or {}
     _settled(leased, "closed", int(tally.get(DONE, 0)), int(tally.get(FAILED, 0)), services)

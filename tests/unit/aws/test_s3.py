@@ -156,7 +156,8 @@ def test_refusals_are_explained(
 def test_threads_that_read_side_by_side_keep_their_connections(monkeypatch: pytest.MonkeyPatch) -> None:
     """The widest: assembly and pools read by 16 threads, each of which may fetch a segment ahead."""
     monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
-    assert connect.__wrapped__().meta.config.max_pool_connections >= 2 * 16
+    config: Any = connect.__wrapped__().meta.config
+    assert config.max_pool_connections >= 2 * 16
 
 
 def test_an_object_is_created_once_and_the_same_bytes_are_our_own(client: Any) -> None:

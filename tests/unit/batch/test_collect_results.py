@@ -1,79 +1,20 @@
 """Collecting a shard's results, whatever became of its job and however often the worker dies."""
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
 import pytest
 
-from bulk_inference.batch.collect_results import OUTPUT_SECONDS, ShardTask, collect, next_state
+from bulk_inference.batch.collect_results import OUTPUT_SECONDS
 from bulk_inference.core.errors import JobNotTerminalError, ShardFailedError, ThrottledError, UnitFailedError
 from bulk_inference.core.runs_table import META, STALE, late_sk, run_pk, unit_sk
 from bulk_inference.land.units import Unit
 from bulk_inference.ledger.claims import Claim, claim_key
 from bulk_inference.sync.infer_batch import Batch
-from tests.worlds.inference_world import NOW, RUN, Stage, assert_survives_kills, converse, make_spec
-
-IDS = [f"r{n:02d}" for n in range(12)]
-SHARD, PIECE = "00001", "00001-001"
-
-
-def ok(record_id: str) -> dict[str, Any]:
-    return {"recordId": record_id, "modelInput": {}, "modelOutput": converse(f"said {record_id}"), "error": None}
-
-
-def bad(record_id: str, code: int = 500) -> dict[str, Any]:
-    return {"recordId": record_id, "modelInput": {}, "error": {"errorCode": code, "errorMessage": f"no {record_id}"}}
-
-
-def encode(lines: Sequence[Any]) -> bytes:
-    return b"".join((line if isinstance(line, bytes) else json.dumps(line).encode()) + b"\n" for line in lines)
-
-
-def stage(
-    lines: Sequence[Any] | None,
-    status: str = "Completed",
-    *,
-    ids: Sequence[str] = IDS,
-    attempt: int = 1,
-    message: str = "",
-    manifest: dict[str, int] | None = None,
-    **spec: Any,
-) -> Stage:
-    """A shard whose job has ended; `lines` is its output in the order in which Bedrock wrote it."""
-    made = Stage(make_spec(**spec))
-    made.piece(PIECE if attempt == 1 else f"{SHARD}-a{attempt}", ids)
-    processed = None if lines is None else len(lines)
-    job = made.jobs.add("job-1", status, message=message, processed=processed)
-    made.runs.items[(run_pk(RUN), f"JOB#{SHARD}-a{attempt}")] = {"jobName": "job-1", "jobArn": job.arn}
-    prefix = f"{made.places.job_output(SHARD, attempt)}{job.id}/"
-    if lines is not None:
-        name = PIECE if attempt == 1 else f"{SHARD}-a{attempt}"
-        made.output.objects[f"{prefix}{name}.jsonl.out"] = encode(lines)
-        made.output.objects[f"{prefix}manifest.json.out"] = json.dumps(manifest or {}).encode()
-    return made
-
-
-def event(attempt: int = 1, **more: Any) -> dict[str, Any]:
-    return {
-        "run": RUN,
-        "tenant": "default",
-        "attempt": attempt,
-        "jobTimeoutSeconds": 90_000,
-        "shard": {"shard": SHARD, "piece": PIECE, "records": len(IDS), "bytes": 1},
-        "job": {"jobName": "job-1", "status": "Completed"},
-        **more,
-    }
-
-
-def work(made: Stage, given: dict[str, Any] | None = None) -> dict[str, Any]:
-    task = ShardTask.from_event(given or event())
-    return next_state(task, made.unit_context, collect(task, made.unit_context))
-
-
-def landed(made: Stage) -> list[str]:
-    return sorted(line["recordId"] for line in made.output.lines(made.places.results_prefix))
+from tests.worlds.inference_world import NOW, RUN, Stage, assert_survives_kills, make_spec
+from tests.worlds.shard_world import IDS, PIECE, SHARD, bad, event, landed, ok, shuffled, stage, work
 
 
 def failed(made: Stage) -> dict[str, str]:
@@ -84,10 +25,6 @@ def unit(made: Stage, name: str = f"{SHARD}-a1") -> dict[str, Any]:
     item = made.runs.get(run_pk(RUN), unit_sk(name))
     assert item is not None
     return item
-
-
-def shuffled() -> list[dict[str, Any]]:
-    return [ok(one) for one in [*IDS[7:], *IDS[:7]]]
 
 
 def test_a_completed_job_lands_every_record_by_its_id_whatever_the_order() -> None:

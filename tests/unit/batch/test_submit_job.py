@@ -1,11 +1,9 @@
 """Submitting a job: token first, job second, nothing twice."""
 
 from dataclasses import replace
-from typing import Any
 
 import pytest
 
-from bulk_inference.batch.submit_job import SubmitTask, submit
 from bulk_inference.batch.task_tokens import tokens_of
 from bulk_inference.core.errors import InvalidRequestError, JobRejectedError, JobSlotsFullError
 from bulk_inference.core.jobs import JobRequest
@@ -13,38 +11,8 @@ from bulk_inference.core.run_spec import Quota
 from bulk_inference.core.runs_table import COUNT, JOB, OPEN, job_key, run_pk
 from bulk_inference.core.settings import JobVpc
 from bulk_inference.watch.reconcile import resume
-from tests.worlds.inference_world import RUN, Stage, assert_survives_kills, make_spec
-
-PIECE = "00001-001"
-
-
-def stage(**spec: Any) -> Stage:
-    made = Stage(make_spec(**{"priority": "high", **spec}))
-    made.piece(PIECE, ["a", "b"])
-    made.piece("00001-a2", ["b"])
-    made.tasks.waiting = {"token-1", "token-2"}
-    return made
-
-
-def go(made: Stage, token: str = "token-1", attempt: int = 1) -> dict[str, Any]:
-    event = {
-        "run": RUN,
-        "tenant": "default",
-        "attempt": attempt,
-        "shard": {"shard": "00001", "piece": PIECE, "records": 2, "bytes": 9},
-        "taskToken": token,
-    }
-    return submit(
-        SubmitTask.from_event(event),
-        name="tickets",
-        spec=made.spec,
-        input_bucket=made.input,
-        output_bucket="out-bucket",
-        runs=made.runs,
-        jobs=made.jobs,
-        tasks=made.tasks,
-        now=made.time.now,
-    )
+from tests.worlds.inference_world import RUN, assert_survives_kills, make_spec
+from tests.worlds.submit_world import go, stage
 
 
 def test_the_request_names_input_output_role_and_shape() -> None:

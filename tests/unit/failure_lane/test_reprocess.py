@@ -8,8 +8,6 @@ import pytest
 from bulk_inference.aws.bedrock_runtime import READ_TIMEOUT_SECONDS
 from bulk_inference.core.backoff import MOST_POSTPONEMENTS
 from bulk_inference.core.errors import InvalidRequestError, ThrottledError
-from bulk_inference.core.failure_line import Failure
-from bulk_inference.core.index_line import Pointer
 from bulk_inference.core.runs_table import STALE, run_pk
 from bulk_inference.failure_lane.reprocess import (
     LANDING_SHARE,
@@ -25,19 +23,7 @@ from bulk_inference.failure_lane.reprocess import (
 from bulk_inference.ledger.claims import Claim, claim_key
 from tests.worlds.inference_world import NOW, RUN, FakeOutcome, Killed, Stage, assert_survives_kills
 from tests.worlds.lane_world import FakeLane
-
-
-def stage() -> Stage:
-    made = Stage()
-    made.piece("00001-001", ["a", "b"])
-    return made
-
-
-def body(made: Stage, record_id: str = "b", unit: str = "00001-a1") -> dict[str, Any]:
-    (line,) = [one for one in made.input.lines(made.places.index("00001-001")) if one["recordId"] == record_id]
-    failure = Failure(Pointer.from_json(line), "model", "500", "words", 1)
-    sent: dict[str, Any] = json.loads(json.dumps(failure.message(RUN, "default", unit, "00001", line)))
-    return sent
+from tests.worlds.reprocess_world import body, stage
 
 
 def go(made: Stage) -> str:

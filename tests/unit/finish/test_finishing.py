@@ -11,44 +11,16 @@ from bulk_inference.core.errors import ConservationError, IncompleteRunError, In
 from bulk_inference.core.runs_table import LEASE, LIVE, META, cut_sk, run_pk, shard_sk, unit_sk
 from bulk_inference.failure_lane.reprocess import LaneMessage, reprocess
 from bulk_inference.finish.finishing import DETAIL_TYPE, finish
-from tests.unit.batch.test_collect_results import IDS, PIECE, SHARD, bad, event, ok
-from tests.unit.batch.test_collect_results import stage as collected
-from tests.worlds.inference_world import RUN, Killed, Stage, assert_survives_kills, make_spec
+from tests.worlds.finished_world import go, stage
+from tests.worlds.inference_world import RUN, Killed, Stage, assert_survives_kills, finish_services, make_spec
+from tests.worlds.shard_world import IDS, SHARD, bad, event, ok
+from tests.worlds.shard_world import stage as collected
 
 TOKENS = {"input": 33, "output": 22, "cacheRead": 0, "cacheWrite": 0, "reasoning": 0, "unknown": 0}
 
 
-def stage(failing: int = 1) -> Stage:
-    """A run of one batch shard, collected."""
-    made = collected([*[bad(one) for one in IDS[:failing]], *[ok(one) for one in IDS[failing:]]])
-    made.spec = replace(made.spec, settings=replace(make_spec().settings, tolerated_failure_percentage=100))
-    pk = run_pk(RUN)
-    meta = {"run": RUN, "tenant": "default", "scope": RUN, "status": "running"}
-    made.runs.put({"pk": pk, "sk": META, **meta, "executionArn": made.spec.execution_arn})
-    counts = {"read": 14, "accepted": 12, "rejected": 1, "duplicate": 1}
-    made.runs.put({"pk": pk, "sk": cut_sk("00001"), "cut": "00001", **counts})
-    made.runs.put({"pk": pk, "sk": shard_sk(SHARD), "mode": "batch", "piece": PIECE, "accepted": 12, "duplicate": 0})
-    collect(ShardTask.from_event(event()), made.unit_context)
-    made.world.effects.clear()
-    return made
-
-
-def go(made: Stage) -> dict[str, Any]:
-    return finish(
-        made.spec, output=made.output, runs=made.runs, bus=made.bus, clock=made.time.clock, leases=made.leases
-    )
-
-
 def go_on(made: Stage) -> dict[str, Any]:
-    return finish(
-        made.spec,
-        output=made.output,
-        runs=made.runs,
-        bus=made.bus,
-        clock=made.time.clock,
-        leases=made.leases,
-        more=True,
-    )
+    return finish(made.spec, finish_services(made), more=True)
 
 
 def manifest(made: Stage) -> dict[str, Any]:

@@ -7,9 +7,9 @@ from bulk_inference.core.names import unit_of_part
 from bulk_inference.core.runs_table import cut_sk, run_pk, shard_sk
 from bulk_inference.finish.finishing import check
 from bulk_inference.sync import infer_batch
-from tests.unit.sync import test_infer_batch
-from tests.unit.sync.test_infer_batch import event, step
+from tests.worlds import item_batch_world
 from tests.worlds.inference_world import RUN, Killed
+from tests.worlds.item_batch_world import event, step
 
 
 @pytest.mark.parametrize(
@@ -36,17 +36,17 @@ def test_a_part_tells_its_unit(part: str, unit: str | None) -> None:
 
 def test_an_item_batch_that_died_after_a_part_has_landed_what_is_in_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("bulk_inference.core.part_names.CHUNK", 5)
-    monkeypatch.setattr(infer_batch, "infer_all", test_infer_batch.sequential)
-    made = test_infer_batch.stage()
+    monkeypatch.setattr(infer_batch, "infer_all", item_batch_world.sequential)
+    made = item_batch_world.stage()
     pk = run_pk(RUN)
     counts = {"read": 12, "accepted": 12, "rejected": 0, "duplicate": 0}
     made.runs.put({"pk": pk, "sk": cut_sk("00001"), "cut": "00001", **counts})
     made.runs.put(
         {
             "pk": pk,
-            "sk": shard_sk(test_infer_batch.PIECE),
+            "sk": shard_sk(item_batch_world.PIECE),
             "mode": "sync",
-            "piece": test_infer_batch.PIECE,
+            "piece": item_batch_world.PIECE,
             "accepted": 12,
         }
     )

@@ -20,9 +20,9 @@ from bulk_inference.finish.updating import DETAIL_TYPE, Updated, UpdateServices,
 from bulk_inference.land.late_outcomes import mark_stale, watch
 from bulk_inference.land.units import Counts, Part, Unit
 from bulk_inference.ledger.claims import Claim, claim_key
-from tests.unit.batch.test_collect_results import IDS
-from tests.unit.failure_lane.test_redrive import Site
 from tests.worlds.inference_world import NOW, RUN, Killed, freeze
+from tests.worlds.redrive_world import Site
+from tests.worlds.shard_world import IDS
 
 AGAIN = "run-2"
 
@@ -213,8 +213,8 @@ def test_marks_that_say_the_same_are_two() -> None:
     land(site, 0)
     put, marked = site.stage.bus.put, list[int]()
 
-    def again(kind: str, detail: Mapping[str, Any]) -> None:
-        put(kind, detail)
+    def again(detail_type: str, detail: Mapping[str, Any]) -> None:
+        put(detail_type, detail)
         if not marked:
             marked.append(1)
             (item,) = site.stage.runs.query(STALE)
@@ -428,7 +428,7 @@ def test_a_landing_while_two_updates_overlap_is_not_forgotten() -> None:
     mark_stale(RUN, "default", "unit 1", site.stage.runs, 1)
     put, meddled = site.stage.runs.delete_if, [False]
 
-    def delete_if(pk: str, sk: str, attribute: str, expected: str) -> bool:
+    def delete_if(pk: str, sk: str, attribute: str, expected: str | int) -> bool:
         if not meddled[0]:
             meddled[0] = True
             update_runs(world(site))

@@ -2,17 +2,11 @@
 
 import json
 import time
-from collections.abc import Iterator
-from dataclasses import asdict, dataclass, replace
-from pathlib import Path
+from dataclasses import asdict
 from typing import Any
 
-import boto3
 import pytest
-from moto import mock_aws
 
-from bulk_inference.aws import dynamodb
-from bulk_inference.core.environment import Environment
 from bulk_inference.core.errors import ThrottledError, UnitFailedError, WorkInProgressError
 from bulk_inference.core.runs_table import META, cut_sk, run_pk, shard_sk
 from bulk_inference.handlers import (
@@ -28,69 +22,9 @@ from bulk_inference.handlers import (
 )
 from bulk_inference.watch.reconcile import Reconciled
 from tests.worlds.inference_world import NOW, RUN, FakeOutcome, Stage, converse
+from tests.worlds.lambda_world import Context, load
 
-EVENTS = Path(__file__).parents[2] / "events"
 IDS = [f"r{n}" for n in range(6)]
-
-
-@dataclass
-class Context:
-    """What Powertools reads of Lambda's context."""
-
-    function_name: str = "f"
-    memory_limit_in_mb: int = 512
-    invoked_function_arn: str = "arn:aws:lambda:us-east-1:123456789012:function:f"
-    aws_request_id: str = "00000000-0000-0000-0000-000000000000"
-    left: int = 900_000
-
-    def get_remaining_time_in_millis(self) -> int:
-        return self.left
-
-
-@pytest.fixture
-def made(monkeypatch: pytest.MonkeyPatch) -> Iterator[Stage]:
-    for name, value in {
-        "AWS_ACCESS_KEY_ID": "test",
-        "AWS_SECRET_ACCESS_KEY": "test",
-        "AWS_DEFAULT_REGION": "us-east-1",
-    }.items():
-        monkeypatch.setenv(name, value)
-    monkeypatch.delenv("AWS_ENDPOINT_URL", raising=False)
-    stage = Stage()
-    stage.piece("00001-001", IDS)
-    env = Environment("tickets", "in-bucket", "out-bucket", "ledger", "runs", "url", "bus", "config/settings.json")
-    fakes: dict[str, Any] = {
-        "environment": lambda: env,
-        "input_bucket": lambda: stage.input,
-        "output_bucket": lambda: stage.output,
-        "runs_table": lambda: stage.runs,
-        "batch_jobs": lambda: stage.jobs,
-        "task_tokens": lambda: stage.tasks,
-        "completion_bus": lambda: stage.bus,
-        "stop_world": lambda context: stage.stop_world,
-        "run_spec": lambda tenant, run: stage.spec,
-        "unit_context": lambda tenant, run, context, **given: replace(
-            stage.unit_context, clock=replace(stage.time.clock, remaining=lambda: context.left / 1000)
-        ),
-    }
-    for name, fake in fakes.items():
-        monkeypatch.setattr(wiring, name, fake)
-    with mock_aws():
-        client = boto3.client("dynamodb")
-        client.create_table(
-            TableName="ledger",
-            BillingMode="PAY_PER_REQUEST",
-            AttributeDefinitions=[{"AttributeName": "pk", "AttributeType": "S"}],
-            KeySchema=[{"AttributeName": "pk", "KeyType": "HASH"}],
-        )
-        guard._persistence.cache_clear()
-        monkeypatch.setattr(dynamodb, "connect", lambda: client)
-        yield stage
-        guard._persistence.cache_clear()
-
-
-def load(name: str) -> Any:
-    return json.loads((EVENTS / f"{name}.json").read_text())
 
 
 def submit(made: Stage) -> dict[str, Any]:

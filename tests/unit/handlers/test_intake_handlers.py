@@ -8,8 +8,8 @@ import pytest
 from bulk_inference.core.environment import IntakeEnvironment
 from bulk_inference.handlers import follow_pools, infer_documents, intake_status, intake_wiring, pool_documents
 from bulk_inference.intake.consumer import ConsumerServices
-from tests.unit.handlers.test_inference_handlers import Context
 from tests.worlds.intake_world import SETTINGS, Intake, message
+from tests.worlds.lambda_world import Context
 
 
 @pytest.fixture

@@ -9,14 +9,14 @@ from bulk_inference.core.environment import LaneEnvironment
 from bulk_inference.core.errors import InvalidRequestError
 from bulk_inference.core.runs_table import STALE
 from bulk_inference.handlers import redrive_failures, reprocess_records, update_runs, wiring
-from tests.unit.failure_lane.test_redrive import SETTINGS
-from tests.unit.handlers.test_inference_handlers import Context, load, made  # noqa: F401
 from tests.worlds.inference_world import FakeOutcome, Stage
+from tests.worlds.lambda_world import Context, load
 from tests.worlds.lane_world import FakeLane, FakeLetters, FakePipeline
+from tests.worlds.redrive_world import SETTINGS
 
 
 @pytest.fixture
-def lane(made: Stage, monkeypatch: pytest.MonkeyPatch) -> FakeLane:  # noqa: F811
+def lane(made: Stage, monkeypatch: pytest.MonkeyPatch) -> FakeLane:
     """Its queue has the ARN of the messages in tests/events."""
     fake = FakeLane(made.world)
     monkeypatch.setattr(wiring, "message_lane", {"arn:aws:sqs:us-east-1:123456789012:q": fake}.__getitem__)
@@ -25,7 +25,7 @@ def lane(made: Stage, monkeypatch: pytest.MonkeyPatch) -> FakeLane:  # noqa: F81
 
 
 @pytest.fixture
-def letters(made: Stage, monkeypatch: pytest.MonkeyPatch) -> FakeLetters:  # noqa: F811
+def letters(made: Stage, monkeypatch: pytest.MonkeyPatch) -> FakeLetters:
     fake = FakeLetters(made.world)
     monkeypatch.setattr(wiring, "dead_letters", lambda: fake)
     monkeypatch.setattr(wiring, "pipeline", lambda: FakePipeline(made.world))
@@ -35,7 +35,7 @@ def letters(made: Stage, monkeypatch: pytest.MonkeyPatch) -> FakeLetters:  # noq
     return fake
 
 
-def test_only_a_record_that_may_recover_comes_again(made: Stage, lane: FakeLane) -> None:  # noqa: F811
+def test_only_a_record_that_may_recover_comes_again(made: Stage, lane: FakeLane) -> None:
     """A hopeless record and a message that is none are held; neither takes the others with it."""
     event = load("reprocess_messages")
     event["Records"].append({**event["Records"][0], "messageId": "m-model", "receiptHandle": "h4"})
@@ -50,7 +50,7 @@ def test_only_a_record_that_may_recover_comes_again(made: Stage, lane: FakeLane)
     assert [one["recordId"] for one in made.output.lines(made.places.results_prefix)] == ["a"]
 
 
-def test_a_batch_in_which_all_failed_is_an_answer_and_no_error(made: Stage, lane: FakeLane) -> None:  # noqa: F811
+def test_a_batch_in_which_all_failed_is_an_answer_and_no_error(made: Stage, lane: FakeLane) -> None:
     event = load("reprocess_messages")
     event["Records"] = event["Records"][:1]
     made.model.answers["a"] = FakeOutcome(error_class="model_error", error_code="ModelErrorException")
@@ -58,7 +58,7 @@ def test_a_batch_in_which_all_failed_is_an_answer_and_no_error(made: Stage, lane
     assert [one["itemIdentifier"] for one in answer["batchItemFailures"]] == ["m-good"]
 
 
-def test_a_throttled_record_is_not_remembered_as_done(made: Stage, lane: FakeLane) -> None:  # noqa: F811
+def test_a_throttled_record_is_not_remembered_as_done(made: Stage, lane: FakeLane) -> None:
     """What Idempotency remembers is an outcome; a postponement is none, or the copy would be taken for settled."""
     event = load("reprocess_messages")
     event["Records"] = event["Records"][:1]
@@ -79,7 +79,7 @@ def test_a_command_that_is_wrong_is_an_error_that_says_so(letters: FakeLetters) 
     assert letters.moves == [("normal", None)]
 
 
-def test_the_schedule_finds_stale_runs(made: Stage, letters: FakeLetters) -> None:  # noqa: F811
+def test_the_schedule_finds_stale_runs(made: Stage, letters: FakeLetters) -> None:
     item: dict[str, Any] = {"run": "r", "tenant": "default", "mark": "m", "expires_at": 1}
     made.runs.put({"pk": STALE, "sk": "r", **item})
     assert update_runs.handler({}, Context()) == {"stale": 1, "updated": 0, "settled": 0, "waiting": 1}

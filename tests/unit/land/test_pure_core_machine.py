@@ -37,7 +37,7 @@ from bulk_inference.finish.conservation import cross_check
 from bulk_inference.finish.finishing import add_up
 from bulk_inference.sync.infer_batch import Batch, infer_batch
 from bulk_inference.watch.reconcile import resume
-from tests.worlds.inference_world import RUN, TENANT, FakeOutcome, Killed, Stage, converse, make_spec
+from tests.worlds.inference_world import RUN, TENANT, FakeOutcome, Killed, Stage, converse, make_spec, submit_services
 
 SHARDS = {"00001": "00001-001", "00002": "00001-002"}
 SYNC_PIECE = "00001-003"
@@ -157,17 +157,7 @@ class PureCore(RuleBasedStateMachine):
         if step == "submit":
             # The state machine tries again minutes later: a count of slots is old by then.
             self.stage.time.now += 60
-            return submit(
-                SubmitTask.from_event(event),
-                name="tickets",
-                spec=self.stage.spec,
-                input_bucket=self.stage.input,
-                output_bucket="out-bucket",
-                runs=self.stage.runs,
-                jobs=self.stage.jobs,
-                tasks=self.stage.tasks,
-                now=self.stage.time.now,
-            )
+            return submit(SubmitTask.from_event(event), self.stage.spec, submit_services(self.stage))
         if step == "collect":
             task = ShardTask.from_event(event)
             return next_state(task, unit_context, collect(task, unit_context))

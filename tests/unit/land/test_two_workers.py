@@ -25,12 +25,10 @@ from bulk_inference.land.units import Unit
 from bulk_inference.ledger.claims import Claim, claim_key
 from bulk_inference.sync.infer_batch import Batch, infer_batch
 from bulk_inference.watch.reconcile import reconcile, resume
-from tests.unit.batch import test_collect_results as collecting
-from tests.unit.batch import test_submit_job as submitting
-from tests.unit.failure_lane import test_reprocess as reprocessing
-from tests.unit.failure_lane.test_redrive import Site
+from tests.worlds import reprocess_world, shard_world, submit_world
 from tests.worlds.inference_world import NOW, RUN, FakeOutcome, Killed, Stage, freeze, make_spec
 from tests.worlds.lane_world import FakeLane
+from tests.worlds.redrive_world import Site
 
 IDS = [f"r{n:02d}" for n in range(12)]
 PIECE = "00001-001"
@@ -289,29 +287,29 @@ def test_a_frozen_collector_doubles_nothing_and_loses_nothing(monkeypatch: pytes
     """It may have got further than the next one, or less far, with successes or failures that the other has not."""
     monkeypatch.setattr("bulk_inference.batch.collect_results.CHUNK_LINES", 3)
     bad, good = IDS[:3] if bad_first else IDS[9:], IDS[3:] if bad_first else IDS[:9]
-    lines = [collecting.bad(one) for one in bad]
-    lines = [*lines, *map(collecting.ok, good)] if bad_first else [*map(collecting.ok, good), *lines]
+    lines = [shard_world.bad(one) for one in bad]
+    lines = [*lines, *map(shard_world.ok, good)] if bad_first else [*map(shard_world.ok, good), *lines]
 
     def play(number: int) -> bool:
         settings = replace(make_spec().settings, tolerated_failure_percentage=100.0)
-        made = collecting.stage(lines, settings=settings)
+        made = shard_world.stage(lines, settings=settings)
 
         def short_of_time() -> None:
             """One chunk, and no time for more."""
             made.time.now += LEASE_SECONDS
             real, made.time.remaining = made.time.remaining, 1.0
             with suppress(BulkInferenceError):
-                collecting.work(made)
+                shard_world.work(made)
             made.time.remaining = real
 
         frozen = freeze(made.world, number, short_of_time)
         with suppress(WorkInProgressError):
-            collecting.work(made)
-        state = {**collecting.event(), "next": "collect"}
+            shard_world.work(made)
+        state = {**shard_world.event(), "next": "collect"}
         for _ in range(20):
             made.time.now += LEASE_SECONDS
             with suppress(WorkInProgressError):
-                state = collecting.work(made, state)
+                state = shard_world.work(made, state)
             if state["next"] != "collect":
                 break
         assert state["next"] == "done", number
@@ -322,7 +320,7 @@ def test_a_frozen_collector_doubles_nothing_and_loses_nothing(monkeypatch: pytes
 
 
 def test_records_that_a_dead_collector_claimed_are_the_next_attempts_when_its_output_has_expired() -> None:
-    made = collecting.stage([collecting.ok(one) for one in IDS])
+    made = shard_world.stage([shard_world.ok(one) for one in IDS])
     strike = made.world.strike
 
     def dies(effect: str) -> None:
@@ -332,13 +330,13 @@ def test_records_that_a_dead_collector_claimed_are_the_next_attempts_when_its_ou
 
     made.world.strike = dies  # type: ignore[method-assign]
     with pytest.raises(Killed):
-        collecting.work(made)
+        shard_world.work(made)
     made.world.strike = strike  # type: ignore[method-assign]
     made.world.revive()
     for key in [key for key in made.output.objects if "/jobs/" in key]:
         del made.output.objects[key]
     made.time.now += 10**6
-    state = collecting.work(made)
+    state = shard_world.work(made)
     assert (state["next"], state["counts"]["unprocessed"]) == ("submit", 12)
     job = made.jobs.add("job-2", "Completed", processed=12)
     made.runs.items[(run_pk(RUN), "JOB#00001-a2")] = {"jobName": "job-2", "jobArn": job.arn}
@@ -346,10 +344,10 @@ def test_records_that_a_dead_collector_claimed_are_the_next_attempts_when_its_ou
     (piece,) = [key for key in made.input.objects if "/shards/00001-a2" in key]
     name = piece.rpartition("/")[2].removesuffix(".jsonl")
     key = key.replace("00001-a2.jsonl", f"{name}.jsonl")
-    made.output.objects[key] = collecting.encode([collecting.ok(one) for one in IDS])
-    counts = collecting.work(made, {**state, "job": {"jobName": "job-2", "status": "Completed"}})["counts"]
+    made.output.objects[key] = shard_world.encode([shard_world.ok(one) for one in IDS])
+    counts = shard_world.work(made, {**state, "job": {"jobName": "job-2", "status": "Completed"}})["counts"]
     assert (counts["landed"], counts["duplicate"]) == (12, 0)
-    assert collecting.landed(made) == IDS
+    assert shard_world.landed(made) == IDS
 
 
 def test_output_that_changes_between_segments_is_said_and_output_that_is_gone_lands_nothing_twice(
@@ -357,10 +355,10 @@ def test_output_that_changes_between_segments_is_said_and_output_that_is_gone_la
 ) -> None:
     monkeypatch.setattr("bulk_inference.batch.collect_results.CHUNK_LINES", 4)
     for gone in (False, True):
-        made = collecting.stage([collecting.ok(one) for one in IDS])
+        made = shard_world.stage([shard_world.ok(one) for one in IDS])
         made.time.remaining = 1.0
         monkeypatch.setattr("bulk_inference.batch.collect_results.RESERVE_SHARE", 2.0)
-        state = collecting.work(made)
+        state = shard_world.work(made)
         assert (state["next"], state["segment"]) == ("collect", 2)
         monkeypatch.setattr("bulk_inference.batch.collect_results.RESERVE_SHARE", 0.2)
         made.time.remaining = 900.0
@@ -368,22 +366,26 @@ def test_output_that_changes_between_segments_is_said_and_output_that_is_gone_la
         if not gone:
             made.output.objects[key] += b"\n"
             with pytest.raises(BulkInferenceError, match="has changed since a part of it was collected"):
-                collecting.work(made, state)
+                shard_world.work(made, state)
             continue
         del made.output.objects[key]
         made.time.now += 10**6
-        state = collecting.work(made, state)
+        state = shard_world.work(made, state)
         counts = state["counts"]
         assert (state["next"], counts["landed"], counts["unprocessed"]) == ("submit", 4, 8)
 
 
 def test_whoever_waits_for_a_job_is_woken_whatever_order_two_submitters_write_in() -> None:
     def play(number: int) -> bool:
-        made = submitting.stage()
+        made = submit_world.stage()
         made.tasks.waiting = {"token-2"}  # the task of token-1 is dead
-        frozen = freeze(made.world, number, lambda: submitting.go(made, "token-2"))
+
+        def submit_again() -> None:
+            submit_world.go(made, "token-2")
+
+        frozen = freeze(made.world, number, submit_again)
         with suppress(BulkInferenceError):
-            submitting.go(made, "token-1")
+            submit_world.go(made, "token-1")
         if not frozen():
             return False
         (job,) = made.jobs.jobs.values()
@@ -447,14 +449,14 @@ def test_a_record_of_the_lane_that_is_dropped_meanwhile_is_landed_or_dropped_and
 
 
 def test_the_lane_looks_before_it_pays_and_waits_without_using_up_receives() -> None:
-    made = reprocessing.stage()
+    made = reprocess_world.stage()
     made.spec = replace(made.spec, scope="tickets")
     made.runs.put({"pk": run_pk("run-0"), "sk": META, "executionArn": "arn:run-0"})
     made.executions.end("arn:run-0", at=NOW - 30)
     key = claim_key("default", "tickets", "b")
     made.ledger.claims[key] = Claim(key, "run-0/sync-x", "run-0", int(NOW) + 10_000_000)
     made.leases.acquire("run-0", "sync-x")
-    lane, message, tries = FakeLane(made.world), reprocessing.body(made), 0
+    lane, message, tries = FakeLane(made.world), reprocess_world.body(made), 0
     while True:
         consumer = LaneConsumer(lane, made.time.clock, lambda message: made.unit_context, lambda: 1.0)
         outcome = consumer.settle(LaneDelivery(json.dumps(message), "receipt", 1))

@@ -13,9 +13,9 @@ from bulk_inference.core.runs_table import META, run_pk, unit_sk
 from bulk_inference.ledger.claims import Claim, ClaimStanding, claim_key
 from bulk_inference.ledger.rival_claims import LandedClaims, RivalClaims
 from bulk_inference.render.records import RecordReader
-from tests.unit.batch.test_collect_results import IDS, event, landed, shuffled
-from tests.unit.batch.test_collect_results import stage as shard
 from tests.worlds.inference_world import NOW, RUN, Stage
+from tests.worlds.shard_world import IDS, event, landed, shuffled
+from tests.worlds.shard_world import stage as shard
 
 DEAD, ARN = "run-0", "arn:run-0"
 LONG_AGO = NOW - 10

@@ -16,11 +16,10 @@ from bulk_inference.failure_lane.reprocess import LaneMessage, reprocess
 from bulk_inference.finish.conservation import cross_check
 from bulk_inference.land.unit_context import UnitContext
 from bulk_inference.ledger.claims import Claim, claim_key
-from bulk_inference.sync.infer_batch import Batch, infer_batch
+from bulk_inference.sync.infer_batch import Batch
 from tests.worlds.inference_world import NOW, RUN, FakeOutcome, Killed, Stage, assert_survives_kills
+from tests.worlds.item_batch_world import IDS, PIECE, event, sequential, stage, step
 
-IDS = [f"r{n:02d}" for n in range(12)]
-PIECE = "00001-001"
 REFUSED = FakeOutcome(error_class="invalid_request", error_code="ValidationException", error_message="SECRET no")
 OVERLOADED = FakeOutcome(error_class="model_error", error_code="ModelErrorException", error_message="no")
 DENIED = FakeOutcome(
@@ -35,12 +34,6 @@ def _small_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("bulk_inference.core.part_names.CHUNK", 5)
 
 
-def sequential(positions: Any, body_of: Any, call: Any, clock: Any) -> Any:
-    """infer_all without threads, so that a run of a test is the same every time."""
-    for at in positions:
-        yield at, call(body_of(at))
-
-
 @pytest.fixture
 def _in_order(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("bulk_inference.sync.infer_batch.infer_all", sequential)
@@ -53,25 +46,6 @@ def only(*positions: int) -> Callable[..., Any]:
         yield from ((at, call(body_of(at))) for at in wanted if at in positions)
 
     return some
-
-
-def stage(ids: list[str] | None = None) -> Stage:
-    made = Stage()
-    made.piece(PIECE, ids or IDS, sync=True)
-    return made
-
-
-def event(made: Stage, **more: Any) -> dict[str, Any]:
-    return {
-        "BatchInput": {"run": RUN, "tenant": "default", **more},
-        "Items": made.input.lines(made.places.batches(PIECE)),
-    }
-
-
-def step(made: Stage, given: dict[str, Any]) -> dict[str, Any]:
-    batch = Batch.from_event(given)
-    progress = infer_batch(batch, made.unit_context)
-    return batch.following(progress["rest"], progress["counts"])
 
 
 def work(made: Stage) -> dict[str, Any]:
@@ -247,7 +221,7 @@ def test_a_concurrent_change_of_the_unit_is_noticed() -> None:
         stolen(len(calls))
         return infer(*given)
 
-    made.model.infer = infer_slowly  # type: ignore[method-assign]
+    made.model.infer = infer_slowly  # type: ignore[method-assign, assignment]
     with pytest.raises(WorkInProgressError):
         work(made)
     assert unit(made)["pieces"][PIECE]["landed"] == 0
@@ -408,7 +382,7 @@ def test_messages_that_a_dead_try_did_not_send_are_sent_by_the_next() -> None:
     again.queue.send = lambda messages: (_ for _ in ()).throw(Killed("send"))  # type: ignore[method-assign]
     with pytest.raises(Killed):
         step(again, given)
-    del again.queue.send  # type: ignore[method-assign]
+    del again.queue.send
     again.world.revive()
     step(again, given)
     assert again.queue.messages == expected
