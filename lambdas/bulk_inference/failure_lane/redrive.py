@@ -43,6 +43,7 @@ from bulk_inference.land.late_outcomes import (
     watch,
 )
 from bulk_inference.land.units import Late
+from bulk_inference.request.fields import kind_of
 from bulk_inference.request.limits import canary_of
 from bulk_inference.request.parse import MODES
 from bulk_inference.request.parse import parse as parse_run_request
@@ -91,6 +92,10 @@ class Command:
 
 def parse(request: Mapping[str, Any]) -> Command:
     """Raises InvalidRequestError that lists every problem."""
+    if not isinstance(request, Mapping):
+        raise InvalidRequestError(
+            f'the request must be a JSON object such as {{"action": "redrive"}}, not {kind_of(request)}'
+        )
     action = request.get("action")
     if action not in _KEYS:
         raise InvalidRequestError(f"action: must be one of {', '.join(_KEYS)}, not {action!r}")
@@ -244,6 +249,8 @@ def move_all(command: Command, services: RedriveServices) -> dict[str, Any]:
 
 def redrive(command: Command, services: RedriveServices) -> dict[str, Any]:
     """Sends the messages of some error classes, or of one run, back to their lanes."""
+    if command.run is not None:
+        _run(command, services)
     priorities: dict[tuple[str, str], str] = {}
 
     def priority_of(message: LaneMessage) -> str:
@@ -384,6 +391,7 @@ def resubmit(command: Command, services: RedriveServices) -> dict[str, Any]:
         if command.new_run == item["run"]:
             _refuse_another(item, command)
         if command.new_run in (None, item["run"]) and _is_live(item, services):
+            _refuse_another(item, command)
             return _resubmitted(spec, item, "goes on")
     failed = [one for one in failed_records(spec.run, services.runs, services.output) if one in command.choice]
     usable = [one for one in failed if one.source is not None]
@@ -484,6 +492,7 @@ def _request(spec: RunSpec, new_run: str, command: Command, records: int) -> dic
         "format": spec.source.format,
         "encoding": spec.source.encoding,
         "csv": _csv(spec.source.csv) if spec.source.format == formats.CSV else None,
+        "parquet": {"binary": spec.source.parquet_binary} if spec.source.format == formats.PARQUET else None,
         "id_field": spec.source.id_field,
         "sequence_field": spec.source.sequence_field,
         "carry": spec.source.carry or None,
@@ -516,6 +525,7 @@ def _csv(given: Csv) -> dict[str, Any]:
     section = {
         "delimiter": given.delimiter,
         "quote": given.quote,
+        "escape": given.escape or None,
         "header": given.header if given.names is None else given.names,
         "quoted_newlines": given.quoted_newlines,
     }

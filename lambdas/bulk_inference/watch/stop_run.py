@@ -26,7 +26,7 @@ from bulk_inference.land.late_outcomes import mark_stale
 STATUSES: Final = {"FAILED": "failed", "ABORTED": "aborted", "TIMED_OUT": "timed_out"}
 """Status of the execution, and of the run that it was."""
 
-_NESTED: Final = ("shard_and_submit", "fan_out")
+_NESTED: Final = ("shard_and_submit", "fan_out", "assemble_results")
 """State machines that the pipeline starts, by the end of their names."""
 
 _COMMONEST: Final = 5
@@ -134,7 +134,7 @@ def _close(stopping: Stopping, services: StopServices, lease: Lease) -> dict[str
         stopped=why,
     )
     publish(document, services.output, lease)
-    services.bus.put(DETAIL_TYPE, {**detail_of(spec, status, summed.counts, services.output.name), "stopped": why})
+    services.bus.put(DETAIL_TYPE, {**detail_of(spec, status, summed, services.output.name), "stopped": why})
     values: dict[str, Any] = {
         "status": status,
         "counts": summed.counts,
@@ -211,11 +211,16 @@ def explain(stopping: Stopping, summed: Account, services: StopServices) -> dict
     children = _children(map_runs)
     return {
         "error": first.error,
-        "cause": _told(first.error, first.cause),
+        "cause": _said(stopping, ended) or _told(first.error, first.cause),
         "thresholds": _thresholds(ended, map_runs, children),
         "errors": [kind.to_json() for kind in summed.errors[:_COMMONEST]],
         "children": children,
     }
+
+
+def _said(stopping: Stopping, ended: Execution) -> str:
+    """Who stops an execution may say why (StopExecution's cause): words of an operator, of no record."""
+    return ended.cause[:_CAUSE_LENGTH] if stopping.status == "aborted" and ended.cause else ""
 
 
 def _thresholds(

@@ -37,7 +37,7 @@ def test_what_bedrock_would_refuse_is_refused_by_its_member(change: dict[str, ob
 
 def test_the_longest_legal_name_of_a_module_makes_a_legal_job_name() -> None:
     token = identity("r", "00001", 999, "m", "d")
-    name = job_name("a" * 24, "00001", 999, token)
+    name = job_name("a" * 24, "r" * 64, "00001", 999, token)
     assert len(name) <= 63
     check(replace(GOOD, name=name, token=token))
 
