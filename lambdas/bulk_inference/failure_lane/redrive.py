@@ -249,8 +249,6 @@ def move_all(command: Command, services: RedriveServices) -> dict[str, Any]:
 
 def redrive(command: Command, services: RedriveServices) -> dict[str, Any]:
     """Sends the messages of some error classes, or of one run, back to their lanes."""
-    if command.run is not None:
-        _run(command, services)
     priorities: dict[tuple[str, str], str] = {}
 
     def priority_of(message: LaneMessage) -> str:
@@ -274,6 +272,9 @@ def redrive(command: Command, services: RedriveServices) -> dict[str, Any]:
         return _is_of(message, command) and (classes is None or message.error_class in classes)
 
     swept = _sweep(wanted, deal, services)
+    if command.run is not None and swept.finished and not swept.dealt:
+        # Messages outlive a run's plan; a run of which there is neither is a misspelt one.
+        _run(command, services)
     return {
         "action": "redrive",
         "finished": swept.finished,
@@ -391,7 +392,7 @@ def resubmit(command: Command, services: RedriveServices) -> dict[str, Any]:
         if command.new_run == item["run"]:
             _refuse_another(item, command)
         if command.new_run in (None, item["run"]) and _is_live(item, services):
-            _refuse_another(item, command)
+            _refuse_changes(item, command)
             return _resubmitted(spec, item, "goes on")
     failed = [one for one in failed_records(spec.run, services.runs, services.output) if one in command.choice]
     usable = [one for one in failed if one.source is not None]
@@ -423,6 +424,7 @@ def resubmit(command: Command, services: RedriveServices) -> dict[str, Any]:
         "run": new_run,
         "request": json.dumps(request),
         "asked": _asked(command),
+        "changes": canonical(command.changes).decode(),
         "records": len(usable),
         "withoutSource": len(failed) - len(usable),
     }
@@ -456,6 +458,16 @@ def _asked(command: Command) -> str:
     classes, ids = command.choice.error_classes, command.choice.record_ids
     chosen = [None if one is None else sorted(one) for one in (classes, ids)]
     return hashlib.sha256(canonical([*chosen, command.changes, command.priority])).hexdigest()
+
+
+def _refuse_changes(item: Mapping[str, Any], command: Command) -> None:
+    """Other records wait for the run that goes on; another prompt must not be taken for the one that it has."""
+    changes = canonical(command.changes).decode()
+    if item.get("changes", changes) != changes:
+        raise InvalidRequestError(
+            f"run {item['run']} goes on with failures of this run, and with another prompt, model, mode or limits than "
+            "these: wait for its end or stop it, or give this one an id by as"
+        )
 
 
 def _refuse_another(item: Mapping[str, Any], command: Command) -> None:

@@ -23,7 +23,7 @@ from bulk_inference.core.run_spec import RunSpec
 from bulk_inference.core.runs_table import ASSEMBLY, CUTS, META, POOLS, TALLY, Item, document_pk, pool_pk, run_pk
 from bulk_inference.finish.finishing import ACCOUNTED, check, finish
 from bulk_inference.intake.document_outcomes import DocumentOutcome, OutcomeServices, conclude, landed_elsewhere
-from bulk_inference.intake.message import DONE, FAILED, PARTIAL, RUN_FAILED
+from bulk_inference.intake.message import DONE, FAILED, NOT_ACCOUNTED, PARTIAL, RUN_FAILED
 from bulk_inference.intake.pooling import (
     CLOSED,
     OPEN,

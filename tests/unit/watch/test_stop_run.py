@@ -263,3 +263,26 @@ def test_the_manifest_is_looked_at_once_more_after_the_end() -> None:
     made = stage()
     go(made)
     assert [item["sk"] for item in made.runs.query(STALE)] == [RUN]
+
+
+def test_what_an_operator_gives_as_cause_is_told() -> None:
+    made = stage()
+    made.executions.end(made.spec.execution_arn, "ABORTED", error="Operator", cause="wrong prompt, see ticket 7")
+    stopped = go(made, status="ABORTED")
+    assert stopped.meta is not None
+    assert (stopped.meta["stopped"]["error"], stopped.meta["stopped"]["cause"]) == (
+        "Operator",
+        "wrong prompt, see ticket 7",
+    )
+
+
+def test_a_failed_assembly_says_why() -> None:
+    """The pipeline's own cause holds that of the machine that it started."""
+    made = stage()
+    inner = json.dumps({"errorType": "InvalidRequestError", "errorMessage": "run run-1: its documents are not reduced"})
+    cause = json.dumps({"ExecutionArn": "arn", "Input": "{}", "Error": "InvalidRequestError", "Cause": inner})
+    made.executions.end(made.spec.execution_arn, "FAILED", error="States.TaskFailed", cause=cause)
+    stopped = go(made, status="FAILED")
+    assert stopped.meta is not None
+    assert stopped.meta["stopped"]["error"] == "InvalidRequestError"
+    assert stopped.meta["stopped"]["cause"] == "run run-1: its documents are not reduced"
