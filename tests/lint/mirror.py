@@ -16,6 +16,7 @@ THEMES: Mapping[str, str] = {
     "aws/test_intake_stores.py": "transactions and queues of the intake, together on one moto",
     "cut/test_boundaries.py": "numbers at which something changes, from corpus to sealed shards",
     "cut/test_hostile_corpora.py": "corpora that want to break the cut, from object to shard",
+    "failure_lane/test_rejected_rows.py": "rows that became no records, read again in another way",
     "failure_lane/test_resubmissions.py": "a run over failed records of another: request, plan, cut",
     "handlers/test_inference_handlers.py": "handlers of the state machines, on one set of fakes",
     "handlers/test_intake_handlers.py": "handlers of the intake",
