@@ -88,7 +88,7 @@ def test_the_text_says_all_that_matters() -> None:
     ):
         assert words in text
     sync = as_text(report(replace(PLANNED, mode="sync", dry_run=False, whole=True, minutes=Minutes(3.5, "slow"))))
-    for words in ("Plan of run r", "cuts, 1,000 records", "1 item batches on demand", "3.5 (slow)"):
+    for words in ("Plan of run r", "cuts, 1,000 records", "1 item batch on demand", "3.5 (slow)"):
         assert words in sync
 
 
