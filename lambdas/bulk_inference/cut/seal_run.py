@@ -14,7 +14,7 @@ from bulk_inference.core.ports import Bucket, Put, Runs
 from bulk_inference.core.rejections import RowCount, merged, of_item, refuse_excess
 from bulk_inference.core.result_line import split
 from bulk_inference.core.run_spec import RunSpec
-from bulk_inference.core.runs_table import CUTS, run_pk
+from bulk_inference.core.runs_table import CUTS, Item, run_pk
 from bulk_inference.core.stored_run import load_spec
 from bulk_inference.core.times import expiry
 from bulk_inference.corpus.jsonl_rows import lines_of_range

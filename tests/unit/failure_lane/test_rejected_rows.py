@@ -54,7 +54,7 @@ def resubmit(world: World, **more: Any) -> tuple[dict[str, Any], Pipeline]:
         world.output,
         world.runs,
         None,  # type: ignore[arg-type]
-        pipeline,  # type: ignore[arg-type]
+        pipeline,
         Clock(),  # type: ignore[arg-type]
         spec_of,
         lambda: Settings.from_json(SETTINGS),

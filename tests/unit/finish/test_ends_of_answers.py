@@ -13,7 +13,7 @@ from bulk_inference.core.run_spec import Chunking, Output, Recombine
 from bulk_inference.core.runs_table import META, cut_sk, run_pk, shard_sk
 from bulk_inference.finish.finishing import finish
 from bulk_inference.sync.infer_batch import Batch, infer_batch
-from tests.worlds.inference_world import RUN, FakeOutcome, Stage, converse, make_spec
+from tests.worlds.inference_world import RUN, FakeOutcome, Stage, converse, finish_services, make_spec
 
 PIECE = "00001-001"
 IDS = [f"t-{n:03d}" for n in range(30)]
@@ -58,7 +58,7 @@ CUT = {**converse("the first half"), "stopReason": "max_tokens"}
 def test_manifest_report_and_result_lines_tell(answer: dict[str, Any], ends: dict[str, int], words: str) -> None:
     made = stage(answer)
     infer(made)
-    finish(made.spec, output=made.output, runs=made.runs, bus=made.bus, clock=made.time.clock)
+    finish(made.spec, finish_services(made))
     manifest = json.loads(made.output.objects[made.places.manifest])
     assert (manifest["status"], manifest["counts"]["landed"], manifest["ends"]) == ("succeeded", 30, ends)
     report = made.output.objects[made.places.report].decode()
@@ -70,7 +70,7 @@ def test_manifest_report_and_result_lines_tell(answer: dict[str, Any], ends: dic
 def test_an_answer_that_ends_by_itself_is_not_marked() -> None:
     made = stage(converse("whole"))
     infer(made)
-    finish(made.spec, output=made.output, runs=made.runs, bus=made.bus, clock=made.time.clock)
+    finish(made.spec, finish_services(made))
     assert json.loads(made.output.objects[made.places.manifest])["ends"] == {}
     assert not any("ended" in line for line in made.output.lines(made.places.results_prefix))
 

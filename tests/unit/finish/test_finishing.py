@@ -14,7 +14,7 @@ from bulk_inference.finish.conservation import Account
 from bulk_inference.finish.finishing import DETAIL_TYPE, finish, status_of
 from tests.worlds.finished_world import go, stage
 from tests.worlds.inference_world import RUN, Killed, Stage, assert_survives_kills, finish_services, make_spec
-from tests.worlds.shard_world import IDS, PIECE, SHARD, bad, event, ok
+from tests.worlds.shard_world import IDS, SHARD, bad, event, ok
 from tests.worlds.shard_world import stage as collected
 
 TOKENS = {"input": 33, "output": 22, "cacheRead": 0, "cacheWrite": 0, "reasoning": 0, "unknown": 0}
