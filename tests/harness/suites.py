@@ -72,7 +72,7 @@ def suites(pytest_arguments: list[str]) -> list[Suite]:
     init = (TERRAFORM, "init", "-backend=false", "-input=false", "-no-color")
     return [
         pytest("unit", ["tests/unit"], "-n", workers),
-        pytest("tooling", ["tests/lint", "tests/tooling"], *per_file),
+        pytest("tooling", ["tests/lint", "tests/tooling", "tests/confirm"], *per_file),
         pytest("emulator", ["local_aws/tests"], *per_file),
         pytest("iam", ["tests/iam"], "-n", "0"),
         Suite("terraform", (init, (TERRAFORM, "test", "-no-color")), terraform_counts),
