@@ -173,8 +173,8 @@ def status_of(summed: Account, problems: list[str]) -> str:
 
 
 def reopen(meta: Mapping[str, Any], lease: Lease) -> dict[str, Any]:
-    """The run goes on: its item says so, and reconciliation looks after it again. `lease`: of the run's account, so that
-    nobody who was frozen opens a run that has ended since; raises WorkInProgressError then."""
+    """The run goes on: its item says so, and reconciliation looks after it again. `lease`: of the run's account, so
+    that nobody who was frozen opens a run that has ended since; raises WorkInProgressError then."""
     running = {"status": "running", "stopped": None, "stoppedAt": None}
     lease.commit(
         Put(live_item(meta["run"], meta["executionArn"], int(meta["expires_at"]))),

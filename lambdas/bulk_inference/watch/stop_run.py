@@ -157,8 +157,8 @@ def _close(stopping: Stopping, services: StopServices, lease: Lease) -> dict[str
 
 
 def _is_redriven(stopping: Stopping, services: StopServices) -> bool:
-    """Whether the execution has been redriven since. Its status is no argument, because DescribeExecution may lag behind
-    the event."""
+    """Whether the execution has been redriven since. Its status is no argument, because DescribeExecution may lag
+    behind the event."""
     execution = services.executions.describe(stopping.execution_arn)
     return execution is not None and execution.redrives > stopping.redrives
 
