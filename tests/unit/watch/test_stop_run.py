@@ -239,14 +239,8 @@ def test_the_start_of_an_execution_that_has_ended_since_is_old_news(redrives: in
     """Events are unordered."""
     made = stage()
     go(made, redriveCount=1)
-<<<<<<< HEAD
-    assert (
-        go_on({"detail": {**EVENT["detail"], "status": "RUNNING", "redriveCount": redrives}}, made.stop_world) is False
-    )
-=======
     detail = {**EVENT["detail"], "status": "RUNNING", "redriveCount": redrives}
     assert go_on({"detail": detail}, made.stop_world) is False
->>>>>>> main
     assert made.runs.items[(run_pk(RUN), META)]["status"] == "aborted"
 
 
