@@ -122,7 +122,7 @@ def stop_world(context: Any) -> StopServices:
 
 
 def assembly_world(tenant: str, run: str) -> AssemblyServices:
-    return AssemblyServices(run_spec(tenant, run), input_bucket(), output_bucket(), runs_table(), time.time())
+    return AssemblyServices(run_spec(tenant, run), input_bucket(), output_bucket(), runs_table(), time.time(), leases())
 
 
 def unit_context(tenant: str, run: str, context: Any, *, longest_call: int | None = None) -> UnitContext:
