@@ -20,10 +20,11 @@ from bulk_inference.core.leases import Leases
 from bulk_inference.core.ports import Bucket, Bus, Clock, Executions, Intake
 from bulk_inference.core.result_line import split
 from bulk_inference.core.run_spec import RunSpec
-from bulk_inference.core.runs_table import ASSEMBLY, CUTS, META, POOLS, TALLY, Item, document_pk, pool_pk, run_pk
+from bulk_inference.core.runs_table import ASSEMBLY, CUTS, META, POOLS, Item, document_pk, run_pk
 from bulk_inference.finish.finishing import FinishServices, check, finish
+from bulk_inference.intake import window_marks
 from bulk_inference.intake.document_outcomes import DocumentOutcome, OutcomeServices, conclude, landed_elsewhere
-from bulk_inference.intake.message import DONE, FAILED, NOT_ACCOUNTED, PARTIAL, RUN_FAILED
+from bulk_inference.intake.message import DONE, FAILED, INFERRING, NOT_ACCOUNTED, PARTIAL, RUN_FAILED
 from bulk_inference.intake.pooling import (
     CLOSED,
     OPEN,
@@ -278,17 +279,14 @@ def _settle_window(item: Item, services: FollowServices) -> int | None:
     if item["state"] == OPEN and services.clock.now() > item["closesAt"] + _WINDOW_GRACE:
         _close_window(item, services)
         return None
-    tally = services.runs.get(pool_pk(item["run"]), TALLY) or {}
+    _, failed = window_marks.counts(item["run"], services.runs)
     if item["state"] == SETTLED:
+        _give_up(item["run"], services)
         _forget(item, services)
-    if not tally.get(FAILED):
+    if not failed:
         return None
     late = Places(item["tenant"], item["run"]).results(names.REPROCESSED).removesuffix(".jsonl")
-    concluded = _conclude(dict(_landed(item["run"], late, services)), item, services)
-    if concluded:
-        moved = {DONE: concluded, FAILED: -concluded}
-        services.runs.add(pool_pk(item["run"]), TALLY, moved, {"expires_at": item["expires_at"]})
-    return concluded or None
+    return _conclude(dict(_landed(item["run"], late, services)), item, services) or None
 
 
 def _close_window(item: Item, services: FollowServices) -> None:
@@ -297,18 +295,44 @@ def _close_window(item: Item, services: FollowServices) -> None:
     if leased is None:
         return
     run, runs = item["run"], services.runs
+    patient = services.clock.now() < item["closesAt"] + _WINDOW_PATIENCE
+    _give_up(run, services)
+    if runs.get(run_pk(run), META) is None:
+        # An older bundle died before it had opened it.
+        if patient:
+            runs.put_if({**leased, "leasedUntil": 0}, "leasedUntil", leased["leasedUntil"])
+        else:
+            _settled(leased, "never opened", 0, 0, services)
+        return
     for cut in runs.query(run_pk(run), CUTS):
         # Its worker may have died just before it said so.
         put_shards(run, cut, runs, item["expires_at"])
     spec = services.spec_of(item["tenant"], run)
     summed, problems = check(spec, services.output, runs)
-    patient = services.clock.now() < item["closesAt"] + _WINDOW_PATIENCE
-    if patient and (problems or summed.pending):
+    # A document that has begun may be cut in it yet.
+    begun = any(window_marks.busy(run, runs))
+    if patient and (problems or summed.pending or begun):
         runs.put_if({**leased, "leasedUntil": 0}, "leasedUntil", leased["leasedUntil"])
         return
     # One that is inconsistent is said to be so in its manifest; a later landing counts it anew.
     with suppress(ConservationError):
         leases = Leases(runs, services.clock.now)
         finish(spec, FinishServices(services.output, runs, services.bus, services.clock, leases))
-    tally = runs.get(pool_pk(run), TALLY) or {}
-    _settled(leased, "closed", int(tally.get(DONE, 0)), int(tally.get(FAILED, 0)), services)
+    _settled(leased, "closed", *window_marks.counts(run, runs), services)
+
+
+def _give_up(run: str, services: FollowServices) -> None:
+    """Documents that were begun, and whose messages have not come again for hours: they are in a dead-letter queue, or
+    gone. If one comes after all, its document goes on."""
+    why = DocumentOutcome(FAILED, run, None, NOT_ACCOUNTED, "it was begun, and its message has not come again")
+    now = services.clock.now()
+    for mark in list(window_marks.busy(run, services.runs)):
+        if now - int(mark["at" if "at" in mark else "sentAt"]) < _WINDOW_PATIENCE:
+            continue
+        document = mark.get("document")
+        concluded = document is not None and conclude(
+            document, run, why, services.outcomes, mine=lambda item: item["state"] == INFERRING
+        )
+        if not concluded:
+            # Of an older bundle, or of a document that has ended since: nobody else takes it away.
+            services.runs.delete_if(mark["pk"], mark["sk"], "unit", mark["unit"])

@@ -12,9 +12,9 @@ from bulk_inference.aws.dynamodb import RunsTable
 from bulk_inference.aws.s3 import Bucket
 from bulk_inference.core.errors import WorkInProgressError
 from bulk_inference.core.keys import Places
-from bulk_inference.core.runs_table import META, run_pk
-from tests.unit.assembly.test_assembly import CONCAT, REDUCE, chunked, label
-from tests.worlds.assembly_world import Run
+from bulk_inference.core.runs_table import JOINS, META, run_pk
+from tests.unit.assembly.test_assembly import REDUCE
+from tests.worlds.assembly_world import CONCAT, Run, chunked, label
 from tests.worlds.ingest_world import ingest_world
 
 
@@ -35,7 +35,7 @@ class Frost:
                 self.meanwhile()
 
     def over(self, patch: pytest.MonkeyPatch) -> None:
-        replace, create = Bucket.replace, Bucket.create
+        replace, create, put = Bucket.replace, Bucket.create, Bucket.put
         write_all, put_if, put_new = RunsTable.write_all, RunsTable.put_if, RunsTable.put_new
 
         def replaced(bucket: Bucket, key: str, body: bytes, kind: str, check: Callable[[], None]) -> None:
@@ -51,14 +51,15 @@ class Frost:
             create(bucket, key, *given)
 
         def striking(name: str, of: Callable[..., Any]) -> Callable[..., Any]:
-            def call(*given: Any) -> Any:
+            def call(*given: Any, **named: Any) -> Any:
                 self.strike(name)
-                return of(*given)
+                return of(*given, **named)
 
             return call
 
         patch.setattr(Bucket, "replace", replaced)
         patch.setattr(Bucket, "create", created)
+        patch.setattr(Bucket, "put", striking("put", put))
         patch.setattr(RunsTable, "write_all", striking("transaction", write_all))
         patch.setattr(RunsTable, "put_if", striking("put if", put_if))
         patch.setattr(RunsTable, "put_new", striking("put new", put_new))
@@ -113,6 +114,7 @@ def test_an_overtaken_pass_neither_closes_nor_reduces() -> None:
         assert (quick["next"], quick["reduction"]["run"]) == ("reduce", "run-1-r1")
         before = run.assembly.item
         assert run.rest_of_pass(planned)["next"] == "done"
+        assert {item["revision"] for item in world.runs.query(run_pk("run-1"), JOINS)} == {2}
         assert run.assembly.item == before
 
 
