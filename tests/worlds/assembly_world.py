@@ -11,9 +11,11 @@ from bulk_inference.core.errors import WorkInProgressError
 from bulk_inference.core.index_line import Pointer
 from bulk_inference.core.keys import Places
 from bulk_inference.core.leases import Leases, unattended
+from bulk_inference.core.names import own_scope
 from bulk_inference.core.result_line import result_line, split
 from bulk_inference.core.runs_table import ASSEMBLY, JOINS, run_pk
 from bulk_inference.core.stored_run import load_spec
+from bulk_inference.land.scope_landings import ScopeLandings
 from tests.worlds.ingest_world import NOW, World
 
 ROW = "default/corpus/a.jsonl"
@@ -41,7 +43,11 @@ class Run:
     @property
     def assembly(self) -> AssemblyServices:
         spec = load_spec(self.world.input, self.places)
-        return AssemblyServices(spec, self.world.input, self.world.output, self.world.runs, NOW, self.leases)
+        world, shared = self.world, spec.scope != own_scope(self.name)
+        elsewhere = (
+            ScopeLandings("default", spec.scope, world.output, world.runs, world.ledger, NOW) if shared else None
+        )
+        return AssemblyServices(spec, world.input, world.output, world.runs, NOW, self.leases, elsewhere)
 
     @property
     def leases(self) -> Leases:

@@ -32,7 +32,7 @@ from bulk_inference.core.run_spec import (
     RunSpec,
     Source,
 )
-from bulk_inference.core.runs_table import COUNT, LEASE, Item
+from bulk_inference.core.runs_table import COUNT, LEASE, STALE, Item
 from bulk_inference.cut import item_batches
 from bulk_inference.finish.finishing import FinishServices
 from bulk_inference.land.unit_context import UnitContext

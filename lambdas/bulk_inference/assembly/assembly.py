@@ -19,13 +19,21 @@ a partition and the close are one worker's at a time (core/leases.py), and none 
 revision.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any, Final
 
 from bulk_inference.assembly import document_joining, part_groups
-from bulk_inference.assembly.document_sorting import LANDED, MAX_PARTITIONS, REDUCED, SENT, read_partition, sort_group
+from bulk_inference.assembly.document_sorting import (
+    LANDED,
+    MAX_PARTITIONS,
+    REDUCED,
+    SENT,
+    landed_entry,
+    read_partition,
+    sort_group,
+)
 from bulk_inference.assembly.part_groups import Group, PartSlice, group_line, read_groups, whole
 from bulk_inference.core import names
 from bulk_inference.core.errors import InvalidRequestError, WorkInProgressError
@@ -38,6 +46,7 @@ from bulk_inference.core.runs_table import ASSEMBLY, CUTS, JOINS, META, RESUBMIS
 from bulk_inference.core.times import expiry
 from bulk_inference.corpus.jsonl_rows import first_byte
 from bulk_inference.land.late_outcomes import mark_stale
+from bulk_inference.land.scope_landings import ScopeLandings
 from bulk_inference.request.limits import canary_of
 from bulk_inference.request.prompt import as_request
 
@@ -61,6 +70,9 @@ class AssemblyServices:
     now: float
     """Epoch seconds."""
     leases: Leases
+    elsewhere: ScopeLandings | None
+    """Of the run's scope; None where that is the run's own, in which no other run lands but those over its failures,
+    whose results are taken up in any case."""
 
     @property
     def places(self) -> Places:
@@ -286,6 +298,7 @@ def _join(
     else:
         keys = sorted(one.key for one in services.output.list(places.sorted_prefix))
         entries = [entry for found in _read(services, keys, partition) for entry in found]
+        entries += _landed_elsewhere(services, entries)
         found = _Joined(services, partition, revision, lease)
         for outcome in document_joining.outcomes(entries, recombine, chunking):
             found.add(outcome)
@@ -298,6 +311,16 @@ def _join(
     }
     lease.commit(ConditionalPut(item, "revision", None if known is None else int(known["revision"])), last=True)
     return _told(item)
+
+
+def _landed_elsewhere(services: AssemblyServices, entries: Sequence[Mapping[str, Any]]) -> Iterator[dict[str, Any]]:
+    """Entries of chunks of the run's documents that another run of its scope has landed: there they are duplicates."""
+    elsewhere = services.elsewhere
+    missing = document_joining.missing_chunks(entries) if elsewhere is not None else []
+    if elsewhere is not None and missing:
+        for line in elsewhere.lines(missing, besides=services.spec.run):
+            if (entry := landed_entry(line)) is not None:
+                yield entry
 
 
 def _is_fresh(services: AssemblyServices, partition: int, joined: int, revision: int) -> bool:

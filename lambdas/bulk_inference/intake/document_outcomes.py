@@ -11,13 +11,12 @@ from typing import Any, Final
 
 from bulk_inference.core import names
 from bulk_inference.core.errors import ThrottledError
-from bulk_inference.core.keys import Places
-from bulk_inference.core.ports import Bucket, Bus, Clock, ConditionalPut, Intake, Runs
+from bulk_inference.core.ports import Bus, Clock, ConditionalPut, Intake
 from bulk_inference.core.runs_table import DOCUMENT, META, Item, run_pk
 from bulk_inference.intake import window_marks
 from bulk_inference.intake.message import DONE, FAILED
-from bulk_inference.ledger.claims import ClaimStore, current_claims
-from bulk_inference.ledger.rival_claims import LandedClaims
+from bulk_inference.land.scope_landings import ScopeLandings
+from bulk_inference.ledger.claims import Claim
 
 DETAIL_TYPE: Final = "Bulk Inference Document Finished"
 
@@ -102,23 +101,22 @@ class Elsewhere:
     """A claim is no landing: these are still being worked on."""
 
 
-def landed_elsewhere(
-    documents: Sequence[str], tenant: str, scope: str, *, ledger: ClaimStore, output: Bucket, runs: Runs, now: float
-) -> Elsewhere:
+def landed_elsewhere(documents: Sequence[str], landings: ScopeLandings) -> Elsewhere:
     """Of these ids, those that another unit has claimed."""
     # A claim knows a document by its id, or by the alias under which an id travels that Bedrock would not take.
     caller = {name: one for one in documents for name in names.sent_as(one)}
-    landings = LandedClaims(tenant, output=output, runs=runs)
     found: dict[str, DocumentOutcome] = {}
     promised: set[str] = set()
-    for name, claim in current_claims(ledger, tenant, scope, list(caller), now=int(now)).items():
-        if landings.has(claim):
-            begin, _ = names.parts_of_unit(names.parse_owner(claim.owner).unit)
-            prefix = Places(tenant, claim.run).results(begin).removesuffix(".jsonl")
-            found[caller[name]] = DocumentOutcome(DONE, claim.run, {"bucket": output.name, "prefix": prefix})
-        elif (runs.get(run_pk(claim.run), META) or {}).get("status") == "running":
+    for name, claim in landings.claims(caller).items():
+        if landings.has_landed(claim):
+            found[caller[name]] = landed_at(claim, landings)
+        elif (landings.runs.get(run_pk(claim.run), META) or {}).get("status") == "running":
             promised.add(caller[name])
     return Elsewhere(found, frozenset(promised))
+
+
+def landed_at(claim: Claim, landings: ScopeLandings) -> DocumentOutcome:
+    return DocumentOutcome(DONE, claim.run, {"bucket": landings.output.name, "prefix": landings.prefix(claim)})
 
 
 def _with(item: Item, outcome: DocumentOutcome, now: float) -> Item:

@@ -7,7 +7,8 @@ results; its mark says which state of the run was read, and a run that has chang
 """
 
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections import Counter
+from collections.abc import Callable, Collection, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -21,9 +22,17 @@ from bulk_inference.core.ports import Bucket, Bus, Clock, Executions, Intake
 from bulk_inference.core.result_line import split
 from bulk_inference.core.run_spec import RunSpec
 from bulk_inference.core.runs_table import ASSEMBLY, CUTS, META, POOLS, Item, document_pk, run_pk
+from bulk_inference.corpus.rows import RejectedLineError, Row
+from bulk_inference.cut.cut_run import record_reader
 from bulk_inference.finish.finishing import FinishServices, check, finish
 from bulk_inference.intake import window_marks
-from bulk_inference.intake.document_outcomes import DocumentOutcome, OutcomeServices, conclude, landed_elsewhere
+from bulk_inference.intake.document_outcomes import (
+    DocumentOutcome,
+    OutcomeServices,
+    conclude,
+    landed_at,
+    landed_elsewhere,
+)
 from bulk_inference.intake.message import DONE, FAILED, INFERRING, NOT_ACCOUNTED, PARTIAL, RUN_FAILED
 from bulk_inference.intake.pooling import (
     CLOSED,
@@ -37,6 +46,7 @@ from bulk_inference.intake.pooling import (
 )
 from bulk_inference.intake.stored_prompts import ID_FIELD
 from bulk_inference.intake.urgent_documents import put_shards
+from bulk_inference.land.scope_landings import ScopeLandings
 from bulk_inference.ledger.claims import ClaimStore, chunked
 
 _THREADS: Final = 16
@@ -54,6 +64,9 @@ _KEPT: Final = 24 * 3600
 
 _WATCHED: Final = 14 * 24 * 3600
 """Seconds for which a pool with failures is watched: so long may they be redriven."""
+
+_LOOK_AGAIN: Final = 3600
+"""Seconds until documents of a settled pool that failed are looked for in other runs."""
 
 _VISIBLE_SECONDS: Final = 300
 """After which an execution that was started must be known to DescribeExecution."""
@@ -145,7 +158,7 @@ def _settle_pool(item: Item, services: FollowServices) -> int | None:
     if told is None:
         return None
     status, mark = told
-    if item.get("mark") == mark:
+    if item.get("mark") == mark and not _is_due_again(item, services):
         _forget(item, services)
         return None
     leased = lease(item, services.pools)
@@ -168,6 +181,8 @@ def _end_of(item: Item, services: FollowServices) -> tuple[str, str] | None:
         status = str(meta.get("status", "running"))
         assembly = services.runs.get(run_pk(item["run"]), ASSEMBLY) or {}
         seen = [sorted((meta.get("counts") or {}).items()), assembly.get("revision"), assembly.get("state")]
+        # Equal sums may come of other records.
+        seen += [meta.get("finishedAt"), meta.get("updatedAt")]
         return None if status == "running" else (status, f"{status} {seen}")
     if item["state"] == CLOSED or services.clock.now() - item["startedAt"] < _VISIBLE_SECONDS:
         return None
@@ -178,8 +193,8 @@ def _end_of(item: Item, services: FollowServices) -> tuple[str, str] | None:
 
 
 def _ends_in_run(item: Item, status: str, services: FollowServices) -> tuple[dict[str, DocumentOutcome], int]:
-    """The end of each document of the pool, by its id. What has neither landed nor failed in the run may have landed in
-    another one of the scope; how many of these are still being worked on there."""
+    """The end of each document of the pool, by its id. What has not landed in the run may have landed in another one of
+    the scope: in one over its failures, or in one that had it before; how many are still being worked on there."""
     places, bucket = Places(item["tenant"], item["run"]), services.output.name
     ends = dict(_landed(item["run"], places.results_prefix, services))
     for part in services.output.list(places.failures_prefix):
@@ -190,21 +205,41 @@ def _ends_in_run(item: Item, status: str, services: FollowServices) -> tuple[dic
                 ends.setdefault(line["recordId"], failed)
     ends |= _of_chunks(item["run"], places, services)
     ids = [line[ID_FIELD] for line, _, _ in _lines(services.input, places.pool_corpus)]
-    rest = [one for one in ids if one not in ends]
-    elsewhere = landed_elsewhere(
-        rest,
-        item["tenant"],
-        item["scope"],
-        ledger=services.ledger,
-        output=services.output,
-        runs=services.runs,
-        now=services.clock.now(),
+    rest = [one for one in ids if one not in ends or ends[one].state == FAILED]
+    landings = ScopeLandings(
+        item["tenant"], item["scope"], services.output, services.runs, services.ledger, services.clock.now()
     )
+    elsewhere = landed_elsewhere(rest, landings)
     ends |= elsewhere.landed
+    ends |= _chunks_elsewhere({one for one in rest if one not in elsewhere.landed}, item, landings, services)
+    promised = {one for one in elsewhere.promised if one not in ends}
     kind = NOT_ACCOUNTED if status in _ACCOUNTED else RUN_FAILED
     manifest = {"bucket": bucket, "key": places.manifest}
     why = DocumentOutcome(FAILED, item["run"], manifest, kind, f"its run is {status}")
-    return {one: ends.get(one, why) for one in ids if one not in elsewhere.promised}, len(elsewhere.promised)
+    return {one: ends.get(one, why) for one in ids if one not in promised}, len(promised)
+
+
+def _chunks_elsewhere(
+    documents: Collection[str], item: Item, landings: ScopeLandings, services: FollowServices
+) -> dict[str, DocumentOutcome]:
+    """Of documents that are cut into chunks, those all of whose chunks have landed in the scope, in whichever runs."""
+    if not documents or services.input.find(Places(item["tenant"], item["run"]).spec) is None:
+        return {}
+    spec = services.spec_of(item["tenant"], item["run"])
+    if spec.chunking is None:
+        return {}
+    reader, found = record_reader(spec), dict[str, DocumentOutcome]()
+    for raw, _ in split(services.input.read(Places(item["tenant"], item["run"]).pool_corpus)):
+        document = str(json.loads(raw)[ID_FIELD])
+        if document in documents:
+            with suppress(RejectedLineError):
+                chunks = [one.record_id for one in reader.read_row(Row(1, 0, len(raw), raw))]
+                landed = landings.landed(chunks)
+                if len(landed) == len(chunks):
+                    # Where most of it lies; who wants it in one piece finds it among the run's documents.
+                    claim, _ = Counter(landed.values()).most_common(1)[0]
+                    found[document] = landed_at(claim, landings)
+    return found
 
 
 def _of_chunks(run: str, places: Places, services: FollowServices) -> dict[str, DocumentOutcome]:
@@ -255,16 +290,26 @@ def _conclude(ends: Mapping[str, DocumentOutcome], item: Item, services: FollowS
 
 
 def _settled(leased: Item, mark: str, done: int, failed: int, services: FollowServices) -> None:
+    now, again = int(services.clock.now()), leased.get("mark") == mark
     settled = {
         **leased,
         "state": SETTLED,
         "mark": mark,
         "done": done,
         "failed": failed,
-        "settledAt": int(services.clock.now()),
+        "settledAt": leased["settledAt"] if again else now,
+        "lookedAt": now,
+        "pause": 2 * int(leased.get("pause", _LOOK_AGAIN)) if again else _LOOK_AGAIN,
         "leasedUntil": 0,
     }
     services.runs.put_if(settled, "leasedUntil", leased["leasedUntil"])
+
+
+def _is_due_again(item: Item, services: FollowServices) -> bool:
+    """A document that failed may land in a run of which this one hears nothing: it is looked for after an hour, and
+    after twice as long each time."""
+    looked = int(item["lookedAt"] if "lookedAt" in item else item["settledAt"])
+    return bool(item["failed"]) and services.clock.now() - looked > int(item.get("pause", _LOOK_AGAIN))
 
 
 def _forget(item: Item, services: FollowServices) -> None:

@@ -41,6 +41,7 @@ from bulk_inference.intake.message import (
     DONE,
     FAILED,
     INFERRING,
+    NOT_ACCOUNTED,
     Admission,
     RefusedDocumentError,
     conflict,
@@ -50,6 +51,7 @@ from bulk_inference.intake.message import (
 from bulk_inference.intake.pooling import OPEN, WINDOW, Arrival
 from bulk_inference.intake.stored_prompts import StoredPrompt, check
 from bulk_inference.intake.window_marks import PRIORITY, unit_of
+from bulk_inference.land.scope_landings import ScopeLandings
 from bulk_inference.land.unit_context import UnitContext
 from bulk_inference.land.units import Unit
 from bulk_inference.plan.planning import MAX_LINE_BYTES
@@ -334,15 +336,23 @@ def _outcome(
         told = json.loads(line)
         place = {"bucket": bucket, "key": key, "offset": 0, "length": len(line) + 1}
         return DocumentOutcome(FAILED, run, place, told["errorClass"], told["errorMessage"])
-    elsewhere = landed_elsewhere(
-        [item["id"]],
+    return _of_a_duplicate(item, places, services)
+
+
+def _of_a_duplicate(item: Item, places: Places, services: WindowServices) -> DocumentOutcome:
+    """Another run of the scope has claimed the document. Raises WorkInProgressError while that is at work on it."""
+    landings = ScopeLandings(
         item["tenant"],
         item["scope"],
-        ledger=services.cuts.ledger,
-        output=services.output,
-        runs=services.runs,
-        now=services.clock.now(),
+        services.output,
+        services.runs,
+        services.cuts.ledger,
+        services.clock.now(),
     )
+    elsewhere = landed_elsewhere([item["id"]], landings)
     if elsewhere.promised:
         raise WorkInProgressError(f"document {item['id']}: another run of its scope is at work on it")
-    return elsewhere.landed.get(item["id"], DocumentOutcome(DONE, None, None))
+    # Else nobody has landed it, after all. With a place, this attempt is over: the next one is another.
+    place = {"bucket": services.output.name, "prefix": places.results_prefix}
+    why = "another run that had claimed it did not land it"
+    return elsewhere.landed.get(item["id"], DocumentOutcome(FAILED, item["run"], place, NOT_ACCOUNTED, why))
