@@ -25,6 +25,19 @@ data "aws_iam_policy_document" "join_documents" {
     resources = ["${local.input}/*/runs/*/plan/*", "${local.output}/*/runs/*/assembly/*"]
   }
 
+  # Chunks that another run of the scope has landed.
+  statement {
+    sid       = "ReadResults"
+    actions   = ["s3:GetObject"]
+    resources = ["${local.output}/*/runs/*/results/*"]
+  }
+
+  statement {
+    sid       = "FindClaims"
+    actions   = ["dynamodb:BatchGetItem"]
+    resources = [local.ledger]
+  }
+
   # A write on condition of what is there needs the right to read it.
   # https://docs.aws.amazon.com/AmazonS3/latest/userguide/conditional-writes.html
   statement {

@@ -162,6 +162,14 @@ PROMPT = {"template": "[{{id}} {{chunk_number}}/{{chunk_count}}] {{chunk}}"}
 
 
 CONCAT = {"recombine": {"method": "concat", "separator": "|"}}
+REDUCE: dict[str, Any] = {
+    "recombine": {
+        "method": "reduce",
+        "size": 60,
+        "separator": "+",
+        "prompt": {"template": "({{document_id}} {{round}} {{part_number}}/{{part_count}}) {{parts}}"},
+    }
+}
 
 
 def text(name: str, sentences: int) -> str:

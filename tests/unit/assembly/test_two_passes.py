@@ -13,8 +13,7 @@ from bulk_inference.aws.s3 import Bucket
 from bulk_inference.core.errors import WorkInProgressError
 from bulk_inference.core.keys import Places
 from bulk_inference.core.runs_table import JOINS, META, run_pk
-from tests.unit.assembly.test_assembly import REDUCE
-from tests.worlds.assembly_world import CONCAT, Run, chunked, label
+from tests.worlds.assembly_world import CONCAT, REDUCE, Run, chunked, label
 from tests.worlds.ingest_world import ingest_world
 
 
