@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from bulk_inference.assembly import assembly
+from bulk_inference.assembly.part_groups import Group
 from bulk_inference.aws.dynamodb import RunsTable
 from bulk_inference.aws.s3 import Bucket
 from bulk_inference.core.errors import WorkInProgressError
@@ -161,3 +162,31 @@ def test_a_reduction_takes_no_name_that_somebody_has_given_to_a_run_of_his_own()
         Run(world, reduction, **assembly.reduction_request(run.assembly.spec, 1, 1)).answer(lambda prompt: "short")
         assert run.one_pass("execution", 1)["next"] in ("done", "reduce")
         assert world.output.find(Places("default", "run-1-r1").manifest) is None
+
+
+def test_a_group_that_was_sorted_meanwhile_is_not_replaced_by_what_older_parts_held() -> None:
+    with pytest.MonkeyPatch.context() as patch, ingest_world(patch) as world:
+        run = chunked(world, 9, recombine=CONCAT["recombine"])
+        run.answer(lambda prompt: None if "doc-0 2/" in prompt else label(prompt), parts=1)
+        planned = assembly.plan(run.assembly, "execution", 0)
+        (group,) = [Group.from_json(one) for one in run.items(planned["sort"])]
+        reading, find = [True], Bucket.find
+
+        def sort() -> None:
+            assembly.sort_chunks(run.assembly, group, planned["partitions"])
+
+        def overtaken(bucket: Bucket, key: str) -> Any:
+            found = find(bucket, key)
+            if reading[0] and "/sorted/" in key:
+                reading[0] = False
+                run.answer(label, parts=1)
+                sort()
+                run.answer(lambda prompt: None, parts=1)
+                world.output.put(run.places.results("p0"), b"")
+            return found
+
+        patch.setattr(Bucket, "find", overtaken)
+        with pytest.raises(WorkInProgressError):
+            sort()
+        (sorted_key,) = [one.key for one in world.output.list(run.places.sorted_prefix)]
+        assert b'"chunk":2' in (world.output.get(sorted_key) or b"").replace(b" ", b"")
