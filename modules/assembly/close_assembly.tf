@@ -25,9 +25,11 @@ data "aws_iam_policy_document" "close_assembly" {
     resources = ["${local.input}/*/runs/*/plan/*", "${local.output}/*/runs/*/assembly/*"]
   }
 
+  # A write on condition of what is there needs the right to read it.
+  # https://docs.aws.amazon.com/AmazonS3/latest/userguide/conditional-writes.html
   statement {
     sid       = "WritePartialList"
-    actions   = ["s3:PutObject", "s3:AbortMultipartUpload"]
+    actions   = ["s3:GetObject", "s3:PutObject", "s3:AbortMultipartUpload"]
     resources = ["${local.output}/*/runs/*/documents/partial.jsonl"]
   }
 }

@@ -25,15 +25,32 @@ data "aws_iam_policy_document" "join_documents" {
     resources = ["${local.input}/*/runs/*/plan/*", "${local.output}/*/runs/*/assembly/*"]
   }
 
+  # Chunks that another run of the scope has landed.
   statement {
-    sid       = "WriteDocuments"
-    actions   = ["s3:PutObject", "s3:AbortMultipartUpload"]
-    resources = ["${local.output}/*/runs/*/documents/*", "${local.output}/*/runs/*/assembly/partial/*"]
+    sid       = "ReadResults"
+    actions   = ["s3:GetObject"]
+    resources = ["${local.output}/*/runs/*/results/*"]
   }
 
   statement {
+    sid       = "FindClaims"
+    actions   = ["dynamodb:BatchGetItem"]
+    resources = [local.ledger]
+  }
+
+  # A write on condition of what is there needs the right to read it.
+  # https://docs.aws.amazon.com/AmazonS3/latest/userguide/conditional-writes.html
+  statement {
+    sid       = "WriteDocuments"
+    actions   = ["s3:GetObject", "s3:PutObject", "s3:AbortMultipartUpload"]
+    resources = ["${local.output}/*/runs/*/documents/*", "${local.output}/*/runs/*/assembly/partial/*"]
+  }
+
+  # A write on condition of what is there needs the right to read it.
+  # https://docs.aws.amazon.com/AmazonS3/latest/userguide/conditional-writes.html
+  statement {
     sid       = "WriteReductions"
-    actions   = ["s3:PutObject", "s3:AbortMultipartUpload"]
+    actions   = ["s3:GetObject", "s3:PutObject", "s3:AbortMultipartUpload"]
     resources = ["${local.input}/*/runs/*/reductions/*"]
   }
 }

@@ -7,6 +7,7 @@ locals {
   # ARNs from names, which are known at plan: so are the policies.
   input  = "arn:${var.account.partition}:s3:::${var.stores.input_bucket}"
   output = "arn:${var.account.partition}:s3:::${var.stores.output_bucket}"
+  ledger = "arn:${var.account.partition}:dynamodb:${var.account.region}:${var.account.id}:table/${var.stores.ledger_table}"
 
   environment = {
     REPROCESS_QUEUE_URL = var.reprocess_queue.url

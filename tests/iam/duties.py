@@ -289,15 +289,24 @@ _STATES = {
 _ASSEMBLY = {
     "s3:GetObject": {
         "{input}/{tenant}/runs/{run}/plan/{name}": _ASSEMBLE,
-        "{input}/{tenant}/runs/{run}/reductions/{name}": _READ_RUN_FILES,
+        "{input}/{tenant}/runs/{run}/reductions/{name}": f"{_READ_RUN_FILES} join_documents",
         "{input}/{tenant}/runs/{run}/index/{name}": "sort_chunks",
-        "{output}/{tenant}/runs/{run}/results/{name}": "export_parquet order_results sort_chunks",
-        "{output}/{tenant}/runs/{run}/results/part-reprocess-{name}": "export_parquet order_results sort_chunks",
+        "{output}/{tenant}/runs/{run}/results/{name}": "export_parquet order_results sort_chunks join_documents",
+        "{output}/{tenant}/runs/{run}/results/part-reprocess-{name}": "export_parquet order_results sort_chunks join_documents",
         "{output}/{tenant}/runs/{run}/map-runs/{name}": "assemble_results",
         "{output}/{tenant}/runs/{run}/assembly/{name}": (
             f"assemble_results plan_assembly join_documents close_assembly {_LAND} finish_run"
         ),
+        # What is written on condition of what is there: that needs the right to read it.
+        "{output}/{tenant}/runs/{run}/assembly/sorted/{name}": (
+            f"sort_chunks assemble_results plan_assembly join_documents close_assembly {_LAND} finish_run"
+        ),
+        "{output}/{tenant}/runs/{run}/documents/part-{name}": f"join_documents {_LAND} finish_run",
+        "{output}/{tenant}/runs/{run}/documents/partial.jsonl": f"join_documents close_assembly {_LAND} finish_run",
+        "{output}/{tenant}/runs/{run}/parquet/{name}": f"export_parquet {_LAND} finish_run",
+        "{output}/{tenant}/runs/{run}/results-ordered.jsonl": f"order_results {_LAND} finish_run",
     },
+    "dynamodb:BatchGetItem": {"{ledger}": "join_documents"},
     "s3:PutObject": {
         "{input}/{tenant}/runs/{run}/reductions/{name}": "join_documents cut_shards seal_shards collect_results",
         "{output}/{tenant}/runs/{run}/map-runs/{name}": "assemble_results",

@@ -7,11 +7,15 @@ from typing import Any
 from bulk_inference.assembly import assembly, exports
 from bulk_inference.assembly.assembly import AssemblyServices
 from bulk_inference.assembly.part_groups import Group
+from bulk_inference.core.errors import WorkInProgressError
 from bulk_inference.core.index_line import Pointer
 from bulk_inference.core.keys import Places
+from bulk_inference.core.leases import Leases, unattended
+from bulk_inference.core.names import own_scope
 from bulk_inference.core.result_line import result_line, split
 from bulk_inference.core.runs_table import ASSEMBLY, JOINS, run_pk
 from bulk_inference.core.stored_run import load_spec
+from bulk_inference.land.scope_landings import ScopeLandings
 from tests.worlds.ingest_world import NOW, World
 
 ROW = "default/corpus/a.jsonl"
@@ -33,11 +37,21 @@ class Run:
         self.plan = world.plan(name, **sections)
         world.cut_all(self.plan)
         self.executions = 0
+        self.waited = 0
+        """Seconds that have passed: leases lapse."""
 
     @property
     def assembly(self) -> AssemblyServices:
         spec = load_spec(self.world.input, self.places)
-        return AssemblyServices(spec, self.world.input, self.world.output, self.world.runs, NOW)
+        world, shared = self.world, spec.scope != own_scope(self.name)
+        elsewhere = (
+            ScopeLandings("default", spec.scope, world.output, world.runs, world.ledger, NOW) if shared else None
+        )
+        return AssemblyServices(spec, world.input, world.output, world.runs, NOW, self.leases, elsewhere)
+
+    @property
+    def leases(self) -> Leases:
+        return Leases(self.world.runs, lambda: NOW + self.waited, keeper=unattended)
 
     def sent(self) -> list[tuple[Pointer, Mapping[str, Any]]]:
         """Every record: its pointer and its body."""
@@ -65,16 +79,27 @@ class Run:
 
     def one_pass(self, execution: str, previous: int = 0) -> dict[str, Any]:
         """What the state machine does between Plan Assembly and Close Assembly."""
-        planned = assembly.plan(self.assembly, execution, previous)
+        planned = self.retried(lambda: assembly.plan(self.assembly, execution, previous))
+        return self.rest_of_pass(planned)
+
+    def rest_of_pass(self, planned: dict[str, Any]) -> dict[str, Any]:
         for group in self.items(planned["sort"]):
-            assembly.sort_chunks(self.assembly, Group.from_json(group), planned["partitions"])
+            self.retried(
+                lambda group=group: assembly.sort_chunks(  # type: ignore[misc]
+                    self.assembly, Group.from_json(group), planned["partitions"]
+                )
+            )
         for item in self.items(planned["join"]):
-            assembly.join_documents(self.assembly, planned["revision"], item["partition"])
+            self.retried(
+                lambda item=item: assembly.join_documents(  # type: ignore[misc]
+                    self.assembly, planned["revision"], item["partition"]
+                )
+            )
         for group in self.items(planned["parquet"]):
             exports.export_parquet(self.assembly, Group.from_json(group))
         if planned["ordered"]:
             exports.order_results(self.assembly)
-        return assembly.close(self.assembly, planned["revision"])
+        return self.retried(lambda: assembly.close(self.assembly, planned["revision"]))
 
     def assemble(self, reduce: Callable[[str], str | None] | None = None) -> dict[str, Any]:
         """A whole execution; prompts of reductions are answered by `reduce`. Returns the manifest's members."""
@@ -87,6 +112,15 @@ class Run:
                 reduction = Run(self.world, closed["reduction"]["run"], **closed["reduction"]["request"])
                 reduction.answer(reduce)
         return assembly.summary(self.assembly.spec, self.assembly.item, "output")
+
+    def retried(self, work: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+        """As the state machine does: again and again while another worker is at it."""
+        for _ in range(5):
+            try:
+                return work()
+            except WorkInProgressError:
+                self.waited += 61
+        raise AssertionError("for ever in progress")
 
     def is_behind(self) -> bool:
         """Whether more has landed than the last pass has taken up."""
@@ -128,6 +162,14 @@ PROMPT = {"template": "[{{id}} {{chunk_number}}/{{chunk_count}}] {{chunk}}"}
 
 
 CONCAT = {"recombine": {"method": "concat", "separator": "|"}}
+REDUCE: dict[str, Any] = {
+    "recombine": {
+        "method": "reduce",
+        "size": 60,
+        "separator": "+",
+        "prompt": {"template": "({{document_id}} {{round}} {{part_number}}/{{part_count}}) {{parts}}"},
+    }
+}
 
 
 def text(name: str, sentences: int) -> str:

@@ -19,7 +19,7 @@ from bulk_inference.core.errors import InvalidRequestError, WorkInProgressError
 from bulk_inference.core.jobs import Job, JobNameTakenError, JobRequest
 from bulk_inference.core.keys import Places
 from bulk_inference.core.leases import Leases, unattended
-from bulk_inference.core.ports import Clock, ConditionalPut, Execution, MapRun, Update, Write
+from bulk_inference.core.ports import Clock, ConditionalPut, Execution, Increment, MapRun, Put, Remove, Update, Write
 from bulk_inference.core.run_spec import (
     Cuts,
     Estimate,
@@ -227,7 +227,10 @@ class FakeRuns:
 
     def write_all(self, writes: Sequence[Write]) -> bool:
         assert 0 < len(writes) <= 100
-        keys = [(one.pk, one.sk) if isinstance(one, Update) else (one.item["pk"], one.item["sk"]) for one in writes]
+        keys = [
+            (one.item["pk"], one.item["sk"]) if isinstance(one, (Put, ConditionalPut)) else (one.pk, one.sk)
+            for one in writes
+        ]
         assert len(set(keys)) == len(keys), "DynamoDB refuses two writes of one item in a transaction"
         for key, one in zip(keys, writes, strict=True):
             found = self.items.get(key)
@@ -239,14 +242,21 @@ class FakeRuns:
         for key, one in zip(keys, writes, strict=True):
             if isinstance(one, Update):
                 self.items[key] = {"pk": one.pk, "sk": one.sk, **self.items.get(key, {}), **copy.deepcopy(one.values)}
+            elif isinstance(one, Increment):
+                self._add(one.pk, one.sk, one.numbers, one.values)
+            elif isinstance(one, Remove):
+                self.items.pop(key, None)
             else:
                 self.items[key] = copy.deepcopy(one.item)
         self.world.strike(f"transaction {' '.join(sk for _, sk in keys)}")
         return True
 
-    def add(self, pk: str, sk: str, numbers: Mapping[str, int], values: Mapping[str, Any]) -> None:
+    def _add(self, pk: str, sk: str, numbers: Mapping[str, int], values: Mapping[str, Any]) -> None:
         item = self.items.setdefault((pk, sk), {"pk": pk, "sk": sk})
         item |= {name: item.get(name, 0) + number for name, number in numbers.items()} | dict(values)
+
+    def add(self, pk: str, sk: str, numbers: Mapping[str, int], values: Mapping[str, Any]) -> None:
+        self._add(pk, sk, numbers, values)
         self.world.strike(f"add {sk}")
 
 

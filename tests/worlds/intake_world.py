@@ -88,6 +88,12 @@ class IntakeBucket(FakeBucket):
     def get(self, key: str) -> bytes | None:
         return self.objects.get(key)
 
+    def put_if_absent(self, key: str, body: bytes, content_type: str = "") -> bool:
+        if key in self.objects:
+            return False
+        self.put(key, body)
+        return True
+
 
 class IntakeRuns(FakeRuns):
     def put_all(self, puts: Sequence[ConditionalPut]) -> bool:

@@ -84,9 +84,9 @@ class Pools:
                 self.world.claim(spec.scope, f"{name}/{UNIT}", pointer.record_id)
                 results.append(result_line(pointer, converse(text), "input")[0])
         if results:
-            self.world.output.put(places.results(UNIT), b"".join(results))
+            self.world.output.put(places.results(f"{UNIT}-000"), b"".join(results))
         if failures:
-            self.world.output.put(places.failures(UNIT), b"".join(failures))
+            self.world.output.put(places.failures(f"{UNIT}-000"), b"".join(failures))
         self.end(name, landed=len(results), failed=len(failures))
         return run
 

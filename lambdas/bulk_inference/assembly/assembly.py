@@ -12,26 +12,41 @@ A pass looks at what lies there, does what is new since the pass before, and clo
 A reduction is a run of its own over prompts that the join wrote; when it has ended, another pass takes up its answers.
 What lands later, in the failure lane or in a run over this one's failures, is taken up by a pass that update_runs
 starts. Whatever is tried twice writes the same objects again.
+
+Two passes over one run may meet: one that update_runs has started, and that of a pipeline which was redriven. Each
+revision is one execution's; what a pass has made is replaced on condition that nothing has come there since it looked,
+a partition and the close are one worker's at a time (core/leases.py), and none of them steps back behind a later
+revision.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any, Final
 
 from bulk_inference.assembly import document_joining, part_groups
-from bulk_inference.assembly.document_sorting import LANDED, MAX_PARTITIONS, REDUCED, SENT, read_partition, sort_group
+from bulk_inference.assembly.document_sorting import (
+    LANDED,
+    MAX_PARTITIONS,
+    REDUCED,
+    SENT,
+    landed_entry,
+    read_partition,
+    sort_group,
+)
 from bulk_inference.assembly.part_groups import Group, PartSlice, group_line, read_groups, whole
 from bulk_inference.core import names
-from bulk_inference.core.errors import InvalidRequestError
+from bulk_inference.core.errors import InvalidRequestError, WorkInProgressError
 from bulk_inference.core.keys import Places
-from bulk_inference.core.ports import Bucket, Runs
+from bulk_inference.core.leases import Lease, Leases
+from bulk_inference.core.ports import Bucket, ConditionalPut, Runs, StoredObject
 from bulk_inference.core.result_line import encode
-from bulk_inference.core.run_spec import REDUCE, RunSpec, makes_documents, wanted
+from bulk_inference.core.run_spec import REDUCE, Chunking, Recombine, RunSpec, makes_documents, wanted
 from bulk_inference.core.runs_table import ASSEMBLY, CUTS, JOINS, META, RESUBMISSIONS, Item, join_sk, run_pk
 from bulk_inference.core.times import expiry
 from bulk_inference.corpus.jsonl_rows import first_byte
 from bulk_inference.land.late_outcomes import mark_stale
+from bulk_inference.land.scope_landings import ScopeLandings
 from bulk_inference.request.limits import canary_of
 from bulk_inference.request.prompt import as_request
 
@@ -42,6 +57,7 @@ PARTITION_INDEX_BYTES: Final = 5 * 1024 * 1024
 
 CONCURRENCY: Final = 40
 MAX_REDUCTIONS: Final = 999
+_LISTED_BYTES: Final = 64 * 1024 * 1024
 _READERS: Final = 16
 
 
@@ -53,6 +69,10 @@ class AssemblyServices:
     runs: Runs
     now: float
     """Epoch seconds."""
+    leases: Leases
+    elsewhere: ScopeLandings | None
+    """Of the run's scope; None where that is the run's own, in which no other run lands but those over its failures,
+    whose results are taken up in any case."""
 
     @property
     def places(self) -> Places:
@@ -117,7 +137,8 @@ def plan(services: AssemblyServices, execution: str, previous: int) -> dict[str,
     """Plans one pass: the state of the machine from here on. `previous`: the revision that this execution closed last,
     0 in its first pass. A second try plans the same revision.
 
-    Raises InvalidRequestError if the run's request asks for nothing of this.
+    Raises InvalidRequestError if the run's request asks for nothing of this, WorkInProgressError if another execution
+    has begun a pass meanwhile.
     """
     spec, places = services.spec, services.places
     if not wanted(spec):
@@ -127,8 +148,11 @@ def plan(services: AssemblyServices, execution: str, previous: int) -> dict[str,
     item = services.item
     begun = item is not None and (item["execution"], item["previous"]) == (execution, previous)
     revision = int((item or {}).get("revision", 0)) + (0 if begun else 1)
+    # Before the parts are listed: what comes in between is another pass's.
     size = landed_bytes(spec, item, services.output, services.runs)
     partitions = int((item or {}).get("partitions", 0)) or _partitions(services, size)
+    if not begun:
+        _begin(services, item, execution, previous, {"revision": revision, "partitions": partitions, "bytes": size})
     sorting = exporting = 0
     if makes_documents(spec):
         sorting = _plan_groups(services, _parts(services, item), "sort", places.sorted_prefix, revision)
@@ -142,8 +166,6 @@ def plan(services: AssemblyServices, execution: str, previous: int) -> dict[str,
     if joining:
         lines = b"".join(b'{"partition":%d}\n' % number for number in range(partitions))
         services.output.put(places.assembly_plan(revision, "join"), lines, "application/x-ndjson")
-    about = {"revision": revision, "partitions": partitions, "execution": execution, "previous": previous}
-    services.runs.put(_pass_item(services, {**about, "bytes": size}))
     return {
         **_pass_answer(services, revision),
         "partitions": partitions,
@@ -151,13 +173,6 @@ def plan(services: AssemblyServices, execution: str, previous: int) -> dict[str,
         "join": {"key": places.assembly_plan(revision, "join"), "count": joining},
         "parquet": {"key": places.assembly_plan(revision, "parquet"), "count": exporting},
     }
-
-
-def _pass_item(services: AssemblyServices, about: Mapping[str, Any]) -> Item:
-    """The item of a run's passes, for one that begins; what an earlier pass said stays, unless `about` says it."""
-    known = {"late": 0, **(services.item or {})}
-    key = {"pk": run_pk(services.spec.run), "sk": ASSEMBLY, "expires_at": services.expires_at}
-    return {**known, **key, **about, "state": "running"}
 
 
 def _pass_answer(services: AssemblyServices, revision: int) -> dict[str, Any]:
@@ -175,19 +190,44 @@ def _pass_answer(services: AssemblyServices, revision: int) -> dict[str, Any]:
     }
 
 
+def _begin(
+    services: AssemblyServices, item: Item | None, execution: str, previous: int, planned: Mapping[str, Any]
+) -> None:
+    """Makes the next revision this execution's."""
+    begun = {
+        "late": 0,
+        **(item or {}),
+        "pk": run_pk(services.spec.run),
+        "sk": ASSEMBLY,
+        "expires_at": services.expires_at,
+        **planned,
+        "execution": execution,
+        "previous": previous,
+        "state": "running",
+    }
+    if not services.runs.put_if(begun, "revision", None if item is None else int(item["revision"])):
+        raise WorkInProgressError(f"run {services.spec.run}: another execution has begun a pass over its results")
+
+
 def _partitions(services: AssemblyServices, landed: int) -> int:
     index = sum(one.size for one in services.input.list(services.places.index_prefix))
     return min(MAX_PARTITIONS, max(1, -(-landed // PARTITION_BYTES), -(-index // PARTITION_INDEX_BYTES)))
 
 
 def _plan_groups(services: AssemblyServices, found: Iterable[PartSlice], what: str, prefix: str, revision: int) -> int:
-    """Writes the groups that are to be done; how many they are. Names of objects below `prefix` are groups done."""
+    """Writes the groups that are to be done; how many they are. Names of objects below `prefix` are groups done.
+
+    What a first try has written stays: maps and later passes may have read it.
+    """
+    key = services.places.assembly_plan(revision, what)
+    if services.output.find(key) is not None:
+        return sum(1 for _ in _planned(services, what, revision))
     done = {one.key.removeprefix(prefix).partition(".")[0] for one in services.output.list(prefix)}
     before: dict[str, Group] = {}
     for number in range(1, revision):
         before |= {group.name: group for group in _planned(services, what, number)}
     count = 0
-    with services.output.writer(services.places.assembly_plan(revision, what)) as lines:
+    with services.output.creator(key) as lines:
         for group in part_groups.due(found, before.values(), done, names.revision(revision)):
             count += 1
             lines.write(group_line(group))
@@ -205,9 +245,24 @@ def _planned(services: AssemblyServices, what: str, revision: int) -> Iterator[G
 
 
 def sort_chunks(services: AssemblyServices, group: Group, partitions: int) -> dict[str, Any]:
+    """Raises WorkInProgressError if another worker has sorted the group meanwhile: from parts that may be newer."""
+    key = services.places.sorted(group.name)
+    seen = services.output.find(key)
     body = sort_group(group, partitions, lambda one: read_slice(services, one))
-    services.output.put(services.places.sorted(group.name), body)
+    put_over(services.output, key, seen, body, "text/plain")
     return {"group": group.name, "bytes": len(body)}
+
+
+def put_over(output: Bucket, key: str, seen: StoredObject | None, body: bytes, content_type: str) -> None:
+    """Writes a key that was looked at before what is written was made. Raises WorkInProgressError if something has come
+    there since: whoever was frozen in between has made it of older parts."""
+
+    def check() -> None:
+        found = output.find(key)
+        if (found and found.etag) != (seen and seen.etag):
+            raise WorkInProgressError(f"{key} has been written by another worker meanwhile")
+
+    output.replace(key, body, content_type, check)
 
 
 def read_slice(services: AssemblyServices, one: PartSlice) -> Iterable[bytes]:
@@ -221,19 +276,30 @@ def read_slice(services: AssemblyServices, one: PartSlice) -> Iterable[bytes]:
 def join_documents(services: AssemblyServices, revision: int, partition: int) -> dict[str, Any]:
     """Tells what the documents of one partition are, as objects and as an item of counts. A partition to which nothing
     has come since it was joined stays as it is."""
-    spec, places = services.spec, services.places
+    spec = services.spec
     recombine, chunking = spec.output.recombine, spec.chunking
     if recombine is None or chunking is None:
         raise InvalidRequestError(f"run {spec.run}: its request has no output.recombine")
+    # The worker that joins a partition is one at a time, and looks at what is sorted after it has become that.
+    with services.leases.hold(spec.run, names.join(partition)) as lease:
+        return _join(services, revision, partition, lease, recombine, chunking)
+
+
+def _join(
+    services: AssemblyServices, revision: int, partition: int, lease: Lease, recombine: Recombine, chunking: Chunking
+) -> dict[str, Any]:
+    spec, places = services.spec, services.places
     known = services.runs.get(run_pk(spec.run), join_sk(partition))
-    if known is not None and int(known["revision"]) == revision:
+    if known is not None and int(known["revision"]) >= revision:
+        # A later pass has been here: it has seen what this one would, and more.
         return _told(known)
     if known is not None and not known["due"] and not _is_fresh(services, partition, int(known["revision"]), revision):
         item = {**known, "revision": revision}
     else:
-        names = sorted(one.key for one in services.output.list(places.sorted_prefix))
-        entries = [entry for found in _read(services, names, partition) for entry in found]
-        found = _Joined(services, partition, revision)
+        keys = sorted(one.key for one in services.output.list(places.sorted_prefix))
+        entries = [entry for found in _read(services, keys, partition) for entry in found]
+        entries += _landed_elsewhere(services, entries)
+        found = _Joined(services, partition, revision, lease)
         for outcome in document_joining.outcomes(entries, recombine, chunking):
             found.add(outcome)
         item = {**found.close(), "revision": revision}
@@ -243,8 +309,18 @@ def join_documents(services: AssemblyServices, revision: int, partition: int) ->
         "expires_at": services.expires_at,
         "partition": partition,
     }
-    services.runs.put(item)
+    lease.commit(ConditionalPut(item, "revision", None if known is None else int(known["revision"])), last=True)
     return _told(item)
+
+
+def _landed_elsewhere(services: AssemblyServices, entries: Sequence[Mapping[str, Any]]) -> Iterator[dict[str, Any]]:
+    """Entries of chunks of the run's documents that another run of its scope has landed: there they are duplicates."""
+    elsewhere = services.elsewhere
+    missing = document_joining.missing_chunks(entries) if elsewhere is not None else []
+    if elsewhere is not None and missing:
+        for line in elsewhere.lines(missing, besides=services.spec.run):
+            if (entry := landed_entry(line)) is not None:
+                yield entry
 
 
 def _is_fresh(services: AssemblyServices, partition: int, joined: int, revision: int) -> bool:
@@ -277,6 +353,7 @@ class _Joined:
     services: AssemblyServices
     partition: int
     revision: int
+    lease: Lease
     counts: dict[str, int] = field(default_factory=dict)
     due: int = 0
     landed: int = 0
@@ -300,55 +377,89 @@ class _Joined:
         key = places.documents(self.partition)
         body = b"".join(self.told)
         if body or output.find(key) is not None:
-            output.put(key, body, "application/x-ndjson")
-        output.put(places.partial_part(self.partition), b"".join(self.untold), "application/x-ndjson")
+            self._replace(output, key, body)
+        self._replace(output, places.partial_part(self.partition), b"".join(self.untold))
         if self.rows:
-            key = places.reduction_rows(self.revision, self.partition)
-            self.services.input.put(key, b"".join(self.rows), "application/x-ndjson")
+            rows = places.reduction_rows(self.revision, self.partition)
+            self._replace(self.services.input, rows, b"".join(self.rows))
         return {"counts": self.counts, "due": self.due, "landed": self.landed, "bytes": len(body)}
+
+    def _replace(self, bucket: Bucket, key: str, body: bytes) -> None:
+        bucket.replace(key, body, "application/x-ndjson", self.lease.check)
 
 
 # Close.
 
 
 def close(services: AssemblyServices, revision: int) -> dict[str, Any]:
-    """Ends one pass: `{"run", "tenant", "revision", "next": "done" | "reduce", "reduction"?: {"run", "request"}}`.
+    """Ends one pass: `{"run", "tenant", "revision", "next": "done" | "reduce", "reduction"?: {"run", "request"}}`. One
+    that a later pass has overtaken leaves it at that: the later one closes.
 
-    Raises InvalidRequestError if a partition has not been joined in this pass, or a document would need more reductions
-    than there are names for.
+    Raises InvalidRequestError if a document would need more reductions than there are names for.
     """
-    spec, places = services.spec, services.places
-    item = services.item or {}
+    with services.leases.hold(services.spec.run, names.CLOSE) as lease:
+        item = services.item or {}
+        if int(item.get("revision", 0)) != revision:
+            return _answer(services, revision, None)
+        return _close(services, revision, item, lease)
+
+
+def _answer(services: AssemblyServices, revision: int, reduction: Mapping[str, Any] | None) -> dict[str, Any]:
+    answer = {"run": services.spec.run, "tenant": services.spec.tenant, "revision": revision, "next": "done"}
+    return answer if reduction is None else {**answer, "next": "reduce", "reduction": dict(reduction)}
+
+
+def _close(services: AssemblyServices, revision: int, item: Item, lease: Lease) -> dict[str, Any]:
+    spec = services.spec
     state: dict[str, Any] = {"exports": _exported(services)}
     due = 0
     joined = list(services.runs.query(run_pk(spec.run), JOINS))
     if joined:
         state["documents"] = _documents(services, joined)
         due = sum(int(one["due"]) for one in joined if int(one["revision"]) == revision)
-        with services.output.writer(places.partial_documents) as lines:
-            for one in joined:
-                for chunk in services.output.read(places.partial_part(int(one["partition"]))):
-                    lines.write(chunk)
+        _list_partial(services, joined, lease)
     reductions = list(item.get("reductions", []))
-    if due and not any(one["revision"] == revision for one in reductions):
-        reductions.append({"run": names.reduction(spec.run, len(reductions) + 1), "revision": revision, "prompts": due})
+    mine = next((one for one in reductions if one["revision"] == revision), None)
+    if due and mine is None:
+        mine = {"run": _free_name(services, len(reductions) + 1), "revision": revision, "prompts": due}
+        reductions.append(mine)
     if len(reductions) > MAX_REDUCTIONS:
         raise InvalidRequestError(f"run {spec.run}: its documents need more than {MAX_REDUCTIONS} reductions")
-    services.runs.update(
-        run_pk(spec.run), ASSEMBLY, {**state, "reductions": reductions, "state": "running" if due else "done"}
-    )
-    answer: dict[str, Any] = {"run": spec.run, "tenant": spec.tenant, "revision": revision, "next": "done"}
-    if due:
-        run = next(one["run"] for one in reductions if one["revision"] == revision)
-        return {
-            **answer,
-            "next": "reduce",
-            "reduction": {"run": run, "request": reduction_request(spec, revision, due)},
-        }
+    # As it is by now: the order of results and the start of a late pass are noted there, too.
+    closed = {**(services.item or item), **state, "reductions": reductions, "state": "running" if due else "done"}
+    lease.commit(ConditionalPut(closed, "revision", revision), last=True)
+    if due and mine is not None:
+        return _answer(
+            services, revision, {"run": mine["run"], "request": reduction_request(spec, revision, int(mine["prompts"]))}
+        )
     meta = services.runs.get(run_pk(spec.run), META)
     if meta is not None and meta.get("status", "running") != "running":
         mark_stale(spec.run, spec.tenant, f"assembly {revision}", services.runs, services.expires_at)
-    return answer
+    return _answer(services, revision, None)
+
+
+def _list_partial(services: AssemblyServices, joined: Iterable[Mapping[str, Any]], lease: Lease) -> None:
+    """One list of the partitions' lists. A long one is streamed, and only looked after until its last byte is sent."""
+    places, output = services.places, services.output
+    keys = [places.partial_part(int(one["partition"])) for one in joined]
+    if sum(one.size for one in output.list(places.partial_parts_prefix)) <= _LISTED_BYTES:
+        body = b"".join(chunk for key in keys for chunk in output.read(key))
+        output.replace(places.partial_documents, body, "application/x-ndjson", lease.check)
+        return
+    with output.writer(places.partial_documents) as lines:
+        for key in keys:
+            for chunk in output.read(key):
+                lines.write(chunk)
+        lease.check()
+
+
+def _free_name(services: AssemblyServices, number: int) -> str:
+    """Of the next reduction: nobody has a run of that name, whatever people call theirs."""
+    name = names.reduction(services.spec.run, number)
+    while services.runs.get(run_pk(name), META) is not None:
+        number += 1
+        name = names.reduction(services.spec.run, number)
+    return name
 
 
 def _documents(services: AssemblyServices, joined: Iterable[Mapping[str, Any]]) -> dict[str, int]:

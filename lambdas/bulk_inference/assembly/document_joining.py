@@ -87,6 +87,12 @@ def outcomes(entries: Iterable[Mapping[str, Any]], how: Recombine, chunking: Chu
             yield DocumentResult(DUPLICATE, line, landed=len(other.landed))
 
 
+def missing_chunks(entries: Iterable[Mapping[str, Any]]) -> list[str]:
+    """recordIds of the chunks that have not landed, of documents of which the run has sent or landed some."""
+    texts, _ = _gathered(entries)
+    return [names.chunk(text.key, number) for text in texts.values() for number in text.missing]
+
+
 def _gathered(entries: Iterable[Mapping[str, Any]]) -> tuple[dict[str, _Text], dict[str, _Text]]:
     """Texts by key: of documents, and of their reductions' prompts."""
     texts: dict[str, _Text] = {}

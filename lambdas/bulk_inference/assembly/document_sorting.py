@@ -78,6 +78,16 @@ def _read_all(
                 yield one, lines_of_range(blocks, one.start, one.end, _NO_LIMIT)
 
 
+def landed_entry(line: Mapping[str, Any]) -> dict[str, Any] | None:
+    """Entry of one result line; None of one that is no chunk of a document."""
+    record_id, document = line.get("recordId"), line.get("document")
+    chunk = names.parse_chunk(record_id) if isinstance(record_id, str) else None
+    if chunk is None or not isinstance(document, Mapping):
+        return None
+    told = {name: line[name] for name in _TOLD if name in line}
+    return {"key": chunk[0], "id": document["id"], "of": document["chunks"], "chunk": document["chunk"], **told}
+
+
 def _entries(kind: str, lines: Iterable[Row]) -> Iterator[tuple[str, dict[str, Any]]]:
     """(key of the document's text, entry). Sent chunks of one document that follow each other make one entry."""
     reduced, what = kind.startswith(REDUCED), kind.rpartition("-")[2]

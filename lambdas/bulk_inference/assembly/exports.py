@@ -5,7 +5,7 @@ import json
 from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Final
 
-from bulk_inference.assembly.assembly import AssemblyServices, read_slice
+from bulk_inference.assembly.assembly import AssemblyServices, put_over, read_slice
 from bulk_inference.assembly.part_groups import Group
 from bulk_inference.core.result_line import split
 from bulk_inference.core.runs_table import ASSEMBLY, run_pk
@@ -29,10 +29,12 @@ _LAST: Final = 1 << 62
 
 
 def export_parquet(services: AssemblyServices, group: Group) -> dict[str, Any]:
-    """One Parquet file of the result lines of a group."""
+    """One Parquet file of the result lines of a group. Raises WorkInProgressError as sort_chunks."""
+    key = services.places.parquet(group.name)
+    seen = services.output.find(key)
     lines = (row.data for one in group.slices for row in _rows(services, one) if row.data)
     body, rows = parquet(lines)
-    services.output.put(services.places.parquet(group.name), body, "application/vnd.apache.parquet")
+    put_over(services.output, key, seen, body, "application/vnd.apache.parquet")
     return {"group": group.name, "rows": rows, "bytes": len(body)}
 
 
@@ -125,6 +127,7 @@ def _batched(rows: Iterable[dict[str, Any]], size: int) -> Iterator[list[dict[st
 def order_results(services: AssemblyServices) -> dict[str, Any]:
     """Writes all result lines as one object: by sequence where the run has a sequence_field (numbers before texts, what
     has none last), else as their rows lie in the corpus. Of a run that is too large for that it says so instead."""
+    seen = services.output.find(services.places.ordered)
     parts = list(services.output.list(services.places.results_prefix))
     size = sum(one.size for one in parts)
     if size > MAX_ORDERED_BYTES:
@@ -137,9 +140,8 @@ def order_results(services: AssemblyServices) -> dict[str, Any]:
         objects = {} if by_sequence else _object_order(services)
         lines = [raw for one in parts for raw, _ in split(services.output.read(one.key)) if raw]
         lines.sort(key=lambda raw: _order(json.loads(raw), by_sequence, objects))
-        with services.output.writer(services.places.ordered) as ordered:
-            for raw in lines:
-                ordered.write(raw + b"\n")
+        body = b"".join(raw + b"\n" for raw in lines)
+        put_over(services.output, services.places.ordered, seen, body, "application/x-ndjson")
         told = {
             "written": True,
             "key": services.places.ordered,

@@ -18,7 +18,7 @@ from botocore.exceptions import ClientError, HTTPClientError
 from botocore.exceptions import ConnectionError as NoConnectionError
 
 from bulk_inference.core.errors import ThrottledError
-from bulk_inference.core.ports import ConditionalPut, Put, Write
+from bulk_inference.core.ports import ConditionalPut, Increment, Put, Remove, Write
 from bulk_inference.core.runs_table import Item
 from bulk_inference.ledger.claims import Claim, Insertion
 
@@ -202,16 +202,11 @@ class RunsTable:
             return {"Put": {"TableName": self.name, "Item": _encode(write.item), **condition}}
         if isinstance(write, Put):
             return {"Put": {"TableName": self.name, "Item": _encode(write.item)}}
-        names = {f"#{n}": name for n, name in enumerate(write.values)}
-        return {
-            "Update": {
-                "TableName": self.name,
-                "Key": _encode({"pk": write.pk, "sk": write.sk}),
-                "UpdateExpression": f"SET {', '.join(f'{name} = :{name[1:]}' for name in names)}",
-                "ExpressionAttributeNames": names,
-                "ExpressionAttributeValues": _encode({f":{n}": value for n, value in enumerate(write.values.values())}),
-            }
-        }
+        where = {"TableName": self.name, "Key": _encode({"pk": write.pk, "sk": write.sk})}
+        if isinstance(write, Remove):
+            return {"Delete": where}
+        numbers = write.numbers if isinstance(write, Increment) else {}
+        return {"Update": {**where, **_changes(numbers, write.values)}}
 
     def _condition(self, attribute: str, expected: str | int | None) -> dict[str, Any]:
         if expected is None:
@@ -224,17 +219,9 @@ class RunsTable:
 
     def add(self, pk: str, sk: str, numbers: Mapping[str, int], values: Mapping[str, Any]) -> None:
         """Adds to counters of an item, made new if there was none, and sets `values`. Not safe to repeat."""
-        names = {f"#{n}": name for n, name in enumerate([*numbers, *values])}
-        marks = {name: mark[1:] for mark, name in names.items()}
-        adds = ", ".join(f"#{marks[name]} :{marks[name]}" for name in numbers)
-        sets = ", ".join(f"#{marks[name]} = :{marks[name]}" for name in values)
         with _explained(self.name):
             self._client.update_item(
-                TableName=self.name,
-                Key=_encode({"pk": pk, "sk": sk}),
-                UpdateExpression=f"ADD {adds} SET {sets}",
-                ExpressionAttributeNames=names,
-                ExpressionAttributeValues=_encode({f":{marks[k]}": v for k, v in {**numbers, **values}.items()}),
+                TableName=self.name, Key=_encode({"pk": pk, "sk": sk}), **_changes(numbers, values)
             )
 
     def _put_if(self, item: Item, condition: Mapping[str, Any]) -> Item | None:
@@ -253,6 +240,19 @@ class RunsTable:
                 return _decode(response.get("Item", {}))
             raise
         return None
+
+
+def _changes(numbers: Mapping[str, int], values: Mapping[str, Any]) -> dict[str, Any]:
+    """Expression of an update that adds to numbers and sets values; one of the two may be empty."""
+    names = {f"#{n}": name for n, name in enumerate([*numbers, *values])}
+    marks = {name: mark[1:] for mark, name in names.items()}
+    adds = ", ".join(f"#{marks[name]} :{marks[name]}" for name in numbers)
+    sets = ", ".join(f"#{marks[name]} = :{marks[name]}" for name in values)
+    return {
+        "UpdateExpression": " ".join([*([f"ADD {adds}"] if adds else []), *([f"SET {sets}"] if sets else [])]),
+        "ExpressionAttributeNames": names,
+        "ExpressionAttributeValues": _encode({f":{marks[k]}": v for k, v in {**numbers, **values}.items()}),
+    }
 
 
 class Ledger:

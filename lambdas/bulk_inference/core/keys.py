@@ -167,6 +167,10 @@ class Places:
         """Entries of a group of parts by partition (document_sorting.py)."""
         return f"{self.sorted_prefix}{group}.txt"
 
+    @property
+    def partial_parts_prefix(self) -> str:
+        return f"{self.root}assembly/partial/"
+
     def partial_part(self, partition: int) -> str:
         return f"{self.root}assembly/partial/{names.partition(partition)}.jsonl"
 

@@ -46,6 +46,8 @@ REPROCESSED: Final = "reprocess-"
 DOCUMENT: Final = "document-"
 """Units of single documents of the intake that are inferred at once, and their parts."""
 
+_LONGEST_RUN: Final = 64
+
 _NUMBER: Final = r"(?:\d{5}|[1-9]\d{5,})"
 _SMALL: Final = r"(?:\d{3}|[1-9]\d{3,})"
 _COUNT: Final = r"[1-9]\d*"
@@ -99,8 +101,13 @@ def own_scope(run: str) -> str:
 
 
 def reduction(run: str, number: int) -> str:
-    """Of the run that infers the prompts of a reduction, counted from 1."""
-    return f"{run}-r{number}"
+    """Of the run that infers the prompts of a reduction, counted from 1. A run whose name leaves no room for the number
+    is told by a digest of it."""
+    suffix = f"-r{number}"
+    if len(run) + len(suffix) <= _LONGEST_RUN:
+        return f"{run}{suffix}"
+    digest = hashlib.sha256(run.encode()).hexdigest()[:10]
+    return f"{run[: _LONGEST_RUN - len(suffix) - len(digest) - 1]}-{digest}{suffix}"
 
 
 def resubmission(run: str, digest: str) -> str:
@@ -128,6 +135,15 @@ def group(of_pass: str, number: int) -> str:
 def revision(number: int) -> str:
     """Of a pass over a run's results, counted from 1."""
     return f"{number:04d}"
+
+
+CLOSE: Final = "close"
+"""The unit of work that closes a pass."""
+
+
+def join(of_partition: int) -> str:
+    """The unit of work that joins the documents of a partition."""
+    return f"join-{partition(of_partition)}"
 
 
 def partition(number: int) -> str:

@@ -115,7 +115,25 @@ class Update:
     values: Mapping[str, Any]
 
 
-Write: TypeAlias = ConditionalPut | Put | Update
+@dataclass(frozen=True)
+class Increment:
+    """Counters of one item to which a transaction adds, made new if there was none, and `values` that it sets."""
+
+    pk: str
+    sk: str
+    numbers: Mapping[str, int]
+    values: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Remove:
+    """One item that a transaction deletes, if it is there."""
+
+    pk: str
+    sk: str
+
+
+Write: TypeAlias = ConditionalPut | Put | Update | Increment | Remove
 
 
 class Runs(Protocol):

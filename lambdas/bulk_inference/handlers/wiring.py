@@ -6,6 +6,7 @@ from typing import Any
 
 from bulk_inference.assembly.assembly import AssemblyServices
 from bulk_inference.aws import bedrock, bedrock_runtime, dynamodb, events, s3, sqs, stepfunctions
+from bulk_inference.core import names
 from bulk_inference.core.environment import Environment, LaneEnvironment
 from bulk_inference.core.errors import InvalidRequestError
 from bulk_inference.core.keys import Places
@@ -15,6 +16,7 @@ from bulk_inference.core.priorities import lane
 from bulk_inference.core.run_spec import RunSpec
 from bulk_inference.core.settings import Settings
 from bulk_inference.core.stored_run import load_spec
+from bulk_inference.land.scope_landings import ScopeLandings
 from bulk_inference.land.unit_context import UnitContext
 from bulk_inference.sync.inference import WIDTH
 from bulk_inference.watch.stop_run import StopServices
@@ -122,7 +124,10 @@ def stop_world(context: Any) -> StopServices:
 
 
 def assembly_world(tenant: str, run: str) -> AssemblyServices:
-    return AssemblyServices(run_spec(tenant, run), input_bucket(), output_bucket(), runs_table(), time.time())
+    spec, output, runs, now = run_spec(tenant, run), output_bucket(), runs_table(), time.time()
+    shared = spec.scope != names.own_scope(run)
+    elsewhere = ScopeLandings(tenant, spec.scope, output, runs, ledger(), now) if shared else None
+    return AssemblyServices(spec, input_bucket(), output, runs, now, leases(), elsewhere)
 
 
 def unit_context(tenant: str, run: str, context: Any, *, longest_call: int | None = None) -> UnitContext:

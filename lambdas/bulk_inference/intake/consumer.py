@@ -36,7 +36,6 @@ from bulk_inference.intake.message import (
 )
 from bulk_inference.intake.pooling import Arrival
 from bulk_inference.intake.stored_prompts import StoredPrompt, check, prompt_key, read
-from bulk_inference.intake.urgent_documents import not_busy
 
 UNEXPECTED: Final = "unexpected"
 
@@ -192,7 +191,7 @@ class IntakeShift:
 
     def _fail(self, delivery: DocumentDelivery, error_class: str, error_message: str) -> None:
         """The status of a document whose message is among the dead letters."""
-        touched = self._touch(delivery, failed=True)
+        touched = self._touch(delivery)
         if touched is not None:
             key, content = touched
             conclude(
@@ -206,7 +205,7 @@ class IntakeShift:
     def _note(self, delivery: DocumentDelivery, why: RefusedDocumentError) -> None:
         self._touch(delivery, errorClass=why.error_class, errorMessage=why.message)
 
-    def _touch(self, delivery: DocumentDelivery, *, failed: bool = False, **more: Any) -> tuple[str, str | None] | None:
+    def _touch(self, delivery: DocumentDelivery, **more: Any) -> tuple[str, str | None] | None:
         """Makes the document's item, or sets it back to `waiting`; its key and what the message holds, or None if the
         message has no say in it."""
         who = named(delivery.body)
@@ -230,8 +229,6 @@ class IntakeShift:
                 return None
             if known is not None and known["state"] == INFERRING:
                 # Its unit has begun: a later try goes on with that.
-                if failed:
-                    not_busy(known, self._world.runs)
                 return key, content
             item = self._waiting(known, message, scope, delivery) | more
             if self._world.runs.put_if(item, "version", None if known is None else known["version"]):

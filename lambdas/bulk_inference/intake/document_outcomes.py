@@ -10,16 +10,18 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from bulk_inference.core import names
-from bulk_inference.core.keys import Places
-from bulk_inference.core.ports import Bucket, Bus, Clock, Intake, Runs
+from bulk_inference.core.errors import ThrottledError
+from bulk_inference.core.ports import Bus, Clock, ConditionalPut, Intake
 from bulk_inference.core.runs_table import DOCUMENT, META, Item, run_pk
+from bulk_inference.intake import window_marks
 from bulk_inference.intake.message import DONE, FAILED
-from bulk_inference.ledger.claims import ClaimStore, current_claims
-from bulk_inference.ledger.rival_claims import LandedClaims
+from bulk_inference.land.scope_landings import ScopeLandings
+from bulk_inference.ledger.claims import Claim
 
 DETAIL_TYPE: Final = "Bulk Inference Document Finished"
 
 _TRIES: Final = 5
+_PAUSE: Final = 0.05
 
 
 @dataclass(frozen=True)
@@ -56,7 +58,8 @@ def conclude(
     `of_run`: the run that the document was in when this was seen; None: whichever. `mine`: whether the item as it is
     now is still what the outcome is about.
     """
-    for _ in range(_TRIES):
+    told: set[str] = set()
+    for attempt in range(_TRIES):
         item = services.runs.get(pk, DOCUMENT)
         if item is None or (of_run is not None and item.get("run") != of_run) or not mine(item):
             return False
@@ -65,11 +68,27 @@ def conclude(
         changed = _with(item, outcome, services.clock.now())
         if changed == {**item, "version": changed["version"], "at": changed["at"]}:
             return False
-        if item["notify"] and item["told"] != outcome.state:
+        if item["notify"] and outcome.state not in {item["told"], *told}:
             services.bus.put(DETAIL_TYPE, detail_of(changed))
-        if services.runs.put_if(changed, "version", item["version"]):
-            return True
+            told.add(outcome.state)
+        try:
+            if _write(item, changed, services):
+                return True
+        except ThrottledError:
+            # Others end at the same moment, and are counted in the same item.
+            if attempt == _TRIES - 1:
+                raise
+            services.clock.sleep(_PAUSE * 2**attempt)
     return False
+
+
+def _write(item: Item, changed: Item, services: OutcomeServices) -> bool:
+    beside = window_marks.ended(item, changed)
+    if not beside:
+        return services.runs.put_if(changed, "version", item["version"])
+    # An end of a document and what its window knows of it are one.
+    counted = {**changed, "tallied": changed["state"]}
+    return services.runs.write_all([ConditionalPut(counted, "version", item["version"]), *beside])
 
 
 @dataclass(frozen=True)
@@ -82,23 +101,22 @@ class Elsewhere:
     """A claim is no landing: these are still being worked on."""
 
 
-def landed_elsewhere(
-    documents: Sequence[str], tenant: str, scope: str, *, ledger: ClaimStore, output: Bucket, runs: Runs, now: float
-) -> Elsewhere:
+def landed_elsewhere(documents: Sequence[str], landings: ScopeLandings) -> Elsewhere:
     """Of these ids, those that another unit has claimed."""
     # A claim knows a document by its id, or by the alias under which an id travels that Bedrock would not take.
     caller = {name: one for one in documents for name in names.sent_as(one)}
-    landings = LandedClaims(tenant, output=output, runs=runs)
     found: dict[str, DocumentOutcome] = {}
     promised: set[str] = set()
-    for name, claim in current_claims(ledger, tenant, scope, list(caller), now=int(now)).items():
-        if landings.has(claim):
-            begin, _ = names.parts_of_unit(names.parse_owner(claim.owner).unit)
-            prefix = Places(tenant, claim.run).results(begin).removesuffix(".jsonl")
-            found[caller[name]] = DocumentOutcome(DONE, claim.run, {"bucket": output.name, "prefix": prefix})
-        elif (runs.get(run_pk(claim.run), META) or {}).get("status") == "running":
+    for name, claim in landings.claims(caller).items():
+        if landings.has_landed(claim):
+            found[caller[name]] = landed_at(claim, landings)
+        elif (landings.runs.get(run_pk(claim.run), META) or {}).get("status") == "running":
             promised.add(caller[name])
     return Elsewhere(found, frozenset(promised))
+
+
+def landed_at(claim: Claim, landings: ScopeLandings) -> DocumentOutcome:
+    return DocumentOutcome(DONE, claim.run, {"bucket": landings.output.name, "prefix": landings.prefix(claim)})
 
 
 def _with(item: Item, outcome: DocumentOutcome, now: float) -> Item:

@@ -11,10 +11,10 @@ from typing import Any, Final
 from bulk_inference.core.errors import InvalidRequestError
 from bulk_inference.core.ports import Clock, Depth, Intake
 from bulk_inference.core.priorities import PRIORITIES
-from bulk_inference.core.runs_table import DOCUMENT, META, POOLS, SLOTS, TALLY, Item, document_pk, pool_pk, run_pk
+from bulk_inference.core.runs_table import DOCUMENT, META, POOLS, SLOTS, Item, document_pk, run_pk
 from bulk_inference.intake.message import DONE, FAILED, INFERRING, POOLED, WAITING, RefusedDocumentError
 from bulk_inference.intake.pooling import CLOSED, SETTLED, STARTED, WINDOW
-from bulk_inference.intake.urgent_documents import BUSY
+from bulk_inference.intake.window_marks import busy, counts
 from bulk_inference.request.fields import Fields, Problems
 
 IN_FLIGHT: Final = "in_flight"
@@ -101,10 +101,17 @@ def of_run(run: str, services: StatusServices) -> dict[str, Any]:
     done, failed = _ended(found, services)
     told = {"run": run, "state": found.get("state", "open"), "kind": found.get("kind", "pool")}
     told |= {name: found[name] for name in _OF_POOL if name in found}
-    counts: dict[str, Any] = {"documents": found["documents"], "done": done, "failed": failed}
+    documents: int = found["documents"]
     if found.get("kind") == WINDOW:
-        counts["documents"] = done + failed + sum(1 for _ in _busy(run, services))
-    return {**told, **counts, "runStatus": meta.get("status"), "runCounts": meta.get("counts")}
+        documents = done + failed + sum(1 for _ in _busy(run, services))
+    return {
+        **told,
+        "documents": documents,
+        "done": done,
+        "failed": failed,
+        "runStatus": meta.get("status"),
+        "runCounts": meta.get("counts"),
+    }
 
 
 def statistics(services: StatusServices) -> dict[str, dict[str, Any]]:
@@ -134,9 +141,9 @@ def statistics(services: StatusServices) -> dict[str, dict[str, Any]]:
         of["done"] += done
         of["failed"] += failed
         if pool["kind"] == WINDOW:
-            busy = list(_busy(pool["run"], services))
-            of["inFlight"] += len(busy)
-            oldest[pool["priority"]] += busy
+            begun = list(_busy(pool["run"], services))
+            of["inFlight"] += len(begun)
+            oldest[pool["priority"]] += begun
         elif pool["state"] != SETTLED:
             of["inFlight" if pool["state"] == STARTED else "pooled"] += pool["documents"]
             oldest[pool["priority"]].append(pool["oldestSentAt"])
@@ -148,10 +155,9 @@ def statistics(services: StatusServices) -> dict[str, dict[str, Any]]:
 def _ended(pool: Item, services: StatusServices) -> tuple[int, int]:
     """Documents of a pool or window that are done, and that have failed."""
     if pool.get("kind") == WINDOW:
-        tally = services.runs.get(pool_pk(pool["run"]), TALLY) or {}
-        return int(tally.get(DONE, 0)), int(tally.get(FAILED, 0))
+        return counts(pool["run"], services.runs)
     return int(pool.get("done", 0)), int(pool.get("failed", 0))
 
 
 def _busy(run: str, services: StatusServices) -> Iterator[int]:
-    return (int(item["sentAt"]) for item in services.runs.query(pool_pk(run), BUSY))
+    return (int(item["sentAt"]) for item in busy(run, services.runs))

@@ -7,7 +7,8 @@ results; its mark says which state of the run was read, and a run that has chang
 """
 
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections import Counter
+from collections.abc import Callable, Collection, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -20,10 +21,19 @@ from bulk_inference.core.leases import Leases
 from bulk_inference.core.ports import Bucket, Bus, Clock, Executions, Intake
 from bulk_inference.core.result_line import split
 from bulk_inference.core.run_spec import RunSpec
-from bulk_inference.core.runs_table import ASSEMBLY, CUTS, META, POOLS, TALLY, Item, document_pk, pool_pk, run_pk
+from bulk_inference.core.runs_table import ASSEMBLY, CUTS, META, POOLS, Item, document_pk, run_pk
+from bulk_inference.corpus.rows import RejectedLineError, Row
+from bulk_inference.cut.cut_run import record_reader
 from bulk_inference.finish.finishing import ACCOUNTED, FinishServices, check, finish
-from bulk_inference.intake.document_outcomes import DocumentOutcome, OutcomeServices, conclude, landed_elsewhere
-from bulk_inference.intake.message import DONE, FAILED, NOT_ACCOUNTED, PARTIAL, RUN_FAILED
+from bulk_inference.intake import window_marks
+from bulk_inference.intake.document_outcomes import (
+    DocumentOutcome,
+    OutcomeServices,
+    conclude,
+    landed_at,
+    landed_elsewhere,
+)
+from bulk_inference.intake.message import DONE, FAILED, INFERRING, NOT_ACCOUNTED, PARTIAL, RUN_FAILED
 from bulk_inference.intake.pooling import (
     CLOSED,
     OPEN,
@@ -36,6 +46,7 @@ from bulk_inference.intake.pooling import (
 )
 from bulk_inference.intake.stored_prompts import ID_FIELD
 from bulk_inference.intake.urgent_documents import put_shards
+from bulk_inference.land.scope_landings import ScopeLandings
 from bulk_inference.ledger.claims import ClaimStore, chunked
 
 _THREADS: Final = 16
@@ -53,6 +64,9 @@ _KEPT: Final = 24 * 3600
 
 _WATCHED: Final = 14 * 24 * 3600
 """Seconds for which a pool with failures is watched: so long may they be redriven."""
+
+_LOOK_AGAIN: Final = 3600
+"""Seconds until documents of a settled pool that failed are looked for in other runs."""
 
 _VISIBLE_SECONDS: Final = 300
 """After which an execution that was started must be known to DescribeExecution."""
@@ -141,7 +155,7 @@ def _settle_pool(item: Item, services: FollowServices) -> int | None:
     if told is None:
         return None
     status, mark = told
-    if item.get("mark") == mark:
+    if item.get("mark") == mark and not _is_due_again(item, services):
         _forget(item, services)
         return None
     leased = lease(item, services.pools)
@@ -164,6 +178,8 @@ def _end_of(item: Item, services: FollowServices) -> tuple[str, str] | None:
         status = str(meta.get("status", "running"))
         assembly = services.runs.get(run_pk(item["run"]), ASSEMBLY) or {}
         seen = [sorted((meta.get("counts") or {}).items()), assembly.get("revision"), assembly.get("state")]
+        # Equal sums may come of other records.
+        seen += [meta.get("finishedAt"), meta.get("updatedAt")]
         return None if status == "running" else (status, f"{status} {seen}")
     if item["state"] == CLOSED or services.clock.now() - item["startedAt"] < _VISIBLE_SECONDS:
         return None
@@ -174,8 +190,8 @@ def _end_of(item: Item, services: FollowServices) -> tuple[str, str] | None:
 
 
 def _ends_in_run(item: Item, status: str, services: FollowServices) -> tuple[dict[str, DocumentOutcome], int]:
-    """The end of each document of the pool, by its id. What has neither landed nor failed in the run may have landed in
-    another one of the scope; how many of these are still being worked on there."""
+    """The end of each document of the pool, by its id. What has not landed in the run may have landed in another one of
+    the scope: in one over its failures, or in one that had it before; how many are still being worked on there."""
     places, bucket = Places(item["tenant"], item["run"]), services.output.name
     ends = dict(_landed(item["run"], places.results_prefix, services))
     for part in services.output.list(places.failures_prefix):
@@ -186,21 +202,41 @@ def _ends_in_run(item: Item, status: str, services: FollowServices) -> tuple[dic
                 ends.setdefault(line["recordId"], failed)
     ends |= _of_chunks(item["run"], places, services)
     ids = [line[ID_FIELD] for line, _, _ in _lines(services.input, places.pool_corpus)]
-    rest = [one for one in ids if one not in ends]
-    elsewhere = landed_elsewhere(
-        rest,
-        item["tenant"],
-        item["scope"],
-        ledger=services.ledger,
-        output=services.output,
-        runs=services.runs,
-        now=services.clock.now(),
+    rest = [one for one in ids if one not in ends or ends[one].state == FAILED]
+    landings = ScopeLandings(
+        item["tenant"], item["scope"], services.output, services.runs, services.ledger, services.clock.now()
     )
+    elsewhere = landed_elsewhere(rest, landings)
     ends |= elsewhere.landed
-    kind = NOT_ACCOUNTED if status in ACCOUNTED else RUN_FAILED
+    ends |= _chunks_elsewhere({one for one in rest if one not in elsewhere.landed}, item, landings, services)
+    promised = {one for one in elsewhere.promised if one not in ends}
+    kind = NOTACCOUNTED if status in ACCOUNTED else RUN_FAILED
     manifest = {"bucket": bucket, "key": places.manifest}
     why = DocumentOutcome(FAILED, item["run"], manifest, kind, f"its run is {status}")
-    return {one: ends.get(one, why) for one in ids if one not in elsewhere.promised}, len(elsewhere.promised)
+    return {one: ends.get(one, why) for one in ids if one not in promised}, len(promised)
+
+
+def _chunks_elsewhere(
+    documents: Collection[str], item: Item, landings: ScopeLandings, services: FollowServices
+) -> dict[str, DocumentOutcome]:
+    """Of documents that are cut into chunks, those all of whose chunks have landed in the scope, in whichever runs."""
+    if not documents or services.input.find(Places(item["tenant"], item["run"]).spec) is None:
+        return {}
+    spec = services.spec_of(item["tenant"], item["run"])
+    if spec.chunking is None:
+        return {}
+    reader, found = record_reader(spec), dict[str, DocumentOutcome]()
+    for raw, _ in split(services.input.read(Places(item["tenant"], item["run"]).pool_corpus)):
+        document = str(json.loads(raw)[ID_FIELD])
+        if document in documents:
+            with suppress(RejectedLineError):
+                chunks = [one.record_id for one in reader.read_row(Row(1, 0, len(raw), raw))]
+                landed = landings.landed(chunks)
+                if len(landed) == len(chunks):
+                    # Where most of it lies; who wants it in one piece finds it among the run's documents.
+                    claim, _ = Counter(landed.values()).most_common(1)[0]
+                    found[document] = landed_at(claim, landings)
+    return found
 
 
 def _of_chunks(run: str, places: Places, services: FollowServices) -> dict[str, DocumentOutcome]:
@@ -251,16 +287,26 @@ def _conclude(ends: Mapping[str, DocumentOutcome], item: Item, services: FollowS
 
 
 def _settled(leased: Item, mark: str, done: int, failed: int, services: FollowServices) -> None:
+    now, again = int(services.clock.now()), leased.get("mark") == mark
     settled = {
         **leased,
         "state": SETTLED,
         "mark": mark,
         "done": done,
         "failed": failed,
-        "settledAt": int(services.clock.now()),
+        "settledAt": leased["settledAt"] if again else now,
+        "lookedAt": now,
+        "pause": 2 * int(leased.get("pause", _LOOK_AGAIN)) if again else _LOOK_AGAIN,
         "leasedUntil": 0,
     }
     services.runs.put_if(settled, "leasedUntil", leased["leasedUntil"])
+
+
+def _is_due_again(item: Item, services: FollowServices) -> bool:
+    """A document that failed may land in a run of which this one hears nothing: it is looked for after an hour, and
+    after twice as long each time."""
+    looked = int(item["lookedAt"] if "lookedAt" in item else item["settledAt"])
+    return bool(item["failed"]) and services.clock.now() - looked > int(item.get("pause", _LOOK_AGAIN))
 
 
 def _forget(item: Item, services: FollowServices) -> None:
@@ -275,17 +321,14 @@ def _settle_window(item: Item, services: FollowServices) -> int | None:
     if item["state"] == OPEN and services.clock.now() > item["closesAt"] + _WINDOW_GRACE:
         _close_window(item, services)
         return None
-    tally = services.runs.get(pool_pk(item["run"]), TALLY) or {}
+    _, failed = window_marks.counts(item["run"], services.runs)
     if item["state"] == SETTLED:
+        _give_up(item["run"], services)
         _forget(item, services)
-    if not tally.get(FAILED):
+    if not failed:
         return None
     late = Places(item["tenant"], item["run"]).results(names.REPROCESSED).removesuffix(".jsonl")
-    concluded = _conclude(dict(_landed(item["run"], late, services)), item, services)
-    if concluded:
-        moved = {DONE: concluded, FAILED: -concluded}
-        services.runs.add(pool_pk(item["run"]), TALLY, moved, {"expires_at": item["expires_at"]})
-    return concluded or None
+    return _conclude(dict(_landed(item["run"], late, services)), item, services) or None
 
 
 def _close_window(item: Item, services: FollowServices) -> None:
@@ -294,18 +337,44 @@ def _close_window(item: Item, services: FollowServices) -> None:
     if leased is None:
         return
     run, runs = item["run"], services.runs
+    patient = services.clock.now() < item["closesAt"] + _WINDOW_PATIENCE
+    _give_up(run, services)
+    if runs.get(run_pk(run), META) is None:
+        # An older bundle died before it had opened it.
+        if patient:
+            runs.put_if({**leased, "leasedUntil": 0}, "leasedUntil", leased["leasedUntil"])
+        else:
+            _settled(leased, "never opened", 0, 0, services)
+        return
     for cut in runs.query(run_pk(run), CUTS):
         # Its worker may have died just before it said so.
         put_shards(run, cut, runs, item["expires_at"])
     spec = services.spec_of(item["tenant"], run)
     summed, problems = check(spec, services.output, runs)
-    patient = services.clock.now() < item["closesAt"] + _WINDOW_PATIENCE
-    if patient and (problems or summed.pending):
+    # A document that has begun may be cut in it yet.
+    begun = any(window_marks.busy(run, runs))
+    if patient and (problems or summed.pending or begun):
         runs.put_if({**leased, "leasedUntil": 0}, "leasedUntil", leased["leasedUntil"])
         return
     # One that is inconsistent is said to be so in its manifest; a later landing counts it anew.
     with suppress(ConservationError):
         leases = Leases(runs, services.clock.now)
         finish(spec, FinishServices(services.output, runs, services.bus, services.clock, leases))
-    tally = runs.get(pool_pk(run), TALLY) or {}
-    _settled(leased, "closed", int(tally.get(DONE, 0)), int(tally.get(FAILED, 0)), services)
+    _settled(leased, "closed", *window_marks.counts(run, runs), services)
+
+
+def _give_up(run: str, services: FollowServices) -> None:
+    """Documents that were begun, and whose messages have not come again for hours: they are in a dead-letter queue, or
+    gone. If one comes after all, its document goes on."""
+    why = DocumentOutcome(FAILED, run, None, NOT_ACCOUNTED, "it was begun, and its message has not come again")
+    now = services.clock.now()
+    for mark in list(window_marks.busy(run, services.runs)):
+        if now - int(mark["at" if "at" in mark else "sentAt"]) < _WINDOW_PATIENCE:
+            continue
+        document = mark.get("document")
+        concluded = document is not None and conclude(
+            document, run, why, services.outcomes, mine=lambda item: item["state"] == INFERRING
+        )
+        if not concluded:
+            # Of an older bundle, or of a document that has ended since: nobody else takes it away.
+            services.runs.delete_if(mark["pk"], mark["sk"], "unit", mark["unit"])

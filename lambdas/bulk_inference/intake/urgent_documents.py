@@ -11,13 +11,13 @@ import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 from bulk_inference.core import names
 from bulk_inference.core.errors import ThrottledError, UnitFailedError, WorkInProgressError
 from bulk_inference.core.index_line import canonical
 from bulk_inference.core.keys import Places
-from bulk_inference.core.ports import Bucket, Bus, Clock, Intake
+from bulk_inference.core.ports import Bucket, Bus, Clock, ConditionalPut, Intake, Write
 from bulk_inference.core.result_line import split
 from bulk_inference.core.run_spec import (
     Cuts,
@@ -26,7 +26,7 @@ from bulk_inference.core.run_spec import (
     RunSettings,
     RunSpec,
 )
-from bulk_inference.core.runs_table import DOCUMENT, META, POOLS, TALLY, Item, document_pk, pool_pk, run_pk
+from bulk_inference.core.runs_table import DOCUMENT, META, POOLS, Item, document_pk, run_pk
 from bulk_inference.core.settings import Settings
 from bulk_inference.core.stored_run import run_item
 from bulk_inference.core.times import expiry
@@ -34,12 +34,14 @@ from bulk_inference.corpus.ranges import Cut, CutRange
 from bulk_inference.cut.cut_run import CutServices, cut_run
 from bulk_inference.cut.cutting import PieceCount
 from bulk_inference.cut.sealing import shard_item
+from bulk_inference.intake import window_marks
 from bulk_inference.intake.document_outcomes import DocumentOutcome, OutcomeServices, conclude, landed_elsewhere
 from bulk_inference.intake.message import (
     BAD_PROMPT,
     DONE,
     FAILED,
     INFERRING,
+    NOT_ACCOUNTED,
     Admission,
     RefusedDocumentError,
     conflict,
@@ -48,6 +50,8 @@ from bulk_inference.intake.message import (
 )
 from bulk_inference.intake.pooling import OPEN, WINDOW, Arrival
 from bulk_inference.intake.stored_prompts import StoredPrompt, check
+from bulk_inference.intake.window_marks import PRIORITY, unit_of
+from bulk_inference.land.scope_landings import ScopeLandings
 from bulk_inference.land.unit_context import UnitContext
 from bulk_inference.land.units import Unit
 from bulk_inference.plan.asking import first as ask_first
@@ -57,20 +61,20 @@ from bulk_inference.plan.run_plan import Decisions, model_of, planned_at, run_sp
 from bulk_inference.request.parse import RunRequest
 from bulk_inference.sync.infer_batch import Batch, infer_batch
 
-PRIORITY: Final = "high"
-
 WINDOW_SECONDS: Final = 3600
 
-BUSY: Final = "BUSY#"
-"""Sort keys of documents that are being inferred, by their unit."""
 
 _MOST: Final = 1 << 40
 _TRIES: Final = 5
 
 
+class WindowBucket(Bucket, Protocol):
+    def put_if_absent(self, key: str, body: bytes, content_type: str = ...) -> bool: ...
+
+
 @dataclass(frozen=True)
 class WindowServices:
-    input: Bucket
+    input: WindowBucket
     output: Bucket
     runs: Intake
     bus: Bus
@@ -106,28 +110,14 @@ def infer_now(arrival: Arrival, services: WindowServices) -> str:
     if item is None:
         return "known"
     run, cut = item["run"], unit_of(item)
-    busy = {"pk": pool_pk(run), "sk": f"{BUSY}{cut}", "unit": cut, "sentAt": item["sentAt"]}
-    services.runs.put({**busy, "expires_at": services.expires_at})
     open_window(run, arrival.prompt, arrival.scope, services)
     places = Places(item["tenant"], run)
     counts = cut_run(run, item["tenant"], _cut(cut, places, arrival.line, services), services.cuts)
     put_shards(run, counts, services.runs, services.expires_at)
     unit = _infer(cut, item, counts, places, services) if counts["pieces"] else None
     outcome = _outcome(item, counts, unit, places, services)
-    if conclude(item["pk"], run, outcome, services.outcomes):
-        services.runs.add(pool_pk(run), TALLY, {outcome.state: 1}, {"expires_at": services.expires_at})
-    not_busy(item, services.runs)
+    conclude(item["pk"], run, outcome, services.outcomes)
     return outcome.state
-
-
-def not_busy(item: Item, runs: Intake) -> None:
-    """Nobody works on the document any more."""
-    runs.delete_if(pool_pk(item["run"]), f"{BUSY}{unit_of(item)}", "unit", unit_of(item))
-
-
-def unit_of(item: Item) -> str:
-    """Name of the cut and the unit of work that a try at a document is."""
-    return f"{names.DOCUMENT}{hashlib.sha256(canonical([item['pk'], item['take']])).hexdigest()[:20]}"
 
 
 def _begin(arrival: Arrival, services: WindowServices) -> Item | None:
@@ -139,34 +129,66 @@ def _begin(arrival: Arrival, services: WindowServices) -> Item | None:
         verdict = judge(known, message, arrival.message_id)
         if verdict is Admission.CONFLICT and known is not None:
             raise conflict(known)
-        if verdict is Admission.GOES_ON:
-            return known
+        if verdict is Admission.GOES_ON and known is not None and _has_window(known, arrival, services):
+            item = {**known, "version": known["version"] + 1, "at": int(services.clock.now())}
+            if services.runs.write_all([ConditionalPut(item, "version", known["version"]), window_marks.began(item)]):
+                return item
+            continue
         if verdict is Admission.KNOWN:
             return None
-        now = services.clock.now()
-        item = document_item(
-            known,
-            message,
-            scope,
-            PRIORITY,
-            message_id=arrival.message_id,
-            sent_at=arrival.sent_at,
-            now=now,
-            expires_at=services.expires_at,
-        )
-        run = (known or {}).get("run")
-        goes_on = known is not None and known["take"] == item["take"] and names.is_pool_run(str(run), PRIORITY)
-        item |= {"state": INFERRING, "run": run if goes_on else window_of(arrival.prompt, scope, now)}
-        if services.runs.put_if(item, "version", None if known is None else known["version"]):
-            return item
+        if (admitted := _admit(known, arrival, services)) is not None:
+            return admitted
     raise WorkInProgressError(f"document {message.id}: others change its item")
+
+
+def _admit(known: Item | None, arrival: Arrival, services: WindowServices) -> Item | None:
+    """The document's item as one that is being inferred, and its mark; None if another worker has changed it."""
+    now = services.clock.now()
+    item = document_item(
+        known,
+        arrival.message,
+        arrival.scope,
+        PRIORITY,
+        message_id=arrival.message_id,
+        sent_at=arrival.sent_at,
+        now=now,
+        expires_at=services.expires_at,
+    )
+    goes_on = (
+        known is not None
+        and known["take"] == item["take"]
+        and window_marks.in_window(known)
+        and _has_window(known, arrival, services)
+    )
+    run = known["run"] if known is not None and goes_on else window_of(arrival.prompt, arrival.scope, now)
+    item |= {"state": INFERRING, "run": run, "tallied": window_marks.tallied(known) if goes_on else None}
+    moved = known is not None and known["state"] == INFERRING and not goes_on
+    writes: list[Write] = [
+        ConditionalPut(item, "version", None if known is None else known["version"]),
+        window_marks.began(item),
+        *([window_marks.gone(known)] if known is not None and moved else []),
+    ]
+    return item if services.runs.write_all(writes) else None
+
+
+def _has_window(known: Item, arrival: Arrival, services: WindowServices) -> bool:
+    """Whether the document's window is open, or is this prompt's to be opened. A prompt that has changed since the
+    document began has windows of another name: it must not open this one."""
+    run = str(known["run"])
+    return (
+        run.endswith(f"-{_digest(arrival.prompt, arrival.scope)}") or services.runs.get(run_pk(run), META) is not None
+    )
+
+
+def _digest(prompt: StoredPrompt, scope: str) -> str:
+    """What the name of a window says of its prompt."""
+    return hashlib.sha256(canonical([prompt.tenant, scope, prompt.name, prompt.digest])).hexdigest()[:8]
 
 
 def window_of(prompt: StoredPrompt, scope: str, now: float) -> str:
     """Run of the window that is open now."""
     hour = datetime.fromtimestamp(now // WINDOW_SECONDS * WINDOW_SECONDS, UTC).strftime("%Y%m%dT%H")
-    unique = hashlib.sha256(canonical([prompt.tenant, scope, prompt.name, prompt.digest])).hexdigest()[:8]
-    return names.pool_run(PRIORITY, prompt.name, hour, unique)
+    return names.pool_run(PRIORITY, prompt.name, hour, _digest(prompt, scope))
 
 
 def open_window(run: str, prompt: StoredPrompt, scope: str, services: WindowServices) -> None:
@@ -177,30 +199,37 @@ def open_window(run: str, prompt: StoredPrompt, scope: str, services: WindowServ
     request = prompt.run_request(f"{places.pool}documents/", scope, PRIORITY, prefix=True)
     parsed = check(prompt, run, request, services.settings, services.input.name)
     spec = window_spec(parsed, services.settings, services.input.name, services.clock.now())
-    if services.input.find(places.spec) is None:
-        services.input.put_json(places.spec, spec.to_json())
+    body = json.dumps(spec.to_json(), ensure_ascii=False, indent=1).encode()
+    services.input.put_if_absent(places.spec, body, "application/json")
     now = int(services.clock.now())
-    services.runs.put_new(
-        {
-            "pk": POOLS,
-            "sk": run,
-            "kind": WINDOW,
-            "state": OPEN,
-            "run": run,
-            "tenant": prompt.tenant,
-            "scope": scope,
-            "priority": PRIORITY,
-            "prompt": prompt.name,
-            "promptDigest": prompt.digest,
-            "openedAt": now,
-            "closesAt": now // WINDOW_SECONDS * WINDOW_SECONDS + WINDOW_SECONDS,
-            "oldestSentAt": now,
-            "documents": 0,
-            "leasedUntil": 0,
-            "expires_at": expiry(spec, now),
-        }
+    # Both or none: one without the other would be a window that never closes, or cannot be.
+    services.runs.put_all(
+        [
+            ConditionalPut(_pool_item(run, prompt, scope, spec, now), "run", None),
+            ConditionalPut(run_item(spec, now), "run", None),
+        ]
     )
-    services.runs.put_new(run_item(spec, now))
+
+
+def _pool_item(run: str, prompt: StoredPrompt, scope: str, spec: RunSpec, now: int) -> Item:
+    return {
+        "pk": POOLS,
+        "sk": run,
+        "kind": WINDOW,
+        "state": OPEN,
+        "run": run,
+        "tenant": prompt.tenant,
+        "scope": scope,
+        "priority": PRIORITY,
+        "prompt": prompt.name,
+        "promptDigest": prompt.digest,
+        "openedAt": now,
+        "closesAt": now // WINDOW_SECONDS * WINDOW_SECONDS + WINDOW_SECONDS,
+        "oldestSentAt": now,
+        "documents": 0,
+        "leasedUntil": 0,
+        "expires_at": expiry(spec, now),
+    }
 
 
 def window_spec(request: RunRequest, settings: Settings, input_bucket: str, now: float) -> RunSpec:
@@ -250,7 +279,7 @@ def _cut(cut: str, places: Places, line: bytes, services: WindowServices) -> Cut
     key = places.document(cut)
     found = services.input.find(key)
     if found is None:
-        services.input.put(key, line, "application/x-ndjson")
+        services.input.put_if_absent(key, line, "application/x-ndjson")
         found = services.input.find(key)
     if found is None:
         raise ThrottledError(f"{key} has been written, and is not there")
@@ -310,15 +339,23 @@ def _outcome(
         told = json.loads(line)
         place = {"bucket": bucket, "key": key, "offset": 0, "length": len(line) + 1}
         return DocumentOutcome(FAILED, run, place, told["errorClass"], told["errorMessage"])
-    elsewhere = landed_elsewhere(
-        [item["id"]],
+    return _of_a_duplicate(item, places, services)
+
+
+def _of_a_duplicate(item: Item, places: Places, services: WindowServices) -> DocumentOutcome:
+    """Another run of the scope has claimed the document. Raises WorkInProgressError while that is at work on it."""
+    landings = ScopeLandings(
         item["tenant"],
         item["scope"],
-        ledger=services.cuts.ledger,
-        output=services.output,
-        runs=services.runs,
-        now=services.clock.now(),
+        services.output,
+        services.runs,
+        services.cuts.ledger,
+        services.clock.now(),
     )
+    elsewhere = landed_elsewhere([item["id"]], landings)
     if elsewhere.promised:
         raise WorkInProgressError(f"document {item['id']}: another run of its scope is at work on it")
-    return elsewhere.landed.get(item["id"], DocumentOutcome(DONE, None, None))
+    # Else nobody has landed it, after all. With a place, this attempt is over: the next one is another.
+    place = {"bucket": services.output.name, "prefix": places.results_prefix}
+    why = "another run that had claimed it did not land it"
+    return elsewhere.landed.get(item["id"], DocumentOutcome(FAILED, item["run"], place, NOT_ACCOUNTED, why))

@@ -1,7 +1,7 @@
 """Documents made of the answers to their chunks, pass by pass."""
 
 from collections.abc import Iterator, Mapping
-from typing import Any, Final
+from typing import Any
 
 import pytest
 
@@ -9,7 +9,7 @@ from bulk_inference.assembly import assembly, part_groups
 from bulk_inference.aws.bedrock_runtime import ModelOutcome
 from bulk_inference.core.errors import InvalidRequestError
 from bulk_inference.core.runs_table import META, RESUBMISSIONS, run_pk
-from tests.worlds.assembly_world import CHUNKING, CONCAT, PROMPT, Run, chunked, documents, label, text
+from tests.worlds.assembly_world import CHUNKING, CONCAT, PROMPT, REDUCE, Run, chunked, documents, label, text
 from tests.worlds.ingest_world import World, ingest_world
 
 
@@ -179,16 +179,6 @@ def test_json_answers_are_merged(world: World) -> None:
     assert [one["name"] for one in people[1:]] == [f"p{n}" for n in range(1, 10)]
     broken = run.documents()["doc-1"]
     assert (broken["status"], broken["missing"], broken["unreadable"]) == ("partial", [], [3])
-
-
-REDUCE: Final[dict[str, Any]] = {
-    "recombine": {
-        "method": "reduce",
-        "size": 60,
-        "separator": "+",
-        "prompt": {"template": "({{document_id}} {{round}} {{part_number}}/{{part_count}}) {{parts}}"},
-    }
-}
 
 
 def test_answers_are_reduced_in_rounds(world: World) -> None:

@@ -8,6 +8,7 @@ import pytest
 
 from bulk_inference.core.errors import ThrottledError
 from bulk_inference.core.keys import Places
+from bulk_inference.core.ports import Increment
 from bulk_inference.core.runs_table import META, POOLS, run_pk
 from bulk_inference.core.stored_run import load_spec
 from bulk_inference.failure_lane.redrive import RedriveServices, carry_out, parse
@@ -262,30 +263,214 @@ def test_a_throttle_is_no_answer_to_be_remembered() -> None:
 
 
 def test_a_copy_that_was_put_back_is_the_same_message() -> None:
-    """Throttled after its document's end was written: the copy has another id of SQS, and is not the document again."""
+    """Put back by a throttle, it fails in its run, and comes again because its worker died before it was deleted: it
+    has another id of SQS, and is not the document sent again."""
     intake = Intake(max_receives=5)
-    intake.model.answers["Say text of a"] = refusal()
+    intake.model.answers["Say text of a"] = refusal("throttled")
     queue = intake.queues["high"]
     queue.send(message("a", notify=True), {"trace": "7", "bulkInference.postponed": "often"})
-    add, left = intake.runs.add, [1]
-
-    def throttled(*args: Any) -> None:
-        if left[0]:
-            left[0] -= 1
-            raise ThrottledError("rate exceeded for the key")
-        add(*args)
-
-    intake.runs.add = throttled  # type: ignore[method-assign, assignment]
     assert intake.work("high") == {"m1": "postponed"}
-    assert queue.messages["m2"][1] == {
-        "trace": "7",
-        "bulkInference.postponed": "1",
-        "bulkInference.message": "m1",
-    }
+    copy = queue.messages["m2"]
+    assert copy[1] == {"trace": "7", "bulkInference.postponed": "1", "bulkInference.message": "m1"}
+    intake.model.answers["Say text of a"] = refusal()
+    intake.time.remaining = 900
+    assert intake.work("high") == {"m2": "failed"}
+    calls = len(intake.model.calls)
+    queue.messages["m2"] = copy
     assert intake.work("high") == {"m2": "known"}
-    assert len(intake.model.calls) == 1
+    assert len(intake.model.calls) == calls
     assert len(intake.failures.messages) == 1
     assert [detail["status"] for _, detail in intake.bus.events] == ["failed"]
+
+
+def numbers(intake: Intake) -> tuple[int, int, int]:
+    found = answer({}, intake.status)["priorities"]["high"]
+    return found["inFlight"], found["done"], found["failed"]
+
+
+@pytest.mark.parametrize("kind", ["landed", "failed"])
+@pytest.mark.parametrize("times", [1, 4, 5, 7])
+def test_a_throttle_at_the_end_of_a_document_costs_neither_a_call_nor_a_count(kind: str, times: int) -> None:
+    """The item that counts ends is the hottest of the intake."""
+    intake = Intake(max_receives=5)
+    if kind == "failed":
+        intake.model.answers["Say text of a"] = refusal()
+    intake.queues["high"].send(message("a", notify=True))
+    write_all, left = intake.runs.write_all, [times]
+
+    def throttled(writes: Any) -> bool:
+        if left[0] and any(isinstance(one, Increment) for one in writes):
+            left[0] -= 1
+            raise ThrottledError("TransactionConflict")
+        return write_all(writes)
+
+    intake.runs.write_all = throttled  # type: ignore[method-assign]
+    for _ in range(3):
+        intake.work("high")
+    assert len(intake.model.calls) == 1
+    assert len(intake.failures.messages) == (kind == "failed")
+    assert numbers(intake) == (0, int(kind == "landed"), int(kind == "failed"))
+
+
+@pytest.mark.parametrize("kind", ["landed", "failed"])
+def test_no_mark_outlives_its_document_and_no_end_is_missed_whoever_dies_when(kind: str) -> None:
+    def made() -> Intake:
+        intake = Intake()
+        if kind == "failed":
+            intake.model.answers["Say text of a"] = refusal()
+        intake.queues["high"].send(message("a"))
+        return intake
+
+    calm = made()
+    calm.work("high")
+    for number in range(1, len(calm.world.effects) + 1):
+        intake = made()
+        intake.world.kill_at = number
+        with pytest.raises(Killed):
+            intake.work("high")
+        intake.world.kill_at = None
+        intake.time.now += 61
+        intake.work("high")
+        assert numbers(intake) == numbers(calm), calm.world.effects[number - 1]
+
+
+def test_a_late_landing_moves_a_document_from_failed_to_done_once() -> None:
+    def made() -> Intake:
+        intake = Intake()
+        intake.model.answers["Say text of a"] = refusal("model_error")
+        intake.queues["high"].send(message("a"))
+        intake.work("high")
+        intake.model.answers.clear()
+        (letter,) = intake.failures.messages
+        reprocess(Failed.from_json(letter), intake.unit_context("default", status(intake)["run"]))
+        intake.world.effects.clear()
+        return intake
+
+    calm = made()
+    follow(calm.following)
+    assert numbers(calm) == (0, 1, 0)
+    for number in range(1, len(calm.world.effects) + 1):
+        intake = made()
+        intake.world.kill_at = number
+        with pytest.raises(Killed):
+            follow(intake.following)
+        intake.world.kill_at = None
+        follow(intake.following)
+        assert numbers(intake) == (0, 1, 0), number
+
+
+def test_a_window_is_not_closed_while_a_document_has_begun_and_is_not_cut() -> None:
+    intake = Intake()
+    intake.queues["high"].send(message("b"))
+    intake.work("high")
+    intake.queues["high"].send(message("a"))
+    intake.world.kill_at = len(intake.world.effects) + 1
+    with pytest.raises(Killed):
+        intake.work("high")
+    intake.world.kill_at = None
+    run = status(intake)["run"]
+    intake.time.now += 3800
+    follow(intake.following)
+    assert intake.runs.items[(run_pk(run), META)]["status"] == "running"
+    assert list(intake.work("high").values()) == ["done"]
+    intake.time.now += 1100
+    follow(intake.following)
+    manifest = json.loads(intake.output.objects[Places("default", run).manifest])
+    assert (manifest["status"], manifest["counts"]["landed"]) == ("succeeded", 2)
+
+
+def test_a_document_whose_message_never_comes_again_fails_when_its_window_has_waited_long_enough() -> None:
+    intake = Intake()
+    intake.queues["high"].send(message("a", notify=True))
+    intake.world.kill_at = 4
+    with pytest.raises(Killed):
+        intake.work("high")
+    intake.world.kill_at = None
+    (lost,) = intake.queues["high"].messages.values()
+    intake.queues["high"].messages.clear()
+    run = status(intake)["run"]
+    # What an older bundle has left does not hold it up for ever.
+    old: dict[str, Any] = {
+        "pk": f"POOL#{run}",
+        "sk": "BUSY#document-old",
+        "unit": "document-old",
+        "sentAt": int(intake.time.now),
+    }
+    intake.runs.items[old["pk"], old["sk"]] = old
+    intake.time.now += 3800
+    follow(intake.following)
+    assert status(intake)["status"] == "in_flight"
+    intake.time.now += 6 * 3600
+    follow(intake.following)
+    told = status(intake)
+    assert (told["status"], told["errorClass"]) == ("failed", "not_accounted")
+    assert numbers(intake) == (0, 0, 1)
+    # From the dead-letter queue, after all.
+    intake.time.now += 2000
+    intake.queues["high"].send(lost[0])
+    assert list(intake.work("high").values()) == ["done"]
+    assert numbers(intake) == (0, 1, 0)
+
+
+def test_a_window_that_is_named_after_one_prompt_is_not_opened_with_another() -> None:
+    intake = Intake()
+    intake.queues["high"].send(message("a"))
+    intake.world.kill_at = 1
+    with pytest.raises(Killed):
+        intake.work("high")
+    intake.world.kill_at = None
+    first = status(intake)["run"]
+    intake.store(prompt={"template": "Tell {{text}}"})
+    assert list(intake.work("high").values()) == ["done"]
+    run = status(intake)["run"]
+    assert run != first
+    assert load_spec(intake.input, Places("default", run)).prompt.template == "Tell {{text}}"
+    assert intake.input.get(Places("default", first).spec) is None
+    assert numbers(intake) == (0, 1, 0)
+    # One that is open keeps its prompt: what has begun in it goes on with that.
+    intake.queues["high"].send(message("b"))
+    intake.world.kill_at = len(intake.world.effects) + 4
+    with pytest.raises(Killed):
+        intake.work("high")
+    intake.world.kill_at = None
+    intake.store(prompt={"template": "Shout {{text}}"})
+    intake.time.now += 61
+    assert list(intake.work("high").values()) == ["done"]
+    assert status(intake, "b")["run"] == run
+
+
+def test_a_window_is_opened_whole_or_not_at_all() -> None:
+    """A pool without a run would be looked at for ever, a run without its pool never closed."""
+    for number in range(1, 8):
+        intake = Intake()
+        intake.queues["high"].send(message("a"))
+        intake.world.kill_at = number
+        with pytest.raises(Killed):
+            intake.work("high")
+        intake.world.kill_at = None
+        run = status(intake)["run"]
+        assert ((run_pk(run), META) in intake.runs.items) == ((POOLS, run) in intake.runs.items), number
+        intake.time.now += 3800
+        follow(intake.following)
+
+
+def test_items_of_an_older_bundle_are_counted_where_they_were_counted() -> None:
+    intake = Intake()
+    intake.model.answers["Say text of a"] = refusal("model_error")
+    intake.queues["high"].send(message("a"))
+    intake.work("high")
+    told = status(intake)
+    for key, item in list(intake.runs.items.items()):
+        if key[1] == "DOCUMENT":
+            del item["tallied"]
+        if key[1].startswith("TALLY#"):
+            intake.runs.items[key[0], "TALLY"] = {**intake.runs.items.pop(key), "sk": "TALLY"}
+    assert numbers(intake) == (0, 0, 1)
+    intake.model.answers.clear()
+    (letter,) = intake.failures.messages
+    reprocess(Failed.from_json(letter), intake.unit_context("default", told["run"]))
+    follow(intake.following)
+    assert numbers(intake) == (0, 1, 0)
 
 
 def test_sqs_takes_ten_attributes_and_ours_are_among_them() -> None:
