@@ -210,7 +210,7 @@ def _ends_in_run(item: Item, status: str, services: FollowServices) -> tuple[dic
     ends |= elsewhere.landed
     ends |= _chunks_elsewhere({one for one in rest if one not in elsewhere.landed}, item, landings, services)
     promised = {one for one in elsewhere.promised if one not in ends}
-    kind = NOTACCOUNTED if status in ACCOUNTED else RUN_FAILED
+    kind = NOT_ACCOUNTED if status in ACCOUNTED else RUN_FAILED
     manifest = {"bucket": bucket, "key": places.manifest}
     why = DocumentOutcome(FAILED, item["run"], manifest, kind, f"its run is {status}")
     return {one: ends.get(one, why) for one in ids if one not in promised}, len(promised)
