@@ -95,6 +95,9 @@ def event(do: str, status: Any = None, **more: Any) -> Rule:
     return {"target": "event", "match": match, "do": do, **more}
 
 
+#: Calls of DynamoDB that save an item; a worker saves in one transaction with its lease.
+_SAVES = ["PutItem", "TransactWriteItems"]
+
 #: What a text of DynamoDB's PutItem of a unit holds.
 _UNIT = {"regex": r"RUN#{run}\b.*UNIT#"}
 
@@ -106,12 +109,12 @@ def _kills() -> list[Row]:
     rows = []
     for mode in MODES:
         lands = LANDS[mode]
-        effects: dict[str, tuple[tuple[str, Any], tuple[Rule, ...]]] = {
+        effects: dict[str, tuple[tuple[str | list[str], Any], tuple[Rule, ...]]] = {
             "claim": (("BatchExecuteStatement", "{run}"), ()),
             "write": (("PutObject", "/runs/{run}/results/"), ()),
             # What a mode refuses is reprocessed in the other one's way: only then is there something to send.
             "send": (("SendMessageBatch", "{run}"), (refused("batch", 0.02) if mode == "batch" else _twice(),)),
-            "unit item": (("PutItem", _UNIT), ()),
+            "unit item": ((_SAVES, _UNIT), ()),
         }
         for effect, ((operation, request), more) in effects.items():
             rows += [
@@ -130,7 +133,7 @@ def _kills() -> list[Row]:
                 # The part is there, and no try can say so: nobody tries again after AccessDenied.
                 (
                     call(
-                        "dynamodb", "PutItem", "error", _UNIT if mode == "batch" else _NOTED,
+                        "dynamodb", _SAVES, "error", _UNIT if mode == "batch" else _NOTED,
                         code="AccessDeniedException", status=400, times=1,
                     ),
                     *([refused("batch", 0.1)] if mode == "batch" else []),
@@ -159,9 +162,9 @@ def _kills() -> list[Row]:
                         killed(function, operation, at, times=1)
                         for function, operation in (
                             ("plan_run", ["PutItem", "UpdateItem"]),
-                            ("cut_shards", ["PutItem", "UpdateItem"]),
-                            ("seal_shards", ["PutItem", "UpdateItem", "BatchWriteItem"]),
-                            ("finish_run", ["PutItem", "UpdateItem", "PutEvents"]),
+                            ("cut_shards", [*_SAVES, "UpdateItem"]),
+                            ("seal_shards", [*_SAVES, "UpdateItem", "BatchWriteItem"]),
+                            ("finish_run", [*_SAVES, "UpdateItem", "PutEvents"]),
                         )
                     ),
                 )
@@ -244,7 +247,7 @@ def _events() -> list[Row]:
 
 def _pressure() -> list[Row]:
     rows = []
-    data = ["BatchExecuteStatement", "BatchGetItem", "GetItem", "PutItem", "UpdateItem", "Query"]
+    data = ["BatchExecuteStatement", "BatchGetItem", "GetItem", *_SAVES, "UpdateItem", "Query"]
     for mode in MODES:
         rows += [
             Row(

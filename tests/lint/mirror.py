@@ -14,6 +14,7 @@ from tests.lint.findings import Finding
 
 THEMES: Mapping[str, str] = {
     "aws/test_intake_stores.py": "transactions and queues of the intake, together on one moto",
+    "core/test_errors.py": "errors as the state machines handle them",
     "cut/test_boundaries.py": "numbers at which something changes, from corpus to sealed shards",
     "cut/test_hostile_corpora.py": "corpora that want to break the cut, from object to shard",
     "failure_lane/test_rejected_rows.py": "rows that became no records, read again in another way",
@@ -49,7 +50,6 @@ TESTED_IN: Mapping[str, str] = {
     "core/environment.py": "handlers/test_lane_handlers.py",
     "core/json_document.py": "cut/test_hostile_corpora.py",
     "core/keys.py": "cut/test_cut_run.py",
-    "core/part_names.py": "sync/test_infer_batch.py",
     "core/prices.py": "plan/test_report.py",
     "core/rejections.py": "plan/test_wrong_corpora.py",
     "core/runs_table.py": "aws/test_dynamodb.py",
@@ -68,7 +68,6 @@ TESTED_IN: Mapping[str, str] = {
     "intake/intake_status.py": "intake/test_consumer.py",
     "intake/pool_outcomes.py": "intake/test_consumer.py",
     "intake/stored_prompts.py": "intake/test_urgent_documents.py",
-    "land/lane_messages.py": "batch/test_collect_results.py",
     "land/late_outcomes.py": "failure_lane/test_redrive.py",
     "land/unit_context.py": "sync/test_infer_batch.py",
     "plan/run_plan.py": "plan/test_plan_run.py",

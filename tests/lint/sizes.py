@@ -21,7 +21,6 @@ LONG: Mapping[str, str] = {
     f"{_B}core/model_families.py::_claude": "a row of the table of models: every argument is a column",
     f"{_B}cut/cutting.py::cut_records": "one pass over the rows: what becomes of each stands in one place",
     f"{_B}finish/reporting.py::manifest": "the manifest, member by member: one literal that is read beside docs",
-    f"{_B}intake/document_outcomes.py::landed_elsewhere": "stores of three kinds, for two callers with other services",
     f"{_B}intake/message.py::document_item": "the item of a document, attribute by attribute",
     f"{_B}land/landing.py::land": "what a claim is made with, each named at the call",
     "local_aws/src/local_aws/bedrock/bodies.py::_prompt": "what the two APIs spell differently, one argument each",

@@ -142,6 +142,10 @@ def name_problem(state: State, name: str, ours: set[str]) -> str | None:
     return f"is no error of {resource.service}:{resource.action}"
 
 
+_LEFT_TO_A_REDRIVE = {"AccessDeniedError"}
+"""Caught, it would end in a state that a redrive enters again (tests/unit/core/test_errors.py)."""
+
+
 def check_handled(machines: list[Machine], ours: set[str]) -> Iterator[Finding]:
     """Every error of ours is named by some Retry or Catch: what a machine does about it is decided, not left over."""
     named = {
@@ -151,7 +155,7 @@ def check_handled(machines: list[Machine], ours: set[str]) -> Iterator[Finding]:
         for rule in [*state.body.get("Retry", []), *state.body.get("Catch", [])]
         for name in rule.get("ErrorEquals", [])
     }
-    for name in sorted(ours - named):
+    for name in sorted(ours - named - _LEFT_TO_A_REDRIVE):
         yield Finding(
             "lambdas/bulk_inference/core/errors.py", name, "error-unhandled", "no Retry or Catch in asl/ names it"
         )

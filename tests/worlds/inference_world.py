@@ -308,7 +308,7 @@ class FakeLedger:
         return {key.partition("#")[2]: one.owner for key, one in self.claims.items()}
 
 
-def freeze(world: World, at: int, meanwhile: Callable[[], None]) -> Callable[[], bool]:
+def freeze(world: World, at: int, meanwhile: Callable[[], object]) -> Callable[[], bool]:
     """Freezes the worker right after its `at`-th effect from here on, while `meanwhile` happens; the answer says
     whether it came to that. Other workers' effects in between are not counted."""
     strike, counted, frozen = world.strike, [0], [False]

@@ -27,9 +27,9 @@ builder makes, its parser reads back, whatever the numbers (tests/unit/core/test
 
 import hashlib
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 RUN: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
 """A run, which is the name of its execution."""
@@ -47,6 +47,11 @@ DOCUMENT: Final = "document-"
 """Units of single documents of the intake that are inferred at once, and their parts."""
 
 _LONGEST_RUN: Final = 64
+CHUNK: Final = 50
+"""Records of an item batch that are landed together: two requests of claims, one part."""
+
+OPEN: Final = "."
+"""Of a record, in a unit's outcomes."""
 
 _NUMBER: Final = r"(?:\d{5}|[1-9]\d{5,})"
 _SMALL: Final = r"(?:\d{3}|[1-9]\d{3,})"
@@ -194,6 +199,28 @@ def block_part(unit: str, block: int, flush: int = 1) -> str:
     """Result and failure part of a block of positions (from 0) of an item batch, at its flush (from 1)."""
     name = f"{unit}-{block:03d}"
     return name if flush == 1 else f"{name}-f{flush}"
+
+
+def chunk_of(position: int) -> int:
+    """The chunk in which a record of an item batch lands, by its position there."""
+    return position // CHUNK
+
+
+def next_parts(unit: str, item: Mapping[str, Any] | None) -> list[str]:
+    """Under which names (bare) a worker of the unit may write before it commits again. `item`: the unit's, as stored;
+    None: nothing has been committed."""
+    if item is not None and (item.get("drained") or item.get("settled")):
+        return []
+    if unit.startswith(REPROCESSED):
+        return [unit]
+    if (attempt := parse_attempt(unit)) is not None:
+        return [attempt.part(1 if item is None else int(item.get("segment", 1)))]
+    if item is None:
+        # An item batch writes its item before its first part.
+        return []
+    flushes = item.get("flushes", {})
+    chunks = {chunk_of(at) for at, outcome in enumerate(item.get("outcomes", "")) if outcome == OPEN}
+    return [block_part(unit, chunk, int(flushes.get(f"{chunk}", 0)) + 1) for chunk in sorted(chunks)]
 
 
 def in_generation(part: str, generation: int) -> str:

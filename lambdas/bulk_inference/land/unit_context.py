@@ -11,8 +11,7 @@ from bulk_inference.core.index_line import Pointer, fetch
 from bulk_inference.core.keys import Places
 from bulk_inference.core.leases import Lease, Leases
 from bulk_inference.core.model_families import family_named
-from bulk_inference.core.names import own_scope
-from bulk_inference.core.part_names import next_parts
+from bulk_inference.core.names import next_parts, own_scope
 from bulk_inference.core.ports import BatchJobs, Bucket, Clock, Executions, Model, Outcome, Put, Queue, Runs
 from bulk_inference.core.result_line import Valued
 from bulk_inference.core.run_spec import FAIL, RunSpec

@@ -11,8 +11,15 @@ of the claim before it relies on it, and the takeover is on condition of the epo
 from bulk_inference.core.errors import WorkInProgressError
 from bulk_inference.core.keys import Places
 from bulk_inference.core.leases import Leases
-from bulk_inference.core.names import REPROCESSED, in_generation, parse_owner, parts_of_unit, sent_as, stands_alone
-from bulk_inference.core.part_names import next_parts
+from bulk_inference.core.names import (
+    REPROCESSED,
+    in_generation,
+    next_parts,
+    parse_owner,
+    parts_of_unit,
+    sent_as,
+    stands_alone,
+)
 from bulk_inference.core.ports import Bucket, Executions, Runs
 from bulk_inference.core.result_line import parse_id, split
 from bulk_inference.core.runs_table import META, Item, run_pk, unit_sk

@@ -5,7 +5,8 @@ import json
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Protocol, TypeVar
+from datetime import datetime
+from typing import Any, Final, Protocol, TypeVar
 
 from bulk_inference.core import ports, tenants
 from bulk_inference.core.ceilings import refuse_larger
@@ -27,7 +28,7 @@ from bulk_inference.core.run_spec import (
     Source,
     wanted,
 )
-from bulk_inference.core.runs_table import QUOTA, live_item, quota_pk
+from bulk_inference.core.runs_table import META, QUOTA, live_item, quota_pk, run_pk
 from bulk_inference.core.settings import Defaults, Settings
 from bulk_inference.core.stored_run import run_item
 from bulk_inference.core.times import expiry
@@ -58,6 +59,11 @@ _T = TypeVar("_T")
 
 class PlanBucket(Bucket, Protocol):
     def put_if_absent(self, key: str, body: bytes, content_type: str = ...) -> bool: ...
+
+
+_REDRIVABLE_SECONDS: Final = 30 * 86_400
+"""Longer than an execution can be redriven:
+https://docs.aws.amazon.com/step-functions/latest/dg/redrive-executions.html"""
 
 
 @dataclass(frozen=True)
@@ -149,7 +155,21 @@ def _planned(places: Places, request: RunRequest, services: PlanServices) -> Run
             f"run {request.run!r} exists already with another request (planned {spec.created_at}): start the new "
             "request under another execution name"
         )
+    _refuse_used_name(spec, services)
     return spec
+
+
+def _refuse_used_name(spec: RunSpec, services: PlanServices) -> None:
+    """Step Functions takes a name again 90 days after its execution ended; the files of the run of then are still
+    there, and its items may not be. Raises InvalidRequestError."""
+    meta = services.runs.get(run_pk(spec.run), META)
+    age = services.now - datetime.fromisoformat(spec.created_at).timestamp()
+    # A run's own execution plans no more once it has come to an end, and may be redriven for 14 days.
+    if (meta is None and age > _REDRIVABLE_SECONDS) or (meta or {}).get("status") in ("succeeded", "empty"):
+        raise InvalidRequestError(
+            f"run {spec.run!r} has had its time (planned {spec.created_at}), and its results are still there: start "
+            "the request under another execution name"
+        )
 
 
 def _draw_up(

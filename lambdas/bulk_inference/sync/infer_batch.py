@@ -18,8 +18,7 @@ from bulk_inference.core.errors import InvalidRequestError, ThrottledError, Unit
 from bulk_inference.core.failure_line import Failure, class_of_outcome
 from bulk_inference.core.index_line import Pointer
 from bulk_inference.core.leases import Lease
-from bulk_inference.core.names import block_part, sync_unit
-from bulk_inference.core.part_names import chunk_of
+from bulk_inference.core.names import block_part, chunk_of, sync_unit
 from bulk_inference.core.ports import Outcome
 from bulk_inference.core.result_line import encode, split, text_of, usage_of
 from bulk_inference.cut.item_batches import ItemBatch

@@ -132,6 +132,8 @@ def test_letters_are_hidden_sent_back_and_shown_again(sqs: Any) -> None:
     assert len(letters) == 12
     assert queue.receive(900) == []
     queue.send_back(letters[:11], "low")
+    counted = sqs.get_queue_attributes(QueueUrl=dead, AttributeNames=["ApproximateNumberOfMessagesNotVisible"])
+    assert counted["Attributes"]["ApproximateNumberOfMessagesNotVisible"] == "1", "what was sent back is deleted"
     queue.release(letters[11:])
     assert [one.body for one in queue.receive(900)] == [letters[11].body]
     low = url(sqs, "reprocess-low")
@@ -168,3 +170,11 @@ def test_a_throttled_queue_is_a_throttle() -> None:
         stub.add_client_error("receive_message", "RequestThrottled")
         with pytest.raises(ThrottledError):
             DeadLetterQueue(DEAD, URL, client).receive(900)
+
+
+def test_letters_that_show_only_later_are_counted(sqs: Any) -> None:
+    dead = url(sqs, "reprocess-dead-letter")
+    queue = DeadLetterQueue(dead, url(sqs, "reprocess"), sqs)
+    assert queue.unseen() == 0
+    sqs.send_message(QueueUrl=dead, MessageBody="{}", DelaySeconds=900)
+    assert queue.unseen() == 1

@@ -327,3 +327,17 @@ def test_a_ledger_that_lets_nothing_through_is_an_error_to_be_tried_again_later(
         work(made)
     assert made.unit_context.unit(f"{SHARD}-a1") is None
     assert landed(made) == []
+
+
+def test_a_job_that_was_never_made_is_an_attempt_that_counts() -> None:
+    made = Stage()
+    made.piece(PIECE, IDS)
+    state = work(made, event(job={"Error": "States.Timeout", "Cause": ""}))
+    assert (state["next"], unit(made)["spent"]) == ("submit", 1)
+
+
+def test_a_job_that_failed_after_it_had_processed_records_is_salvaged_not_refused() -> None:
+    """Its output may be gone, or on its way: what no line speaks of is unprocessed, as ever."""
+    made = stage(None, "Failed", message="internal")
+    made.jobs.set("job-1", "Failed", processed=5)
+    assert work(made)["next"] == "submit"

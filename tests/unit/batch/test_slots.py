@@ -138,3 +138,21 @@ def test_low_work_finds_its_share_taken_in_the_same_count() -> None:
     with pytest.raises(JobSlotsFullError):
         take(jobs, 6, runs)
     take(jobs, 10, runs)
+
+
+def test_of_two_that_come_for_the_last_slot_of_a_count_one_gets_it() -> None:
+    """Both have read the count before either took its slot: what decides is the write."""
+    jobs, runs = FakeJobs(World()), FakeRuns(World())
+    for number in range(2):
+        jobs.add(f"foreign-{number}", "InProgress", model=HAIKU)
+    run_take, met = runs.take, list[int]()
+
+    def slow(pk: str, sk: str, *, below: int, stamp: str) -> bool:
+        if not met:
+            met.append(1)
+            take(jobs, 3, runs)
+        return run_take(pk, sk, below=below, stamp=stamp)
+
+    runs.take = slow  # type: ignore[method-assign]
+    with pytest.raises(JobSlotsFullError):
+        take(jobs, 3, runs)

@@ -6,7 +6,7 @@ import pytest
 
 from bulk_inference.core.errors import ThrottledError, WorkInProgressError
 from bulk_inference.core.leases import LEASE_SECONDS, RENEWAL_SECONDS, Lease, Leases, unattended
-from bulk_inference.core.part_names import next_parts
+from bulk_inference.core.names import next_parts
 from bulk_inference.core.ports import Put
 from bulk_inference.core.runs_table import LEASE, lease_pk
 from tests.worlds.inference_world import FakeRuns, FakeTime, Killed, World
@@ -139,7 +139,7 @@ def test_of_two_that_come_for_a_lapsed_lease_one_gets_it() -> None:
         met.append(place.acquire())
         return put_if(*given)  # type: ignore[arg-type]
 
-    place.runs.put_if = slow  # type: ignore[method-assign, assignment]
+    place.runs.put_if = slow  # type: ignore[assignment, method-assign]
     with pytest.raises(WorkInProgressError):
         place.acquire()
     assert met[0].epoch == 2
@@ -152,7 +152,7 @@ def test_a_lease_that_cannot_be_given_back_does_not_hide_what_the_work_raised() 
         raise ThrottledError("now")
 
     def fail() -> None:
-        place.runs.put_if = busy  # type: ignore[method-assign, assignment]
+        place.runs.put_if = busy  # type: ignore[assignment, method-assign]
         raise ValueError("own")
 
     with pytest.raises(ValueError, match="own"), place.leases.hold("r", "u"):

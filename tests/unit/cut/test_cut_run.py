@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from bulk_inference.core.errors import InvalidRequestError
+from bulk_inference.aws.s3 import Bucket, ObjectWriter
+from bulk_inference.core.errors import InvalidRequestError, WorkInProgressError
 from bulk_inference.core.keys import Places
 from bulk_inference.core.runs_table import run_pk
 from bulk_inference.cut import cut_run, item_batches
@@ -211,3 +212,47 @@ def test_closed_pieces_hold_no_memory(world: World) -> None:
         piece.close()
         assert isinstance(piece, cut_run.PieceFiles)
         assert len(piece._shard._buffer) == 0  # type: ignore[attr-defined]
+
+
+def test_a_cutter_that_thaws_after_the_seal_changes_nothing_that_was_sealed(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In a shared scope, where another run has landed a record meanwhile, the second cutter makes other pieces."""
+    world.corpus(*({"id": f"r{n}", "text": f"t{n}"} for n in range(8)), {"id": "bad"})
+    plan = world.plan("run-1", run={"scope": "tickets", "mode": "sync"})
+    (cut,) = world.cuts(plan)
+    creator, sealed = Bucket.creator, list[Any]()
+
+    def slow(self: Bucket, key: str, content_type: str = "application/x-ndjson") -> ObjectWriter:
+        if "/shards/" in key and not sealed:
+            sealed.append(None)
+            world.claim("tickets", "run-7/sync-q", "r2")
+            lease = world.runs.get("LEASE#run-1/cut-00001", "LEASE") or {}
+            world.runs.put({**lease, "until": 1})
+            world.cut(plan, cut)
+            sealed.append(world.seal(plan))
+        return creator(self, key, content_type)
+
+    monkeypatch.setattr(Bucket, "creator", slow)
+    with pytest.raises(WorkInProgressError):
+        world.cut(plan, cut)
+    (counts,) = world.runs.query("RUN#run-1", "CUT#")
+    (shard,) = world.runs.query("RUN#run-1", "SHARD#")
+    assert (counts["accepted"], shard["accepted"], counts["duplicate"]) == (7, 7, 1)
+    (line,) = world.jsonl("input", f"default/runs/run-1/sync/{shard['piece']}.jsonl")
+    piece = ItemBatch.from_items([line])
+    assert piece is not None
+    raw = world.input.get_range(f"default/runs/run-1/index/{piece.index}.jsonl", piece.offset, piece.length)
+    assert len(piece.items(raw)) == 7
+    failures = [key for key, body in world.objects("output").items() if "/failures/" in key and body]
+    assert failures == [counts["failures"]]
+    assert world.cut(plan, cut)["accepted"] == 7
+
+
+def test_two_cutters_at_once_are_one(world: World) -> None:
+    world.corpus({"id": "a", "text": "t"})
+    plan = world.plan("run-1")
+    (cut,) = world.cuts(plan)
+    world.leases.acquire("run-1", "cut-00001")
+    with pytest.raises(WorkInProgressError, match="cut-00001"):
+        world.cut(plan, cut)

@@ -44,3 +44,10 @@ def test_bytes_that_are_not_the_batch_are_refused(raw: bytes) -> None:
 @pytest.mark.parametrize("items", [[], [{"recordId": "a"}], ["text"], [{"batch": "a", "index": "p"}] * 2])
 def test_records_and_pointers_are_no_slice(items: list[object]) -> None:
     assert ItemBatch.from_items(items) is None
+
+
+@pytest.mark.parametrize(
+    ("items", "size", "records"), [(2, 20, [2]), (2, 19, [1, 1]), (1, 20, [1, 1]), (9, 10, [1, 1]), (9, 9, [1, 1])]
+)
+def test_a_batch_is_as_large_as_its_bounds_and_no_larger(items: int, size: int, records: list[int]) -> None:
+    assert [one.records for one in cut("p", [10, 10], items=items, size=size)] == records

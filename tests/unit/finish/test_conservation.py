@@ -232,3 +232,15 @@ def test_an_empty_run_adds_up_to_nothing() -> None:
 )
 def test_parts_are_checked_against_what_lies_in_s3(stored: dict[str, int], expected: list[str]) -> None:
     assert cross_check({"a": 1}, stored) == expected
+
+
+def test_what_the_lane_settled_before_its_unit_said_so_may_be_all_that_is_open() -> None:
+    """An older bundle sent messages before it noted failures; its worker died in between."""
+    counts = {"read": 1, "accepted": 1, "rejected": 0, "duplicate": 0}
+    unit = Unit("sync-x", "items", {"p": Counts(sent=1)}, outcomes=".").item("r", 0)
+    late = {"unit": "sync-x", "piece": "p", "outcome": "landed", "results": []}
+    summed = account(
+        [{"cut": "00001", **counts}], [{"sk": "SHARD#p", "mode": "sync", "piece": "p", "accepted": 1}], [unit], [late]
+    )
+    assert summed.problems == []
+    assert (summed.landed, summed.failed, summed.pending) == (1, 0, 0)

@@ -11,7 +11,8 @@ from bulk_inference.core.errors import ConservationError, IncompleteRunError, In
 from bulk_inference.core.runs_table import LEASE, LIVE, META, cut_sk, run_pk, shard_sk, unit_sk
 from bulk_inference.failure_lane.reprocess import LaneMessage, reprocess
 from bulk_inference.finish.conservation import Account
-from bulk_inference.finish.finishing import DETAIL_TYPE, finish, status_of
+from bulk_inference.finish.finishing import DETAIL_TYPE, add_up, finish, status_of
+from bulk_inference.land.units import Counts, Unit
 from tests.worlds.finished_world import go, stage
 from tests.worlds.inference_world import RUN, Killed, Stage, assert_survives_kills, finish_services, make_spec
 from tests.worlds.shard_world import IDS, SHARD, bad, event, ok
@@ -270,3 +271,26 @@ def test_a_run_from_which_nothing_came_is_no_success(counts: dict[str, int], sta
     for name, number in counts.items():
         setattr(summed, name, number)
     assert status_of(summed, []) == status
+
+
+def test_a_failure_that_is_made_and_settled_while_the_sums_are_made_is_no_contradiction() -> None:
+    """Late outcomes are older than the units: the other way round there would be one without its failure."""
+    made = Stage()
+    pk = run_pk(RUN)
+    made.runs.put({"pk": pk, "sk": cut_sk("00001"), "cut": "00001", **dict.fromkeys(("rejected", "duplicate"), 0)})
+    made.runs.items[(pk, cut_sk("00001"))] |= {"read": 1, "accepted": 1}
+    made.runs.put({"pk": pk, "sk": shard_sk("p"), "mode": "sync", "piece": "p", "accepted": 1})
+    query = made.runs.query
+
+    def slow(pk: str, prefix: str = "") -> Any:
+        found = list(query(pk, prefix))
+        if prefix == "UNIT#":
+            unit = Unit("sync-x", "items", {"p": Counts(sent=1, failed=1)}, settled=True)
+            made.runs.put(unit.item(RUN, 0))
+            late = {"unit": "sync-x", "piece": "p", "outcome": "landed", "results": []}
+            made.runs.put({"pk": pk, "sk": "LATE#sync-x#d", **late})
+        return iter(found)
+
+    made.runs.query = slow  # type: ignore[assignment, method-assign]
+    summed = add_up(RUN, made.runs)
+    assert (summed.problems, summed.pending) == ([], 1)

@@ -35,7 +35,7 @@ def test_a_part_tells_its_unit(part: str, unit: str | None) -> None:
 
 
 def test_an_item_batch_that_died_after_a_part_has_landed_what_is_in_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("bulk_inference.core.part_names.CHUNK", 5)
+    monkeypatch.setattr("bulk_inference.core.names.CHUNK", 5)
     monkeypatch.setattr(infer_batch, "infer_all", item_batch_world.sequential)
     made = item_batch_world.stage()
     pk = run_pk(RUN)

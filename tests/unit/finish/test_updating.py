@@ -489,3 +489,22 @@ def test_an_aborted_run_stays_aborted_and_counts_what_has_landed_since() -> None
     assert update_runs(world(site)).updated == 1
     found = manifest(site)
     assert (found["status"], found["problems"], found["counts"]["landed"]) == ("aborted", [], len(IDS) - 1)
+
+
+def test_a_watch_that_is_set_again_while_it_is_followed_is_followed_again() -> None:
+    site = Site()
+    resubmitted(site, IDS[0])
+    query, met = site.stage.runs.query, list[int]()
+
+    def slow(pk: str, prefix: str = "") -> Any:
+        if prefix == "LATE#" and not met:
+            met.append(1)
+            watch(RUN, "default", AGAIN, site.stage.runs, int(NOW) + 10**6)
+        return query(pk, prefix)
+
+    site.stage.runs.query = slow  # type: ignore[assignment, method-assign]
+    update_runs(world(site))
+    assert f"{RUN}#{AGAIN}" in stale(site)
+    for _ in range(2):
+        update_runs(world(site))
+    assert stale(site) == []

@@ -78,7 +78,7 @@ class Child:
 @pytest.fixture(autouse=True)
 def _small_and_in_order(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("bulk_inference.sync.infer_batch.infer_all", sequential)
-    monkeypatch.setattr("bulk_inference.core.part_names.CHUNK", 4)
+    monkeypatch.setattr("bulk_inference.core.names.CHUNK", 4)
     monkeypatch.setattr(collect_results, "CHUNK_LINES", 3)
 
 

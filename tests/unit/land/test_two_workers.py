@@ -43,7 +43,7 @@ def sequential(positions: Any, body_of: Any, call: Any, clock: Any) -> Iterator[
 @pytest.fixture(autouse=True)
 def _in_order(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("bulk_inference.sync.infer_batch.infer_all", sequential)
-    monkeypatch.setattr("bulk_inference.core.part_names.CHUNK", 5)
+    monkeypatch.setattr("bulk_inference.core.names.CHUNK", 5)
 
 
 def tolerant() -> Stage:

@@ -279,3 +279,27 @@ def test_a_canary_is_held_against_the_runs_schema(world: World) -> None:
         world.plan(output={"schema": schema})
     assert world.input.get("default/runs/run-1/plan/run.json") is None
     world.plan(output={"schema": schema}, limits={"canary_records": 0})
+
+
+@pytest.mark.parametrize("status", ["succeeded", "empty"])
+def test_a_name_that_is_used_again_gets_no_plan_of_then(world: World, status: str) -> None:
+    """Step Functions takes a name again 90 days after its execution ended."""
+    world.corpus(*LINES)
+    world.plan()
+    world.plan()
+    world.runs.update("RUN#run-1", "META", {"status": status})
+    with pytest.raises(InvalidRequestError, match=r"has had its time .* under another execution name"):
+        world.plan()
+
+
+def test_a_name_whose_items_have_expired_gets_no_plan_of_then(world: World) -> None:
+    world.corpus(*LINES)
+    world.plan()
+    world.runs.update("RUN#run-1", "META", {"expires_at": NOW})
+    world.plan()
+    assert world.runs.get("RUN#run-1", "META") is not None, "its first worker died before it wrote that"
+    world.runs.update("RUN#run-1", "META", {"expires_at": NOW})
+    plan = world.input.get_json("default/runs/run-1/plan/run.json") or {}
+    world.input.put_json("default/runs/run-1/plan/run.json", {**plan, "createdAt": "2026-10-01T00:00:00+00:00"})
+    with pytest.raises(InvalidRequestError, match="has had its time"):
+        world.plan()

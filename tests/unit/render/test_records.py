@@ -195,3 +195,10 @@ class TestSequence:
 def test_every_error_class_has_its_own_name() -> None:
     names = [value for name, value in vars(records).items() if name.isupper() and isinstance(value, str)]
     assert len(names) == len(set(names)) >= 11
+
+
+def test_a_rendered_record_is_as_long_as_its_bound_and_no_longer() -> None:
+    line = {"id": "a", "text": "x"}
+    size = len(record(line).line)
+    assert len(record(line, max_line_bytes=size).line) == size
+    assert refused(json.dumps(line).encode(), max_line_bytes=size - 1).message.startswith("the rendered record")

@@ -31,7 +31,7 @@ DENIED = FakeOutcome(
 
 @pytest.fixture(autouse=True)
 def _small_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("bulk_inference.core.part_names.CHUNK", 5)
+    monkeypatch.setattr("bulk_inference.core.names.CHUNK", 5)
 
 
 @pytest.fixture

@@ -270,3 +270,17 @@ def test_one_child_that_cannot_be_told_now_does_not_keep_the_others_waiting() ->
     assert (found.answered, found.throttled) == (1, [f"{NAME}: SendTaskSuccess"])
     made.tasks.succeed = real  # type: ignore[method-assign]
     assert look(made).answered == 1
+
+
+def test_clocks_that_differ_hide_no_job() -> None:
+    """Bedrock says when a job was submitted, and ours when its wait began: an hour between them is allowed for."""
+    made = stage()
+    listed, asked = made.jobs.list, list[float]()
+
+    def list_(*, submitted_after: float | None = None, **more: Any) -> Any:
+        asked.append(submitted_after or 0.0)
+        return listed(submitted_after=submitted_after, **more)
+
+    made.jobs.list = list_  # type: ignore[method-assign]
+    look(made)
+    assert asked == [int(NOW) - 3600.0]
