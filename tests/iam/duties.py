@@ -363,6 +363,11 @@ _INTAKE = {
             for part in (
                 "results/{name}",
                 "results/part-reprocess-{name}",
+                "assembly/sorted/{name}",
+                "documents/part-{name}",
+                "documents/partial.jsonl",
+                "parquet/{name}",
+                "results-ordered.jsonl",
                 "report.html",
                 "failures/{name}",
                 "parked/{name}",
