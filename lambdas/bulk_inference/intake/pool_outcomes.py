@@ -36,7 +36,7 @@ from bulk_inference.intake.pooling import (
 )
 from bulk_inference.intake.stored_prompts import ID_FIELD
 from bulk_inference.intake.urgent_documents import put_shards
-from bulk_inference.ledger.claims import ClaimStore, chunked
+from bulk_inference.ledger.claims import ClaimStore, in_groups
 
 _THREADS: Final = 16
 _ROUND: Final = 500
@@ -62,7 +62,7 @@ _ACCOUNTED: Final = frozenset({"succeeded", "empty", "incomplete", "inconsistent
 
 
 @dataclass(frozen=True)
-class FollowServices:
+class PoolOutcomeServices:
     pools: PoolServices
     output: Bucket
     ledger: ClaimStore
@@ -91,7 +91,7 @@ class FollowServices:
 
 
 @dataclass(frozen=True)
-class Followed:
+class PoolOutcomes:
     """What one look did."""
 
     closed: int = 0
@@ -104,9 +104,9 @@ class Followed:
     """Pools for which there was no time."""
 
 
-def follow(services: FollowServices) -> Followed:
+def follow(services: PoolOutcomeServices) -> PoolOutcomes:
     """One look at everything. Raises ExceptionGroup of what went wrong with single pools, after the others."""
-    found = Followed(closed=close_old(services.pools))
+    found = PoolOutcomes(closed=close_old(services.pools))
     reserve = _RESERVE_SHARE * services.clock.remaining()
     wrong: list[Exception] = []
     for item in list(services.runs.query(POOLS)):
@@ -124,7 +124,7 @@ def follow(services: FollowServices) -> Followed:
     return found
 
 
-def _follow(item: Item, found: Followed, services: FollowServices) -> Followed:
+def _follow(item: Item, found: PoolOutcomes, services: PoolOutcomeServices) -> PoolOutcomes:
     if item["kind"] == WINDOW:
         return _with(found, _settle_window(item, services))
     if item["state"] == CLOSED:
@@ -132,13 +132,13 @@ def _follow(item: Item, found: Followed, services: FollowServices) -> Followed:
     return _with(found, _settle_pool(item, services))
 
 
-def _with(found: Followed, concluded: int | None) -> Followed:
+def _with(found: PoolOutcomes, concluded: int | None) -> PoolOutcomes:
     if concluded is None:
         return found
     return replace(found, settled=found.settled + 1, concluded=found.concluded + concluded)
 
 
-def _settle_pool(item: Item, services: FollowServices) -> int | None:
+def _settle_pool(item: Item, services: PoolOutcomeServices) -> int | None:
     """How many documents were concluded; None if there was nothing to look at."""
     told = _end_of(item, services)
     if told is None:
@@ -160,7 +160,7 @@ def _settle_pool(item: Item, services: FollowServices) -> int | None:
     return concluded
 
 
-def _end_of(item: Item, services: FollowServices) -> tuple[str, str] | None:
+def _end_of(item: Item, services: PoolOutcomeServices) -> tuple[str, str] | None:
     """Status of the pool's run and a mark of what was counted in it; None while it goes on."""
     meta = services.runs.get(run_pk(item["run"]), META)
     if meta is not None:
@@ -176,7 +176,7 @@ def _end_of(item: Item, services: FollowServices) -> tuple[str, str] | None:
     return "failed", "never planned"
 
 
-def _ends_in_run(item: Item, status: str, services: FollowServices) -> tuple[dict[str, DocumentOutcome], int]:
+def _ends_in_run(item: Item, status: str, services: PoolOutcomeServices) -> tuple[dict[str, DocumentOutcome], int]:
     """The end of each document of the pool, by its id. What has neither landed nor failed in the run may have landed in
     another one of the scope; how many of these are still being worked on there."""
     places, bucket = Places(item["tenant"], item["run"]), services.output.name
@@ -206,7 +206,7 @@ def _ends_in_run(item: Item, status: str, services: FollowServices) -> tuple[dic
     return {one: ends.get(one, why) for one in ids if one not in elsewhere.promised}, len(elsewhere.promised)
 
 
-def _of_chunks(run: str, places: Places, services: FollowServices) -> dict[str, DocumentOutcome]:
+def _of_chunks(run: str, places: Places, services: PoolOutcomeServices) -> dict[str, DocumentOutcome]:
     """The ends of documents that were cut into chunks: done when all chunks have landed; their place is that of the
     document where the run has put it together."""
     bucket = services.output.name
@@ -230,7 +230,7 @@ def _of_chunks(run: str, places: Places, services: FollowServices) -> dict[str, 
     return ends
 
 
-def _landed(run: str, prefix: str, services: FollowServices) -> Iterator[tuple[str, DocumentOutcome]]:
+def _landed(run: str, prefix: str, services: PoolOutcomeServices) -> Iterator[tuple[str, DocumentOutcome]]:
     for part in services.output.list(prefix):
         for line, offset, length in _lines(services.output, part.key):
             place = {"bucket": services.output.name, "key": part.key, "offset": offset, "length": length}
@@ -244,16 +244,16 @@ def _lines(bucket: Bucket, key: str) -> Iterator[tuple[dict[str, Any], int, int]
         yield json.loads(raw), after - len(raw) - 1, len(raw) + 1
 
 
-def _conclude(ends: Mapping[str, DocumentOutcome], item: Item, services: FollowServices) -> int:
+def _conclude(ends: Mapping[str, DocumentOutcome], item: Item, services: PoolOutcomeServices) -> int:
     def one(entry: tuple[str, DocumentOutcome]) -> int:
         pk = document_pk(item["tenant"], item["scope"], entry[0])
         return int(conclude(pk, item["run"], entry[1], services.outcomes))
 
     with ThreadPoolExecutor(_THREADS, "conclude") as threads:
-        return sum(sum(threads.map(one, chunk)) for chunk in chunked(ends.items(), _ROUND))
+        return sum(sum(threads.map(one, group)) for group in in_groups(ends.items(), _ROUND))
 
 
-def _settled(leased: Item, mark: str, done: int, failed: int, services: FollowServices) -> None:
+def _settled(leased: Item, mark: str, done: int, failed: int, services: PoolOutcomeServices) -> None:
     settled = {
         **leased,
         "state": SETTLED,
@@ -266,14 +266,14 @@ def _settled(leased: Item, mark: str, done: int, failed: int, services: FollowSe
     services.runs.put_if(settled, "leasedUntil", leased["leasedUntil"])
 
 
-def _forget(item: Item, services: FollowServices) -> None:
+def _forget(item: Item, services: PoolOutcomeServices) -> None:
     """A settled pool leaves the list when it is no longer counted, and nothing of it can land any more."""
     age = services.clock.now() - item["settledAt"]
     if age > (_WATCHED if item["failed"] else _KEPT):
         services.runs.delete_if(POOLS, item["run"], "mark", item["mark"])
 
 
-def _settle_window(item: Item, services: FollowServices) -> int | None:
+def _settle_window(item: Item, services: PoolOutcomeServices) -> int | None:
     """Documents that the failure lane has landed since; and the window's end when its hour is over."""
     if item["state"] == OPEN and services.clock.now() > item["closesAt"] + _WINDOW_GRACE:
         _close_window(item, services)
@@ -291,7 +291,7 @@ def _settle_window(item: Item, services: FollowServices) -> int | None:
     return concluded or None
 
 
-def _close_window(item: Item, services: FollowServices) -> None:
+def _close_window(item: Item, services: PoolOutcomeServices) -> None:
     """Manifest, report and event, once all of its documents have ended, or have been waited for long enough."""
     leased = lease(item, services.pools)
     if leased is None:

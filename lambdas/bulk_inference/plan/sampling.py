@@ -22,7 +22,7 @@ SAMPLE_LINES: Final = 200
 _PROBES: Final = 5
 _DOCUMENTS: Final = 25
 
-HOPELESS_LINES: Final = 20
+UNREADABLE_LINES: Final = 20
 """If so many rows are sampled and none of them is a record, the request is at fault and not the rows."""
 
 
@@ -66,7 +66,7 @@ def sample(
                 shard_bytes += sum(len(record.line) + 1 for record in found)
             if lines >= most_lines or size >= most_bytes:
                 break
-    if not records and refusal is not None and lines >= HOPELESS_LINES:
+    if not records and refusal is not None and lines >= UNREADABLE_LINES:
         raise InvalidRequestError(
             f"none of {lines} lines of the corpus is a record; the first: {refusal.error_class}: {refusal.message}"
         )

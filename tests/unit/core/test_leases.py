@@ -139,7 +139,7 @@ def test_of_two_that_come_for_a_lapsed_lease_one_gets_it() -> None:
         met.append(place.acquire())
         return put_if(*given)  # type: ignore[arg-type]
 
-    place.runs.put_if = slow  # type: ignore[method-assign]
+    place.runs.put_if = slow  # type: ignore[method-assign, assignment]
     with pytest.raises(WorkInProgressError):
         place.acquire()
     assert met[0].epoch == 2
@@ -152,7 +152,7 @@ def test_a_lease_that_cannot_be_given_back_does_not_hide_what_the_work_raised() 
         raise ThrottledError("now")
 
     def fail() -> None:
-        place.runs.put_if = busy  # type: ignore[method-assign]
+        place.runs.put_if = busy  # type: ignore[method-assign, assignment]
         raise ValueError("own")
 
     with pytest.raises(ValueError, match="own"), place.leases.hold("r", "u"):

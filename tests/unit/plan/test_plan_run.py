@@ -229,7 +229,7 @@ def test_a_corpus_without_any_record_is_the_requests_fault(world: World, monkeyp
     world.corpus(*LINES)
     with pytest.raises(InvalidRequestError, match=r"none of 200 lines of the corpus .* missing_field: field 'body'"):
         world.plan(prompt={"template": "Say {{body}}"})
-    monkeypatch.setattr(sampling, "HOPELESS_LINES", 201)
+    monkeypatch.setattr(sampling, "UNREADABLE_LINES", 201)
     assert world.plan(prompt={"template": "Say {{body}}"})["next"] == "cut"
 
 
