@@ -72,7 +72,7 @@ def landed(stack: Stack, *names: str) -> Counter[str]:
     return Counter(line["recordId"] for name in names for line in stack.lines(name, "results"))
 
 
-def test_hopeless_records_are_held_at_once_and_others_after_their_tries(stack: Stack) -> None:
+def test_non_retryable_records_are_held_at_once_and_others_after_their_tries(stack: Stack) -> None:
     """A refused request meets the model once; a failing model is asked again until the queue gives up."""
     failing_run(stack, "classes", [rule([3], "classes"), rule([7], "classes", 500)])
     letters = dead(stack, "classes")

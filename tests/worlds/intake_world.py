@@ -17,14 +17,14 @@ from bulk_inference.core.stored_run import load_spec
 from bulk_inference.cut.cut_run import CutServices
 from bulk_inference.intake.consumer import (
     ConsumerServices,
+    DocumentConsumer,
     DocumentDelivery,
-    IntakeShift,
     arrivals,
     refused,
 )
 from bulk_inference.intake.document_outcomes import OutcomeServices
 from bulk_inference.intake.intake_status import StatusServices
-from bulk_inference.intake.pool_outcomes import FollowServices
+from bulk_inference.intake.pool_outcomes import PoolOutcomeServices
 from bulk_inference.intake.pooling import PoolLimits, PoolServices, pool
 from bulk_inference.intake.stored_prompts import prompt_key, read
 from bulk_inference.intake.urgent_documents import WindowServices, infer_now
@@ -233,8 +233,8 @@ class Intake:
         )
 
     @property
-    def following(self) -> FollowServices:
-        return FollowServices(
+    def following(self) -> PoolOutcomeServices:
+        return PoolOutcomeServices(
             self.pools,
             self.output,
             self.ledger,
@@ -279,8 +279,8 @@ class Intake:
         """One invocation of the queue's consumer over these messages (all, if none is named): what became of each."""
         queue = self.queues[priority]
         deliveries = [queue.receive(one, self.time.now) for one in ids or list(queue.messages)]
-        shift = self.shift(priority)
-        found, outcomes = arrivals(shift, deliveries)
+        consumer = self.consumer(priority)
+        found, outcomes = arrivals(consumer, deliveries)
         if priority == "high":
             for key, arrival in found.items():
                 outcomes[key] = refused(lambda arrival=arrival: infer_now(arrival, self.windows))  # type: ignore[misc]
@@ -289,7 +289,7 @@ class Intake:
         told = {}
         for one in deliveries:
             try:
-                told[one.message_id] = shift.settle(one, outcomes[one.message_id])
+                told[one.message_id] = consumer.settle(one, outcomes[one.message_id])
             except Exception as error:
                 told[one.message_id] = type(error).__name__
                 continue
@@ -297,9 +297,9 @@ class Intake:
             queue.delete(one.message_id)
         return told
 
-    def shift(self, priority: str) -> IntakeShift:
+    def consumer(self, priority: str) -> DocumentConsumer:
         """The consumer of one invocation."""
-        return IntakeShift(
+        return DocumentConsumer(
             consumer_services(
                 priority,
                 self.queues[priority],

@@ -12,8 +12,8 @@ from bulk_inference.core.keys import Places
 from bulk_inference.core.result_line import result_line
 from bulk_inference.core.runs_table import DOCUMENT, META, Item, document_pk, run_pk
 from bulk_inference.core.stored_run import load_spec
-from bulk_inference.intake.consumer import IntakeShift
-from bulk_inference.intake.pool_outcomes import Followed, FollowServices, follow
+from bulk_inference.intake.consumer import DocumentConsumer
+from bulk_inference.intake.pool_outcomes import PoolOutcomes, PoolOutcomeServices, follow
 from bulk_inference.intake.pooling import PoolLimits, PoolServices, pool
 from bulk_inference.intake.stored_prompts import prompt_key
 from tests.worlds import inference_world
@@ -44,9 +44,9 @@ class Pools:
         )
 
     @property
-    def following(self) -> FollowServices:
+    def following(self) -> PoolOutcomeServices:
         world = self.world
-        return FollowServices(
+        return PoolOutcomeServices(
             self.pools,
             world.output,
             world.ledger,
@@ -59,7 +59,7 @@ class Pools:
     def send(self, **documents: Any) -> str:
         """Documents, by id, each with its record; the run of the pool that they fill."""
         self.time.now += 60
-        shift = IntakeShift(
+        shift = DocumentConsumer(
             consumer_services(
                 "normal", self.queue, self.world.input, self.world.bucket, self.world.runs, self.bus, self.time
             )
@@ -103,7 +103,7 @@ class Pools:
             }
         )
 
-    def follow(self) -> Followed:
+    def follow(self) -> PoolOutcomes:
         return follow(self.following)
 
     def status(self, document: str, scope: str = "intake.sum") -> Item:

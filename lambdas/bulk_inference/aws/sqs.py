@@ -18,7 +18,7 @@ from bulk_inference.aws.refusals import throttled
 from bulk_inference.core.errors import ThrottledError
 from bulk_inference.core.ports import Letter
 from bulk_inference.core.priorities import lane
-from bulk_inference.ledger.claims import chunked
+from bulk_inference.ledger.claims import in_groups
 
 if TYPE_CHECKING:
     from mypy_boto3_sqs import SQSClient
@@ -49,9 +49,9 @@ class ReprocessQueue:
         Raises ThrottledError when some are still refused; the others are on the queue then, and a retry of the unit
         sends them once more, which the consumer bears.
         """
-        for chunk in chunked(messages, _MESSAGES_PER_REQUEST):
+        for group in in_groups(messages, _MESSAGES_PER_REQUEST):
             # ASCII, because SQS takes no control characters and a lone surrogate has no UTF-8 form.
-            bodies = [json.dumps(message, separators=(",", ":")) for message in chunk]
+            bodies = [json.dumps(message, separators=(",", ":")) for message in group]
             self._send(bodies)
 
     def _send(self, bodies: Sequence[str]) -> None:
@@ -154,11 +154,11 @@ class DeadLetterQueue:
         self.delete(letters)
 
     def delete(self, letters: Sequence[Letter]) -> None:
-        for chunk in chunked(_receipts(letters), _MESSAGES_PER_REQUEST):
+        for group in in_groups(_receipts(letters), _MESSAGES_PER_REQUEST):
             with throttled("SQS", "DeleteMessage"):
                 self._client.delete_message_batch(
                     QueueUrl=self._url,
-                    Entries=[{"Id": str(n), "ReceiptHandle": receipt} for n, receipt in enumerate(chunk)],
+                    Entries=[{"Id": str(n), "ReceiptHandle": receipt} for n, receipt in enumerate(group)],
                 )
 
     def unseen(self) -> int:
@@ -167,13 +167,13 @@ class DeadLetterQueue:
         return sum(int(answer["Attributes"][name]) for name in _HIDDEN)
 
     def release(self, letters: Sequence[Letter]) -> None:
-        for chunk in chunked(_receipts(letters), _MESSAGES_PER_REQUEST):
+        for group in in_groups(_receipts(letters), _MESSAGES_PER_REQUEST):
             with throttled("SQS", "ChangeMessageVisibility"):
                 self._client.change_message_visibility_batch(
                     QueueUrl=self._url,
                     Entries=[
                         {"Id": str(n), "ReceiptHandle": receipt, "VisibilityTimeout": 0}
-                        for n, receipt in enumerate(chunk)
+                        for n, receipt in enumerate(group)
                     ],
                 )
 

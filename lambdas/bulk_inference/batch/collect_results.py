@@ -19,6 +19,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
+from bulk_inference.core.backoff import DeadlineBackoff
 from bulk_inference.core.errors import (
     InvalidRequestError,
     JobNotTerminalError,
@@ -39,7 +40,6 @@ from bulk_inference.land.lane_messages import deliver
 from bulk_inference.land.late_outcomes import mark_if_run_ended
 from bulk_inference.land.unit_context import UnitContext
 from bulk_inference.land.units import Counts, Unit, broken, describe, tally
-from bulk_inference.ledger.claims import DeadlineBackoff
 
 CHUNK_LINES: Final = 1000
 CHUNK_BYTES: Final = 8 * 1024 * 1024

@@ -88,7 +88,7 @@ def _seal(run: str, tenant: str, services: SealServices, lease: Lease) -> dict[s
             jobs.write(sealing.job_line(shard, piece))
     items = [item(shard, "batch", piece) for shard, piece in numbered]
     items += [item(piece.piece, "sync", piece) for piece in sync]
-    for some in claims.chunked(items, _ITEMS_TOGETHER):
+    for some in claims.in_groups(items, _ITEMS_TOGETHER):
         lease.commit(*some)
     return {
         "batch": {"key": places.jobs, "shards": len(batch), "records": sum(piece.records for piece in batch)},

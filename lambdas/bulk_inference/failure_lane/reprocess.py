@@ -20,7 +20,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
-from bulk_inference.core.backoff import FIRST_PAUSE, LONGEST_PAUSE, MOST_POSTPONEMENTS
+from bulk_inference.core.backoff import FIRST_PAUSE, LONGEST_PAUSE, MOST_POSTPONEMENTS, DeadlineBackoff
 from bulk_inference.core.errors import InvalidRequestError, ThrottledError, WorkInProgressError
 from bulk_inference.core.failure_line import MESSAGE_VERSION, SCHEMA, Failure, class_of_outcome, retryable
 from bulk_inference.core.index_line import Pointer
@@ -33,7 +33,6 @@ from bulk_inference.land.landing import LANDING_RESERVE_SECONDS, LANDING_RESERVE
 from bulk_inference.land.late_outcomes import digest, landed, late_attributes, left_over, mark_stale
 from bulk_inference.land.unit_context import UnitContext
 from bulk_inference.land.units import Late
-from bulk_inference.ledger.claims import DeadlineBackoff
 
 LONGEST_CALL_SECONDS: Final = 300
 """How long a model may take for one record here; as long as in infer_batch."""
@@ -58,7 +57,7 @@ class RecordFailedError(Exception):
         self.error_code = error_code
 
 
-class HopelessRecordError(RecordFailedError):
+class NonRetryableRecordError(RecordFailedError):
     """The record failed in a way that another try does not change."""
 
 
@@ -116,7 +115,7 @@ class LaneMessage:
 def reprocess(message: LaneMessage, unit_context: UnitContext) -> str:
     """Lands the record: `landed`, `duplicate` (another unit owns it) or `settled` (done before, or dropped).
 
-    Raises RecordFailedError, HopelessRecordError, ThrottledError.
+    Raises RecordFailedError, NonRetryableRecordError, ThrottledError.
     """
     with unit_context.leases.hold(message.run, lane_unit(message.digest)) as lease:
         return _reprocess(message, unit_context, lease)
@@ -194,7 +193,7 @@ def _refused(
         _keep(message, unit_context, lease, Failure(pointer, kind, code, text, message.attempt), outcome)
     if kind == message.error_class == SCHEMA:
         # Two answers in a row were of no use: a third would cost as much and hardly be better.
-        return HopelessRecordError(f"record {message.record_id} of run {message.run}: {kind} {code}", kind, code)
+        return NonRetryableRecordError(f"record {message.record_id} of run {message.run}: {kind} {code}", kind, code)
     return _failed(message, kind, code)
 
 
@@ -235,7 +234,7 @@ def _mark(message: LaneMessage, unit_context: UnitContext, mark: str) -> None:
 
 
 def _failed(message: LaneMessage, error_class: str, error_code: str) -> RecordFailedError:
-    kind = RecordFailedError if retryable(error_class) else HopelessRecordError
+    kind = RecordFailedError if retryable(error_class) else NonRetryableRecordError
     return kind(f"record {message.record_id} of run {message.run}: {error_class} {error_code}", error_class, error_code)
 
 
@@ -256,12 +255,12 @@ class LaneConsumer:
         self,
         lane: Lane,
         clock: Clock,
-        shop_of: Callable[[LaneMessage], UnitContext],
+        unit_context_of: Callable[[LaneMessage], UnitContext],
         jitter: Callable[[], float] = random.random,
     ) -> None:
         self._lane = lane
         self._clock = clock
-        self._shop_of = shop_of
+        self._unit_context_of = unit_context_of
         self._jitter = jitter
         self._reserve = longest_call(clock.remaining()) + LANDING_SHARE * clock.remaining()
         self._throttled: set[str] = set()
@@ -291,7 +290,7 @@ class LaneConsumer:
                 return self._postpone(message)
             self._lane.back_off(delivery.receipt, _pause(delivery.receives))
             raise
-        except HopelessRecordError as error:
+        except NonRetryableRecordError as error:
             return self._hold(message, error.error_class, error.error_code)
         except InvalidRequestError:
             # Its run, or its shard, cannot be read: nothing that the record could change.
@@ -301,7 +300,7 @@ class LaneConsumer:
             raise
 
     def _try(self, message: LaneMessage) -> str:
-        unit_context = self._shop_of(message)
+        unit_context = self._unit_context_of(message)
         model = unit_context.spec.model.invoke_id
         if model in self._throttled and (retryable(message.error_class) or message.held):
             raise ThrottledError(f"{model} has just been throttled")

@@ -33,7 +33,7 @@ from bulk_inference.land.late_outcomes import (
     watch,
 )
 from bulk_inference.land.units import Late
-from bulk_inference.ledger.claims import ClaimStore, chunked, current_claims
+from bulk_inference.ledger.claims import ClaimStore, current_claims, in_groups
 from bulk_inference.ledger.rival_claims import LandedClaims
 
 DETAIL_TYPE: Final = "Bulk Inference Run Updated"
@@ -221,7 +221,7 @@ def _settle_elsewhere(watched: Mapping[str, Any], services: UpdateServices) -> t
 def _landed_elsewhere(spec: RunSpec, services: UpdateServices) -> Iterator[tuple[str, FailedRecord]]:
     """(run, record) of the run's failed records that have landed in other runs."""
     landings = LandedClaims(spec.tenant, output=services.output, runs=services.runs)
-    for records in chunked(failed_records(spec.run, services.runs, services.output, dropped=True), _LOOKUP):
+    for records in in_groups(failed_records(spec.run, services.runs, services.output, dropped=True), _LOOKUP):
         claims = current_claims(
             services.ledger,
             spec.tenant,

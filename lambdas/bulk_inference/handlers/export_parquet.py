@@ -18,5 +18,5 @@ metrics = Metrics()
 @metrics.log_metrics
 def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
     """Event: run, tenant, group (a line of parquet.jsonl)."""
-    services = wiring.assembly_world(event["tenant"], event["run"])
+    services = wiring.assembly_services(event["tenant"], event["run"])
     return export_parquet(services, group_of(event))

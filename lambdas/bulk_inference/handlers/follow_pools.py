@@ -31,7 +31,7 @@ _METRICS = {
 def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
     """Event: whatever the schedule or the bus sends: it is a hint to look."""
     try:
-        found = follow(intake_wiring.follow_world(context))
+        found = follow(intake_wiring.pool_outcome_services(context))
     finally:
         _count(context)
     metrics.add_metric("PoolsStarted", MetricUnit.Count, found.started)
@@ -42,7 +42,7 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
 
 def _count(context: Any) -> None:
     """What the alarms watch, whatever has become of the look."""
-    for priority, numbers in statistics(intake_wiring.status_world(context)).items():
+    for priority, numbers in statistics(intake_wiring.status_services(context)).items():
         for name, metric in _METRICS.items():
             unit = MetricUnit.Seconds if name == "oldestSeconds" else MetricUnit.Count
             with single_metric(name=metric, unit=unit, value=numbers[name]) as one:

@@ -15,4 +15,4 @@ tracer = Tracer(auto_patch=False)
 @tracer.capture_lambda_handler(capture_response=False)
 def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
     """Event: `{"id", "prompt" or "scope", "tenant"?}`, `{"run"}` or `{}`, see docs/intake.md."""
-    return answer(event, intake_wiring.status_world(context))
+    return answer(event, intake_wiring.status_services(context))

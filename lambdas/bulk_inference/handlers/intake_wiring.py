@@ -19,7 +19,7 @@ from bulk_inference.handlers.guard import guarded
 from bulk_inference.intake.consumer import ConsumerServices, DocumentDelivery
 from bulk_inference.intake.document_outcomes import OutcomeServices
 from bulk_inference.intake.intake_status import StatusServices
-from bulk_inference.intake.pool_outcomes import FollowServices
+from bulk_inference.intake.pool_outcomes import PoolOutcomeServices
 from bulk_inference.intake.pooling import PoolLimits, PoolServices, limits_of
 from bulk_inference.intake.stored_prompts import prompt_key, read
 from bulk_inference.intake.urgent_documents import WindowServices
@@ -46,7 +46,7 @@ def outcomes(context: Any) -> OutcomeServices:
     return OutcomeServices(table(), wiring.completion_bus(), wiring.clock(context))
 
 
-def shift_world(priority: str, context: Any) -> ConsumerServices:
+def consumer_services(priority: str, context: Any) -> ConsumerServices:
     return ConsumerServices(
         priority=priority,
         lane=queue(priority),
@@ -60,7 +60,7 @@ def shift_world(priority: str, context: Any) -> ConsumerServices:
     )
 
 
-def pool_world(context: Any) -> PoolServices:
+def pool_services(context: Any) -> PoolServices:
     limits: dict[str, PoolLimits] = {
         priority: limits_of(given) for priority, given in json.loads(environment().intake_pools).items()
     }
@@ -74,7 +74,7 @@ def pool_world(context: Any) -> PoolServices:
     )
 
 
-def window_world(context: Any) -> WindowServices:
+def window_services(context: Any) -> WindowServices:
     clock = wiring.clock(context)
 
     def once(run: str, unit: str, work: Callable[[], dict[str, Any]]) -> dict[str, Any]:
@@ -103,15 +103,15 @@ def window_world(context: Any) -> WindowServices:
             now=clock.now(),
             leases=wiring.leases(),
         ),
-        shop_of=lambda tenant, run: wiring.unit_context(tenant, run, context),
+        unit_context_of=lambda tenant, run: wiring.unit_context(tenant, run, context),
         once=once,
     )
 
 
-def follow_world(context: Any) -> FollowServices:
+def pool_outcome_services(context: Any) -> PoolOutcomeServices:
     executions = environment().pipeline_arn.replace(":stateMachine:", ":execution:")
-    return FollowServices(
-        pools=pool_world(context),
+    return PoolOutcomeServices(
+        pools=pool_services(context),
         output=wiring.output_bucket(),
         ledger=wiring.ledger(),
         executions=wiring.executions(),
@@ -121,7 +121,7 @@ def follow_world(context: Any) -> FollowServices:
     )
 
 
-def status_world(context: Any) -> StatusServices:
+def status_services(context: Any) -> StatusServices:
     def scope_of(tenant: str, prompt: str) -> str:
         source = wiring.input_bucket()
         return read(tenant, prompt, source.get(prompt_key(tenant, prompt)), source.name).scope

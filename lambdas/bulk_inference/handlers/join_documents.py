@@ -18,7 +18,7 @@ metrics = Metrics()
 @metrics.log_metrics
 def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
     """Event: run, tenant, revision, partition."""
-    services = wiring.assembly_world(event["tenant"], event["run"])
+    services = wiring.assembly_services(event["tenant"], event["run"])
     joined = join_documents(services, int(event["revision"]), int(event["partition"]))
     metrics.add_metric("DocumentsComplete", MetricUnit.Count, joined["counts"].get("complete", 0))
     return joined

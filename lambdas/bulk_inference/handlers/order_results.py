@@ -17,5 +17,5 @@ metrics = Metrics()
 @metrics.log_metrics
 def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
     """Event: run, tenant."""
-    services = wiring.assembly_world(event["tenant"], event["run"])
+    services = wiring.assembly_services(event["tenant"], event["run"])
     return order_results(services)

@@ -8,7 +8,7 @@ from aws_lambda_powertools.utilities.batch.types import PartialItemFailureRespon
 
 from bulk_inference.core.errors import ThrottledError
 from bulk_inference.handlers import intake_wiring
-from bulk_inference.intake.consumer import IntakeShift, arrivals
+from bulk_inference.intake.consumer import DocumentConsumer, arrivals
 from bulk_inference.intake.pooling import pool
 
 logger = Logger()
@@ -22,18 +22,18 @@ metrics = Metrics()
 def handler(event: dict[str, Any], context: Any) -> PartialItemFailureResponse:
     """Event: SQS messages of one queue. Those that are to come again are named in the answer."""
     priority = intake_wiring.priority_of(event)
-    shift = IntakeShift(intake_wiring.shift_world(priority, context))
+    consumer = DocumentConsumer(intake_wiring.consumer_services(priority, context))
     messages = {one.message_id: one for one in intake_wiring.deliveries(event)}
-    found, outcomes = arrivals(shift, list(messages.values()))
+    found, outcomes = arrivals(consumer, list(messages.values()))
     try:
-        pooled = pool(list(found.values()), priority, intake_wiring.pool_world(context))
+        pooled = pool(list(found.values()), priority, intake_wiring.pool_services(context))
     except ThrottledError as error:
         outcomes.update(dict.fromkeys(found, error))
     else:
         outcomes.update(zip(found, pooled, strict=True))
 
     def settle(message_id: str) -> str:
-        outcome = shift.settle(messages[message_id], outcomes[message_id])
+        outcome = consumer.settle(messages[message_id], outcomes[message_id])
         metrics.add_metric(f"Documents{outcome.capitalize()}", MetricUnit.Count, 1)
         return outcome
 

@@ -19,7 +19,7 @@ metrics = Metrics()
 @metrics.log_metrics
 def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
     """Event: whatever the schedule sends."""
-    found = reconcile(wiring.stop_world(context), wiring.task_tokens())
+    found = reconcile(wiring.stop_services(context), wiring.task_tokens())
     for metric, count in (
         ("JobsAwaited", found.open),
         ("JobsReconciled", found.answered),

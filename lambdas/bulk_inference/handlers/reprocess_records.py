@@ -24,13 +24,13 @@ def handler(event: dict[str, Any], context: Any) -> PartialItemFailureResponse:
 
     def settle(record: SQSRecord) -> str:
         delivery = LaneDelivery(record.body, record.receipt_handle, int(record.attributes.approximate_receive_count))
-        outcome = shift.settle(delivery)
+        outcome = consumer.settle(delivery)
         metrics.add_metric(f"Reprocessed{outcome.capitalize()}", MetricUnit.Count, 1)
         return outcome
 
     clock = wiring.clock(context)
     longest = longest_call(clock.remaining())
-    shift = LaneConsumer(
+    consumer = LaneConsumer(
         wiring.message_lane(event["Records"][0]["eventSourceARN"]),
         clock,
         lambda message: wiring.unit_context(message.tenant, message.run, context, longest_call=longest),

@@ -18,5 +18,5 @@ metrics = Metrics()
 @metrics.log_metrics
 def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
     """Event: run, tenant, partitions, group (a line of sort.jsonl)."""
-    services = wiring.assembly_world(event["tenant"], event["run"])
+    services = wiring.assembly_services(event["tenant"], event["run"])
     return sort_chunks(services, group_of(event), int(event["partitions"]))

@@ -21,7 +21,7 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
     """Event: "Step Functions Execution Status Change"."""
     stopping = Stopping.from_event(event)
     metrics.add_metric("RunsStopped", MetricUnit.Count, int(stopping is not None))
-    services = wiring.stop_world(context)
+    services = wiring.stop_services(context)
     if stopping is None:
         resumed = go_on(event, services)
         logger.info("run goes on", run=event["detail"]["name"], resumed=resumed)

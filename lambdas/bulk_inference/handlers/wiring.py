@@ -109,7 +109,7 @@ def clock(context: Any) -> Clock:
     return Clock(time.time, lambda: context.get_remaining_time_in_millis() / 1000, time.sleep)
 
 
-def stop_world(context: Any) -> StopServices:
+def stop_services(context: Any) -> StopServices:
     return StopServices(
         name=environment().name,
         output=output_bucket(),
@@ -123,7 +123,7 @@ def stop_world(context: Any) -> StopServices:
     )
 
 
-def assembly_world(tenant: str, run: str) -> AssemblyServices:
+def assembly_services(tenant: str, run: str) -> AssemblyServices:
     spec, output, runs, now = run_spec(tenant, run), output_bucket(), runs_table(), time.time()
     shared = spec.scope != names.own_scope(run)
     elsewhere = ScopeLandings(tenant, spec.scope, output, runs, ledger(), now) if shared else None

@@ -122,25 +122,25 @@ class ConsumerServices:
         return int(self.clock.now()) + self.settings.defaults.claim_ttl_days * 86_400
 
 
-class IntakeShift:
+class DocumentConsumer:
     def __init__(self, services: ConsumerServices) -> None:
-        self._world = services
+        self._services = services
         self._prompts: dict[tuple[str, str, str | None], StoredPrompt] = {}
 
     def arrival(self, delivery: DocumentDelivery) -> Arrival:
         """The message with its prompt and its document. Raises RefusedDocumentError, ThrottledError."""
         message = parse(delivery.body)
-        if message.tenant not in self._world.settings.tenants:
+        if message.tenant not in self._services.settings.tenants:
             raise RefusedDocumentError(BAD_MESSAGE, f"tenant: {message.tenant!r} is no tenant of this module")
         prompt = self._prompt(message)
-        line = corpus_line(message, self._world, self._world.settings)
+        line = corpus_line(message, self._services, self._services.settings)
         arrival = Arrival(message, prompt, line, delivery.identity, delivery.sent_at)
         arrival.ceilings.refuse(arrival.weight)
         return arrival
 
     def _prompt(self, message: DocumentMessage) -> StoredPrompt:
         """Read once an invocation: what it says now is what counts."""
-        services, key = self._world, (message.tenant, message.prompt, message.scope)
+        services, key = self._services, (message.tenant, message.prompt, message.scope)
         if key not in self._prompts:
             body = services.input.get(prompt_key(message.tenant, message.prompt))
             prompt = read(message.tenant, message.prompt, body, services.own)
@@ -159,25 +159,25 @@ class IntakeShift:
         if isinstance(outcome, str):
             return outcome
         if isinstance(outcome, RefusedDocumentError):
-            if not outcome.passing or delivery.receives >= self._world.max_receives:
+            if not outcome.passing or delivery.receives >= self._services.max_receives:
                 return self._hold(delivery, outcome)
             self._note(delivery, outcome)
         elif isinstance(outcome, ThrottledError) and delivery.postponed < MOST_POSTPONEMENTS:
             return self._postpone(delivery)
         elif not isinstance(outcome, (ThrottledError, WorkInProgressError)) and self._is_last(delivery):
             self._fail(delivery, UNEXPECTED, type(outcome).__name__)
-        self._world.lane.back_off(delivery.receipt, _pause(delivery.receives))
+        self._services.lane.back_off(delivery.receipt, _pause(delivery.receives))
         raise outcome
 
     def _is_last(self, delivery: DocumentDelivery) -> bool:
-        return delivery.receives >= self._world.max_receives
+        return delivery.receives >= self._services.max_receives
 
     def _postpone(self, delivery: DocumentDelivery) -> str:
         times = delivery.postponed + 1
         # Spread over the pause's second half: what was throttled together must not come back together.
-        pause = _pause(times) * (0.5 + 0.5 * self._world.jitter())
+        pause = _pause(times) * (0.5 + 0.5 * self._services.jitter())
         attributes = _attributes({POSTPONED: str(times), MESSAGE: delivery.identity}, delivery.attributes)
-        self._world.lane.postpone(delivery.body, attributes, int(pause))
+        self._services.lane.postpone(delivery.body, attributes, int(pause))
         return "postponed"
 
     def _hold(self, delivery: DocumentDelivery, why: RefusedDocumentError) -> str:
@@ -186,7 +186,7 @@ class IntakeShift:
         # A move of all dead letters goes on until it finds none: it must not find at once what it has just moved.
         seconds = LONGEST_PAUSE if HELD in delivery.attributes else 0
         attributes = {ERROR_CLASS: why.error_class, ERROR_MESSAGE: why.message[:1000], HELD: "1"}
-        self._world.lane.hold(delivery.body, attributes, seconds)
+        self._services.lane.hold(delivery.body, attributes, seconds)
         return "held"
 
     def _fail(self, delivery: DocumentDelivery, error_class: str, error_message: str) -> None:
@@ -198,7 +198,7 @@ class IntakeShift:
                 key,
                 None,
                 DocumentOutcome(FAILED, None, None, error_class, error_message),
-                self._world.outcomes,
+                self._services.outcomes,
                 mine=lambda item: has_say(item, content, delivery.identity),
             )
 
@@ -224,19 +224,19 @@ class IntakeShift:
             return None
         key = document_pk(tenant, scope, document)
         for _ in range(_TRIES):
-            known = self._world.runs.get(key, DOCUMENT)
+            known = self._services.runs.get(key, DOCUMENT)
             if not has_say(known, content, delivery.identity):
                 return None
             if known is not None and known["state"] == INFERRING:
                 # Its unit has begun: a later try goes on with that.
                 return key, content
             item = self._waiting(known, message, scope, delivery) | more
-            if self._world.runs.put_if(item, "version", None if known is None else known["version"]):
+            if self._services.runs.put_if(item, "version", None if known is None else known["version"]):
                 return key, content
         return None
 
     def _waiting(self, known: Item | None, message: DocumentMessage, scope: str, delivery: DocumentDelivery) -> Item:
-        services, before = self._world, known or {}
+        services, before = self._services, known or {}
         item = document_item(
             known,
             message,
@@ -267,14 +267,14 @@ def refused(work: Callable[[], str]) -> str | Exception:
 
 
 def arrivals(
-    shift: IntakeShift, deliveries: Sequence[DocumentDelivery]
+    consumer: DocumentConsumer, deliveries: Sequence[DocumentDelivery]
 ) -> tuple[dict[str, Arrival], dict[str, str | Exception]]:
     """By message id: those that can be followed, and what was raised for the others."""
     found: dict[str, Arrival] = {}
     outcomes: dict[str, str | Exception] = {}
     for one in deliveries:
         try:
-            found[one.message_id] = shift.arrival(one)
+            found[one.message_id] = consumer.arrival(one)
         except Exception as error:
             outcomes[one.message_id] = error
     return found, outcomes

@@ -47,7 +47,7 @@ from bulk_inference.intake.pooling import (
 from bulk_inference.intake.stored_prompts import ID_FIELD
 from bulk_inference.intake.urgent_documents import put_shards
 from bulk_inference.land.scope_landings import ScopeLandings
-from bulk_inference.ledger.claims import ClaimStore, chunked
+from bulk_inference.ledger.claims import ClaimStore, in_groups
 
 _THREADS: Final = 16
 _ROUND: Final = 500
@@ -73,7 +73,7 @@ _VISIBLE_SECONDS: Final = 300
 
 
 @dataclass(frozen=True)
-class FollowServices:
+class PoolOutcomeServices:
     pools: PoolServices
     output: Bucket
     ledger: ClaimStore
@@ -102,7 +102,7 @@ class FollowServices:
 
 
 @dataclass(frozen=True)
-class Followed:
+class PoolOutcomes:
     """What one look did."""
 
     closed: int = 0
@@ -115,9 +115,9 @@ class Followed:
     """Pools for which there was no time."""
 
 
-def follow(services: FollowServices) -> Followed:
+def follow(services: PoolOutcomeServices) -> PoolOutcomes:
     """One look at everything. Raises ExceptionGroup of what went wrong with single pools, after the others."""
-    found = Followed(closed=close_old(services.pools))
+    found = PoolOutcomes(closed=close_old(services.pools))
     reserve = _RESERVE_SHARE * services.clock.remaining()
     wrong: list[Exception] = []
     for item in list(services.runs.query(POOLS)):
@@ -135,7 +135,7 @@ def follow(services: FollowServices) -> Followed:
     return found
 
 
-def _follow(item: Item, found: Followed, services: FollowServices) -> Followed:
+def _follow(item: Item, found: PoolOutcomes, services: PoolOutcomeServices) -> PoolOutcomes:
     if item["kind"] == WINDOW:
         return _with(found, _settle_window(item, services))
     if item["state"] == CLOSED:
@@ -143,13 +143,13 @@ def _follow(item: Item, found: Followed, services: FollowServices) -> Followed:
     return _with(found, _settle_pool(item, services))
 
 
-def _with(found: Followed, concluded: int | None) -> Followed:
+def _with(found: PoolOutcomes, concluded: int | None) -> PoolOutcomes:
     if concluded is None:
         return found
     return replace(found, settled=found.settled + 1, concluded=found.concluded + concluded)
 
 
-def _settle_pool(item: Item, services: FollowServices) -> int | None:
+def _settle_pool(item: Item, services: PoolOutcomeServices) -> int | None:
     """How many documents were concluded; None if there was nothing to look at."""
     told = _end_of(item, services)
     if told is None:
@@ -171,7 +171,7 @@ def _settle_pool(item: Item, services: FollowServices) -> int | None:
     return concluded
 
 
-def _end_of(item: Item, services: FollowServices) -> tuple[str, str] | None:
+def _end_of(item: Item, services: PoolOutcomeServices) -> tuple[str, str] | None:
     """Status of the pool's run and a mark of what was counted in it; None while it goes on."""
     meta = services.runs.get(run_pk(item["run"]), META)
     if meta is not None:
@@ -189,7 +189,7 @@ def _end_of(item: Item, services: FollowServices) -> tuple[str, str] | None:
     return "failed", "never planned"
 
 
-def _ends_in_run(item: Item, status: str, services: FollowServices) -> tuple[dict[str, DocumentOutcome], int]:
+def _ends_in_run(item: Item, status: str, services: PoolOutcomeServices) -> tuple[dict[str, DocumentOutcome], int]:
     """The end of each document of the pool, by its id. What has not landed in the run may have landed in another one of
     the scope: in one over its failures, or in one that had it before; how many are still being worked on there."""
     places, bucket = Places(item["tenant"], item["run"]), services.output.name
@@ -217,7 +217,7 @@ def _ends_in_run(item: Item, status: str, services: FollowServices) -> tuple[dic
 
 
 def _chunks_elsewhere(
-    documents: Collection[str], item: Item, landings: ScopeLandings, services: FollowServices
+    documents: Collection[str], item: Item, landings: ScopeLandings, services: PoolOutcomeServices
 ) -> dict[str, DocumentOutcome]:
     """Of documents that are cut into chunks, those all of whose chunks have landed in the scope, in whichever runs."""
     if not documents or services.input.find(Places(item["tenant"], item["run"]).spec) is None:
@@ -239,7 +239,7 @@ def _chunks_elsewhere(
     return found
 
 
-def _of_chunks(run: str, places: Places, services: FollowServices) -> dict[str, DocumentOutcome]:
+def _of_chunks(run: str, places: Places, services: PoolOutcomeServices) -> dict[str, DocumentOutcome]:
     """The ends of documents that were cut into chunks: done when all chunks have landed; their place is that of the
     document where the run has put it together."""
     bucket = services.output.name
@@ -263,7 +263,7 @@ def _of_chunks(run: str, places: Places, services: FollowServices) -> dict[str, 
     return ends
 
 
-def _landed(run: str, prefix: str, services: FollowServices) -> Iterator[tuple[str, DocumentOutcome]]:
+def _landed(run: str, prefix: str, services: PoolOutcomeServices) -> Iterator[tuple[str, DocumentOutcome]]:
     for part in services.output.list(prefix):
         for line, offset, length in _lines(services.output, part.key):
             place = {"bucket": services.output.name, "key": part.key, "offset": offset, "length": length}
@@ -277,16 +277,16 @@ def _lines(bucket: Bucket, key: str) -> Iterator[tuple[dict[str, Any], int, int]
         yield json.loads(raw), after - len(raw) - 1, len(raw) + 1
 
 
-def _conclude(ends: Mapping[str, DocumentOutcome], item: Item, services: FollowServices) -> int:
+def _conclude(ends: Mapping[str, DocumentOutcome], item: Item, services: PoolOutcomeServices) -> int:
     def one(entry: tuple[str, DocumentOutcome]) -> int:
         pk = document_pk(item["tenant"], item["scope"], entry[0])
         return int(conclude(pk, item["run"], entry[1], services.outcomes))
 
     with ThreadPoolExecutor(_THREADS, "conclude") as threads:
-        return sum(sum(threads.map(one, chunk)) for chunk in chunked(ends.items(), _ROUND))
+        return sum(sum(threads.map(one, group)) for group in in_groups(ends.items(), _ROUND))
 
 
-def _settled(leased: Item, mark: str, done: int, failed: int, services: FollowServices) -> None:
+def _settled(leased: Item, mark: str, done: int, failed: int, services: PoolOutcomeServices) -> None:
     now, again = int(services.clock.now()), leased.get("mark") == mark
     settled = {
         **leased,
@@ -302,21 +302,21 @@ def _settled(leased: Item, mark: str, done: int, failed: int, services: FollowSe
     services.runs.put_if(settled, "leasedUntil", leased["leasedUntil"])
 
 
-def _is_due_again(item: Item, services: FollowServices) -> bool:
+def _is_due_again(item: Item, services: PoolOutcomeServices) -> bool:
     """A document that failed may land in a run of which this one hears nothing: it is looked for after an hour, and
     after twice as long each time."""
     looked = int(item["lookedAt"] if "lookedAt" in item else item["settledAt"])
     return bool(item["failed"]) and services.clock.now() - looked > int(item.get("pause", _LOOK_AGAIN))
 
 
-def _forget(item: Item, services: FollowServices) -> None:
+def _forget(item: Item, services: PoolOutcomeServices) -> None:
     """A settled pool leaves the list when it is no longer counted, and nothing of it can land any more."""
     age = services.clock.now() - item["settledAt"]
     if age > (_WATCHED if item["failed"] else _KEPT):
         services.runs.delete_if(POOLS, item["run"], "mark", item["mark"])
 
 
-def _settle_window(item: Item, services: FollowServices) -> int | None:
+def _settle_window(item: Item, services: PoolOutcomeServices) -> int | None:
     """Documents that the failure lane has landed since; and the window's end when its hour is over."""
     if item["state"] == OPEN and services.clock.now() > item["closesAt"] + _WINDOW_GRACE:
         _close_window(item, services)
@@ -332,7 +332,7 @@ def _settle_window(item: Item, services: FollowServices) -> int | None:
     return _conclude({**_resubmitted(item, services), **ends}, item, services) or None
 
 
-def _resubmitted(item: Item, services: FollowServices) -> Mapping[str, DocumentOutcome]:
+def _resubmitted(item: Item, services: PoolOutcomeServices) -> Mapping[str, DocumentOutcome]:
     """Documents that failed in a window, and that a run over its failures has landed."""
     if not any(True for _ in services.runs.query(run_pk(item["run"]), RESUBMISSIONS)):
         return {}
@@ -349,7 +349,7 @@ def _resubmitted(item: Item, services: FollowServices) -> Mapping[str, DocumentO
     return landed_elsewhere(list(failed), landings).landed
 
 
-def _close_window(item: Item, services: FollowServices) -> None:
+def _close_window(item: Item, services: PoolOutcomeServices) -> None:
     """Manifest, report and event, once all of its documents have ended, or have been waited for long enough."""
     leased = lease(item, services.pools)
     if leased is None:
@@ -381,7 +381,7 @@ def _close_window(item: Item, services: FollowServices) -> None:
     _settled(leased, "closed", *window_marks.counts(run, runs), services)
 
 
-def _give_up(run: str, services: FollowServices) -> None:
+def _give_up(run: str, services: PoolOutcomeServices) -> None:
     """Documents that were begun, and whose messages have not come again for hours: they are in a dead-letter queue, or
     gone. If one comes after all, its document goes on."""
     why = DocumentOutcome(FAILED, run, None, NOT_ACCOUNTED, "it was begun, and its message has not come again")

@@ -81,7 +81,7 @@ class WindowServices:
     clock: Clock
     settings: Settings
     cuts: CutServices
-    shop_of: Callable[[str, str], UnitContext]
+    unit_context_of: Callable[[str, str], UnitContext]
     """By tenant and run."""
     once: Callable[[str, str, Callable[[], dict[str, Any]]], dict[str, Any]]
     """By run and unit: does the work unless another worker is at it, or has just done it."""
@@ -294,7 +294,7 @@ def put_shards(run: str, counts: dict[str, Any], runs: Intake, expires_at: int) 
 
 
 def _infer(cut: str, item: Item, counts: dict[str, Any], places: Places, services: WindowServices) -> Unit:
-    unit_context = services.shop_of(item["tenant"], item["run"])
+    unit_context = services.unit_context_of(item["tenant"], item["run"])
     lines = [
         json.loads(raw)
         for piece in counts["pieces"]

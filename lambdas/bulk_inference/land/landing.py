@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Final, Self
 
+from bulk_inference.core.backoff import DeadlineBackoff
 from bulk_inference.core.index_line import Pointer
 from bulk_inference.core.leases import Lease
 from bulk_inference.core.ports import Bucket, Writer
@@ -24,12 +25,11 @@ from bulk_inference.ledger.claims import (
     Claim,
     ClaimJudge,
     ClaimStore,
-    DeadlineBackoff,
     Inherits,
-    chunked,
     claim,
     claim_key,
     held,
+    in_groups,
     one_after_the_other,
 )
 
@@ -84,7 +84,7 @@ def land(
     def send(request: list[Claim]) -> dict[str, str]:
         return claim(ledger, request, now=int(now), patience=patience, stands=stands, inherits=owner.inherits)
 
-    requests = list(chunked(all_claims, CLAIMS_PER_REQUEST))
+    requests = list(in_groups(all_claims, CLAIMS_PER_REQUEST))
     lost = {wanted[key] for answer in _spread(send, requests) for key in answer}
     lines: list[bytes] = []
     total = Usage()

@@ -27,7 +27,7 @@ from bulk_inference.core.ports import Bucket, ConditionalPut, Runs
 from bulk_inference.core.result_line import Usage, extract, split
 from bulk_inference.core.runs_table import LATES, META, STALE, UNITS, late_sk, run_pk
 from bulk_inference.land.units import Late, Part, Unit
-from bulk_inference.ledger.claims import chunked
+from bulk_inference.ledger.claims import in_groups
 
 _WRITERS: Final = 16
 _ROUND: Final = 500
@@ -140,8 +140,8 @@ def settle(records: Iterable[FailedRecord], outcome: Late, services: LateService
             return Settled(busy=1)
 
     with ThreadPoolExecutor(_WRITERS, "settle") as pool:
-        for chunk in chunked(records, _ROUND):
-            found = list(pool.map(put, chunk))
+        for group in in_groups(records, _ROUND):
+            found = list(pool.map(put, group))
             yield Settled(*(sum(getattr(one, name) for one in found) for name in ("done", "landed", "busy")))
 
 

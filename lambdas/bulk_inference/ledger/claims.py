@@ -13,7 +13,6 @@ not shadow the record:
   Whether it is so, a `ClaimJudge` says (rival_claims.py).
 """
 
-import random
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
@@ -21,9 +20,9 @@ from functools import partial
 from itertools import islice
 from typing import Final, Protocol, TypeVar
 
+from bulk_inference.core.backoff import DeadlineBackoff
 from bulk_inference.core.errors import ThrottledError, WorkInProgressError
 from bulk_inference.core.names import same_records
-from bulk_inference.core.ports import Clock
 
 CLAIMS_PER_REQUEST: Final = 25
 """Statements that BatchExecuteStatement takes."""
@@ -31,8 +30,6 @@ CLAIMS_PER_REQUEST: Final = 25
 LOOKUPS_PER_REQUEST: Final = 100
 """Keys that BatchGetItem takes."""
 
-_FIRST_PAUSE: Final = 0.05
-_LONGEST_PAUSE: Final = 5.0
 
 _LOOKS: Final = 8
 
@@ -86,37 +83,6 @@ def held(claim: Claim) -> ClaimStanding:
     return ClaimStanding.HELD
 
 
-class DeadlineBackoff:
-    """How long a throttled ledger is waited for: until `reserve` seconds of the function's time are left.
-
-    A table that has been warm for long can be throttled for minutes when a large run begins: whoever gave up at once
-    would have the records inferred, or the job's output read, once more.
-    """
-
-    def __init__(self, clock: Clock, reserve: float, jitter: Callable[[], float] = random.random) -> None:
-        self._clock = clock
-        self._reserve = reserve
-        self._jitter = jitter
-
-    def pause(self, tries: int, what: str) -> None:
-        """After the so-manieth try. Raises ThrottledError when there is no time left to wait."""
-        # Jitter: many units of work are throttled at the same moment. The power is bounded for those who wait long.
-        pause = min(_LONGEST_PAUSE, _FIRST_PAUSE * 2 ** min(tries, 16)) * (0.5 + 0.5 * self._jitter())
-        if self._clock.remaining() - pause <= self._reserve:
-            raise ThrottledError(f"the ledger throttled {what} {tries} times in a row")
-        self._clock.sleep(pause)
-
-    def of(self, call: Callable[[], T], what: str) -> T:
-        """The call's answer. Raises ThrottledError."""
-        tries = 0
-        while True:
-            try:
-                return call()
-            except ThrottledError:
-                tries += 1
-                self.pause(tries, what)
-
-
 class ClaimStore(Protocol):
     """The ledger's table as the rule sees it. Implemented by aws/dynamodb.py."""
 
@@ -160,8 +126,8 @@ def claim(
     claimed by its owner, so a retry goes on from there.
     """
     lost: dict[str, str] = {}
-    for chunk in chunked(claims, CLAIMS_PER_REQUEST):
-        taken = _insert(store, chunk, patience)
+    for group in in_groups(claims, CLAIMS_PER_REQUEST):
+        taken = _insert(store, group, patience)
         if taken:
             lost.update(patience.of(partial(_losers, store, taken, now, stands, inherits), f"{len(taken)} lookups"))
     return lost
@@ -171,8 +137,8 @@ def give_back(store: ClaimStore, keys: Iterable[str], owner: str, epoch: int) ->
     """Deletes the claims that `owner` has among the keys, but for those of a later epoch: these are another worker's;
     how many there were."""
     given = 0
-    for chunk in chunked(keys, LOOKUPS_PER_REQUEST):
-        mine = [one for one in store.find(chunk).values() if one.owner == owner and one.epoch <= epoch]
+    for group in in_groups(keys, LOOKUPS_PER_REQUEST):
+        mine = [one for one in store.find(group).values() if one.owner == owner and one.epoch <= epoch]
         given += sum(store.give_back(one) for one in mine)
     return given
 
@@ -237,13 +203,13 @@ def current_claims(
 ) -> Mapping[str, Claim]:
     """{recordId: claim} of those that are claimed in the scope and not expired. Any number of ids."""
     found: dict[str, Claim] = {}
-    for chunk in chunked(record_ids, LOOKUPS_PER_REQUEST):
-        keys = {claim_key(tenant, scope, record_id): record_id for record_id in chunk}
+    for group in in_groups(record_ids, LOOKUPS_PER_REQUEST):
+        keys = {claim_key(tenant, scope, record_id): record_id for record_id in group}
         found.update({keys[key]: one for key, one in store.find(list(keys)).items() if one.expires_at > now})
     return found
 
 
-def chunked(items: Iterable[T], size: int) -> Iterator[list[T]]:
+def in_groups(items: Iterable[T], size: int) -> Iterator[list[T]]:
     rest = iter(items)
-    while chunk := list(islice(rest, size)):
-        yield chunk
+    while group := list(islice(rest, size)):
+        yield group

@@ -42,7 +42,7 @@ _MOST: Final = 50
 _PROBES: Final = 5
 _DOCUMENTS: Final = 25
 
-HOPELESS_LINES: Final = 20
+UNREADABLE_LINES: Final = 20
 """If so many rows are sampled and none of them is a record, the request is at fault and not the rows."""
 
 

@@ -14,6 +14,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
+from bulk_inference.core.backoff import DeadlineBackoff
 from bulk_inference.core.errors import InvalidRequestError, ThrottledError, UnitFailedError
 from bulk_inference.core.failure_line import Failure, class_of_outcome
 from bulk_inference.core.index_line import Pointer
@@ -42,7 +43,6 @@ from bulk_inference.land.units import (
     items_unit,
     tally,
 )
-from bulk_inference.ledger.claims import DeadlineBackoff
 from bulk_inference.sync.inference import infer_all
 
 OPEN, LANDED, FAILED, DUPLICATE = ".LFD"

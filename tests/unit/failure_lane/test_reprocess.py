@@ -12,10 +12,10 @@ from bulk_inference.core.runs_table import STALE, run_pk
 from bulk_inference.failure_lane.reprocess import (
     LANDING_SHARE,
     LONGEST_CALL_SECONDS,
-    HopelessRecordError,
     LaneConsumer,
     LaneDelivery,
     LaneMessage,
+    NonRetryableRecordError,
     RecordFailedError,
     longest_call,
     reprocess,
@@ -82,7 +82,7 @@ def test_a_record_that_fails_again_goes_back_to_the_queue_without_its_words() ->
     made.model.answers["b"] = FakeOutcome(
         error_class="invalid_request", error_code="ValidationException", error_message="SECRET"
     )
-    with pytest.raises(HopelessRecordError, match="validation ValidationException") as told:
+    with pytest.raises(NonRetryableRecordError, match="validation ValidationException") as told:
         go(made)
     assert "SECRET" not in str(told.value)
     assert late(made) == []
@@ -102,10 +102,10 @@ def test_a_worker_that_dies_anywhere_and_a_redelivery_end_in_the_same() -> None:
     assert_survives_kills(stage, work, at_least=4)
 
 
-# A shift: what becomes of messages.
+# A consumer: what becomes of messages.
 
 
-def shift(made: Stage, lane: FakeLane, *, jitter: float = 1.0) -> LaneConsumer:
+def consumer(made: Stage, lane: FakeLane, *, jitter: float = 1.0) -> LaneConsumer:
     return LaneConsumer(lane, made.time.clock, lambda message: made.unit_context, lambda: jitter)
 
 
@@ -122,7 +122,7 @@ def test_a_throttled_message_costs_no_receive_and_comes_later() -> None:
     made = stage()
     lane = FakeLane(made.world)
     refuse(made, "throttled")
-    assert shift(made, lane).settle(delivery(body(made), receives=4)) == "postponed"
+    assert consumer(made, lane).settle(delivery(body(made), receives=4)) == "postponed"
     ((copy, seconds),) = lane.postponed
     assert json.loads(copy) == {**body(made), "postponed": 1}
     assert seconds == 15
@@ -135,12 +135,12 @@ def test_pauses_grow_up_to_what_sqs_delays_and_throttles_end_some_day() -> None:
     refuse(made, "throttled")
     message = body(made)
     for _ in range(MOST_POSTPONEMENTS):
-        shift(made, lane).settle(delivery(message))
+        consumer(made, lane).settle(delivery(message))
         message = json.loads(lane.postponed[-1][0])
     assert [seconds for _, seconds in lane.postponed[:8]] == [15, 30, 60, 120, 240, 480, 900, 900]
     assert sum(seconds for _, seconds in lane.postponed) > 80_000
     with pytest.raises(ThrottledError):
-        shift(made, lane).settle(delivery(message))
+        consumer(made, lane).settle(delivery(message))
     assert len(lane.backed_off) == 1
 
 
@@ -149,7 +149,7 @@ def test_what_was_throttled_together_does_not_come_back_together() -> None:
     lane = FakeLane(made.world)
     refuse(made, "throttled")
     for jitter in (0.0, 1.0):
-        shift(made, lane, jitter=jitter).settle(delivery({**body(made), "postponed": 4}))
+        consumer(made, lane, jitter=jitter).settle(delivery({**body(made), "postponed": 4}))
     assert [seconds for _, seconds in lane.postponed] == [120, 240]
 
 
@@ -157,7 +157,7 @@ def test_after_one_throttle_the_rest_of_the_batch_does_not_ask() -> None:
     made = stage()
     lane = FakeLane(made.world)
     refuse(made, "throttled", "a")
-    working = shift(made, lane)
+    working = consumer(made, lane)
     assert [working.settle(delivery(body(made, one))) for one in ("a", "b")] == ["postponed", "postponed"]
     assert made.model.calls == ["a"]
 
@@ -169,7 +169,7 @@ def test_a_call_that_is_begun_ends_and_is_landed_before_the_function_does(second
     made = stage()
     lane = FakeLane(made.world)
     made.time.remaining = seconds
-    working = shift(made, lane)
+    working = consumer(made, lane)
     assert working.settle(delivery(body(made, "a"))) == "landed"
     made.time.remaining = longest_call(seconds) + LANDING_SHARE * seconds - 1
     assert working.settle(delivery(body(made, "b"))) == "postponed"
@@ -183,26 +183,26 @@ def test_with_the_defaults_a_call_may_take_as_long_as_elsewhere() -> None:
 def test_a_batch_that_outlasts_its_function_goes_back_unharmed() -> None:
     made = stage()
     lane = FakeLane(made.world)
-    working = shift(made, lane)
+    working = consumer(made, lane)
     made.time.remaining = 10
     assert [working.settle(delivery(body(made, one))) for one in ("a", "b")] == ["landed", "postponed"]
     assert lane.postponed == [(json.dumps(body(made, "b")), 0)]
 
 
 @pytest.mark.parametrize("error_class", ["validation", "too_large", "duplicate"])
-def test_a_hopeless_record_is_held_without_a_call(error_class: str) -> None:
+def test_a_non_retryable_record_is_held_without_a_call(error_class: str) -> None:
     made = stage()
     lane = FakeLane(made.world)
-    assert shift(made, lane).settle(delivery({**body(made), "errorClass": error_class})) == "held"
+    assert consumer(made, lane).settle(delivery({**body(made), "errorClass": error_class})) == "held"
     assert made.model.calls == []
     assert [json.loads(one)["held"] for one in lane.held] == [True]
 
 
-def test_a_record_that_turns_out_hopeless_is_held_under_its_new_class() -> None:
+def test_a_record_that_turns_out_non_retryable_is_held_under_its_new_class() -> None:
     made = stage()
     lane = FakeLane(made.world)
     refuse(made, "invalid_request")
-    assert shift(made, lane).settle(delivery(body(made))) == "held"
+    assert consumer(made, lane).settle(delivery(body(made))) == "held"
     held = json.loads(lane.held[0])
     assert (held["errorClass"], held["errorCode"], held["held"]) == ("validation", "Code", True)
     assert "SECRET" not in lane.held[0]
@@ -212,9 +212,11 @@ def test_a_held_record_that_is_sent_back_is_tried_once() -> None:
     made = stage()
     lane = FakeLane(made.world)
     message = {**body(made), "errorClass": "validation", "held": True}
-    assert shift(made, lane).settle(delivery(message)) == "landed"
+    assert consumer(made, lane).settle(delivery(message)) == "landed"
     refuse(made, "invalid_request", "a")
-    assert shift(made, lane).settle(delivery({**body(made, "a"), "errorClass": "validation", "held": True})) == "held"
+    assert (
+        consumer(made, lane).settle(delivery({**body(made, "a"), "errorClass": "validation", "held": True})) == "held"
+    )
     assert made.model.calls == ["b", "a"]
 
 
@@ -223,9 +225,9 @@ def test_a_move_of_all_dead_letters_does_not_turn_in_a_circle() -> None:
     made = stage()
     lane = FakeLane(made.world)
     refuse(made, "invalid_request")
-    shift(made, lane).settle(delivery(body(made)))
-    shift(made, lane).settle(delivery(lane.held[0]))
-    shift(made, lane).settle(delivery("not json"))
+    consumer(made, lane).settle(delivery(body(made)))
+    consumer(made, lane).settle(delivery(lane.held[0]))
+    consumer(made, lane).settle(delivery("not json"))
     assert lane.delays == [0, 900, 900]
 
 
@@ -233,7 +235,7 @@ def test_a_move_of_all_dead_letters_does_not_turn_in_a_circle() -> None:
 def test_a_message_that_cannot_be_read_is_held_as_it_is(garbage: str) -> None:
     made = stage()
     lane = FakeLane(made.world)
-    assert shift(made, lane).settle(delivery(garbage)) == "held"
+    assert consumer(made, lane).settle(delivery(garbage)) == "held"
     assert lane.held == [garbage]
 
 
@@ -241,7 +243,7 @@ def test_a_message_of_a_newer_version_is_held_untouched_however_familiar_it_look
     made = stage()
     lane = FakeLane(made.world)
     newer = json.dumps({**body(made), "version": 2, "more": "of it"})
-    assert shift(made, lane).settle(delivery(newer, receives=4)) == "held"
+    assert consumer(made, lane).settle(delivery(newer, receives=4)) == "held"
     assert (lane.held, lane.delays, made.model.calls, late(made)) == ([newer], [900], [], [])
 
 
@@ -253,7 +255,7 @@ def test_a_record_whose_shard_is_gone_is_held() -> None:
         raise InvalidRequestError("no such key")
 
     made.input.get_range = gone  # type: ignore[method-assign, assignment]
-    assert shift(made, lane).settle(delivery(body(made))) == "held"
+    assert consumer(made, lane).settle(delivery(body(made))) == "held"
     assert json.loads(lane.held[0])["errorClass"] == "model"
 
 
@@ -263,7 +265,7 @@ def test_a_record_that_may_recover_comes_back_after_growing_pauses() -> None:
     refuse(made, "model_error")
     for receives in (1, 2, 9):
         with pytest.raises(RecordFailedError, match="model Code"):
-            shift(made, lane).settle(delivery(body(made), receives))
+            consumer(made, lane).settle(delivery(body(made), receives))
     assert lane.backed_off == [("receipt-1", 15), ("receipt-2", 30), ("receipt-9", 900)]
     assert (lane.held, lane.postponed) == ([], [])
 
@@ -312,7 +314,7 @@ def test_a_shift_that_dies_anywhere_loses_nothing() -> None:
     def work(made: Stage) -> int:
         lane = FakeLane(made.world)
         refuse(made, "throttled", "a")
-        working = shift(made, lane)
+        working = consumer(made, lane)
         for message in (body(made), {**body(made), "errorClass": "validation", "unit": "other"}, body(made, "a")):
             working.settle(delivery(message))
         return len(lane.held) + len(lane.postponed)

@@ -36,7 +36,7 @@ def made(monkeypatch: pytest.MonkeyPatch) -> Iterator[Stage]:
         "batch_jobs": lambda: stage.jobs,
         "task_tokens": lambda: stage.tasks,
         "completion_bus": lambda: stage.bus,
-        "stop_world": lambda context: stage.stop_world,
+        "stop_services": lambda context: stage.stop_world,
         "run_spec": lambda tenant, run: stage.spec,
         "unit_context": lambda tenant, run, context, **given: replace(
             stage.unit_context, clock=replace(stage.time.clock, remaining=lambda: context.left / 1000)

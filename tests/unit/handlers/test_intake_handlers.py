@@ -16,17 +16,17 @@ from tests.worlds.lambda_world import Context
 def intake(monkeypatch: pytest.MonkeyPatch) -> Intake:
     world = Intake(documents=2)
 
-    def shift_world(priority: str, context: Any) -> ConsumerServices:
+    def consumer_services(priority: str, context: Any) -> ConsumerServices:
         queue = world.queues[priority]
         return ConsumerServices(
             priority, queue, world.input, world.bucket, world.runs, world.outcomes, SETTINGS, world.time.clock, 3
         )
 
-    monkeypatch.setattr(intake_wiring, "shift_world", shift_world)
-    monkeypatch.setattr(intake_wiring, "pool_world", lambda context: world.pools)
-    monkeypatch.setattr(intake_wiring, "window_world", lambda context: world.windows)
-    monkeypatch.setattr(intake_wiring, "follow_world", lambda context: world.following)
-    monkeypatch.setattr(intake_wiring, "status_world", lambda context: world.status)
+    monkeypatch.setattr(intake_wiring, "consumer_services", consumer_services)
+    monkeypatch.setattr(intake_wiring, "pool_services", lambda context: world.pools)
+    monkeypatch.setattr(intake_wiring, "window_services", lambda context: world.windows)
+    monkeypatch.setattr(intake_wiring, "pool_outcome_services", lambda context: world.following)
+    monkeypatch.setattr(intake_wiring, "status_services", lambda context: world.status)
     return world
 
 

@@ -36,7 +36,7 @@ def letters(made: Stage, monkeypatch: pytest.MonkeyPatch) -> FakeLetters:
 
 
 def test_only_a_record_that_may_recover_comes_again(made: Stage, lane: FakeLane) -> None:
-    """A hopeless record and a message that is none are held; neither takes the others with it."""
+    """A non-retryable record and a message that is none are held; neither takes the others with it."""
     event = load("reprocess_messages")
     event["Records"].append({**event["Records"][0], "messageId": "m-model", "receiptHandle": "h4"})
     other = {**json.loads(event["Records"][0]["body"]), "recordId": "b", "item": {"recordId": "b"}, "unit": "u2"}

@@ -17,7 +17,7 @@ def status(intake: Intake, document: str, **more: Any) -> dict[str, Any]:
     return answer({"id": document, **(more or {"prompt": "sum"})}, intake.status)
 
 
-def test_a_hopeless_message_is_held_at_once_with_its_reason_and_its_status_is_failed() -> None:
+def test_a_non_retryable_message_is_held_at_once_with_its_reason_and_its_status_is_failed() -> None:
     intake = Intake()
     queue = intake.queues["normal"]
     queue.send("no json")

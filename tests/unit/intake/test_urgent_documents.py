@@ -247,10 +247,10 @@ def test_a_throttle_is_no_answer_to_be_remembered() -> None:
 
     def go() -> list[str]:
         queue = intake.queues["high"]
-        shift = intake.shift("high")
+        consumer = intake.consumer("high")
         delivery = queue.receive(next(iter(queue.messages)), intake.time.now)
-        outcome = refused(lambda: infer_now(shift.arrival(delivery), replace(intake.windows, once=once)))
-        told = shift.settle(delivery, outcome)
+        outcome = refused(lambda: infer_now(consumer.arrival(delivery), replace(intake.windows, once=once)))
+        told = consumer.settle(delivery, outcome)
         queue.delete(delivery.message_id)
         return [told]
 

@@ -5,11 +5,11 @@ from collections.abc import Iterator
 
 import pytest
 
+from bulk_inference.core.backoff import DeadlineBackoff
 from bulk_inference.core.errors import ThrottledError
 from bulk_inference.core.index_line import Pointer
 from bulk_inference.land.landing import Landed, Owner, PartStream, land
 from bulk_inference.land.units import Part
-from bulk_inference.ledger.claims import DeadlineBackoff
 from tests.worlds.inference_world import Killed, Stage, converse
 
 

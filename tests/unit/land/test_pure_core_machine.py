@@ -32,7 +32,7 @@ from bulk_inference.batch.submit_job import SubmitTask, submit
 from bulk_inference.core.errors import BulkInferenceError, ShardFailedError, UnitFailedError
 from bulk_inference.core.names import own_scope
 from bulk_inference.core.runs_table import cut_sk, run_pk, shard_sk
-from bulk_inference.failure_lane.reprocess import HopelessRecordError, LaneMessage, RecordFailedError, reprocess
+from bulk_inference.failure_lane.reprocess import LaneMessage, NonRetryableRecordError, RecordFailedError, reprocess
 from bulk_inference.finish.conservation import cross_check
 from bulk_inference.finish.finishing import add_up
 from bulk_inference.sync.infer_batch import Batch, infer_batch
@@ -144,7 +144,7 @@ class PureCore(RuleBasedStateMachine):
             # Its lease is not given back, and lapses.
             self.stage.runs.lapse()
             return None, "died"
-        except (BulkInferenceError, RecordFailedError, HopelessRecordError) as error:
+        except (BulkInferenceError, RecordFailedError, NonRetryableRecordError) as error:
             return None, type(error).__name__
         finally:
             self.countdown, self.cost = None, 0.0
@@ -242,7 +242,7 @@ class PureCore(RuleBasedStateMachine):
         def again() -> None:
             if frozen:
                 self.stage.runs.lapse()
-            with suppress(BulkInferenceError, RecordFailedError, HopelessRecordError):
+            with suppress(BulkInferenceError, RecordFailedError, NonRetryableRecordError):
                 self.deliver(message)
 
         self.intruder = (twice_at, again)

@@ -7,11 +7,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from bulk_inference.core.backoff import DeadlineBackoff
 from bulk_inference.core.errors import ThrottledError, WorkInProgressError
 from bulk_inference.ledger.claims import (
     Claim,
     ClaimStanding,
-    DeadlineBackoff,
     claim,
     claim_key,
     current_claims,

@@ -11,7 +11,7 @@ from bulk_inference.core.index_line import Pointer
 from bulk_inference.core.result_line import Usage
 from bulk_inference.core.run_spec import Output
 from bulk_inference.core.runs_table import STALE, run_pk
-from bulk_inference.failure_lane.reprocess import HopelessRecordError, LaneMessage, RecordFailedError, reprocess
+from bulk_inference.failure_lane.reprocess import LaneMessage, NonRetryableRecordError, RecordFailedError, reprocess
 from bulk_inference.finish.finishing import add_up
 from bulk_inference.sync.infer_batch import Batch, infer_batch
 from tests.worlds.inference_world import RUN, FakeOutcome, Stage, assert_survives_kills, converse, make_spec
@@ -125,12 +125,12 @@ def test_the_lane_lands_a_better_answer_with_its_value() -> None:
 
 def test_a_second_unfit_answer_is_held_and_a_first_one_is_not() -> None:
     made = stage()
-    with pytest.raises(HopelessRecordError) as held:
+    with pytest.raises(NonRetryableRecordError) as held:
         reprocess(message(made, "wrong", "schema"), made.unit_context)
     assert (held.value.error_class, held.value.error_code) == ("schema", "SchemaMismatch")
     with pytest.raises(RecordFailedError) as again:
         reprocess(message(made, "wrong", "model"), made.unit_context)
-    assert not isinstance(again.value, HopelessRecordError)
+    assert not isinstance(again.value, NonRetryableRecordError)
     assert "SECRET" not in str(held.value) + str(again.value)
 
 
@@ -139,7 +139,7 @@ def test_the_lanes_unfit_answers_keep_their_text_and_were_paid_for() -> None:
     inferred(made)
     before = add_up(RUN, made.runs)
     for _ in range(2):
-        with pytest.raises(HopelessRecordError):
+        with pytest.raises(NonRetryableRecordError):
             reprocess(message(made, "wrong", "schema"), made.unit_context)
     (line,) = made.output.lines(f"{made.places.root}unfit/")
     assert (line["recordId"], line["errorCode"], line["text"]) == ("wrong", "SchemaMismatch", ANSWERS["wrong"])
