@@ -87,7 +87,7 @@ def sample(
             else:
                 found.take(row, made, taken(row))
     _refuse_unknown(reader, found)
-    if not found.records and found.refusal and found.lines >= HOPELESS_LINES:
+    if not found.records and found.refusal and found.lines >= UNREADABLE_LINES:
         raise InvalidRequestError(
             f"none of {found.lines} lines of the corpus is a record; the first: {found.refusal}"
             + _hint(bucket, source, probes)
@@ -189,7 +189,7 @@ def refuse_rejected(found: Sample, limits: Limits, *, whole: bool) -> None:
     was read, or most of a large sample is rejected. Otherwise the exact count decides, when all is cut."""
     tolerated = limits.tolerated_rejected_percentage
     rejected = sum(one.rows for one in found.rejections)
-    certain = found.lines >= HOPELESS_LINES and 100 * rejected >= max(_MOST, 2 * tolerated) * found.lines
+    certain = found.lines >= UNREADABLE_LINES and 100 * rejected >= max(_MOST, 2 * tolerated) * found.lines
     if whole or certain:
         basis = "all of it was read" if whole else f"a sample of {found.lines} rows"
         refuse_excess(found.read, found.rejections, found.records, tolerated, f"{basis}; the first: {found.refusal}")
