@@ -259,4 +259,11 @@ data "aws_iam_policy_document" "batch_key" {
       values   = [local.input, "${local.input}/${each.key}/*", local.output, "${local.output}/${each.key}/*"]
     }
   }
+
+  # https://docs.aws.amazon.com/bedrock/latest/userguide/encryption-batch.html
+  statement {
+    sid       = "DescribeKey"
+    actions   = ["kms:DescribeKey"]
+    resources = [var.stores.kms_key_arn]
+  }
 }

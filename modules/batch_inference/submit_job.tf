@@ -71,7 +71,7 @@ data "aws_iam_policy_document" "submit_job" {
   # Tokens of a Distributed Map's children belong to the labelled machine, name/label.
   statement {
     sid       = "AnswerTaskTokens"
-    actions   = ["states:SendTaskSuccess", "states:SendTaskFailure", "states:SendTaskHeartbeat"]
+    actions   = ["states:SendTaskSuccess", "states:SendTaskFailure"]
     resources = [local.shard_and_submit, "${local.shard_and_submit}/*"]
   }
 }

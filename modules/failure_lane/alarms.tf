@@ -20,12 +20,14 @@ resource "aws_cloudwatch_metric_alarm" "dead_letters" {
   tags                = var.tags
 }
 
-# Dead letters die after fourteen days, counted from when their record first failed.
+# Dead letters die fourteen days after their record first failed; the age that the alarm sees counts from their move into
+# this queue. So the days in the queue before are taken off, and two more: the alarm's own hour, and an operator's day.
+# https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/setting-up-dead-letter-queue-retention.html
 resource "aws_cloudwatch_metric_alarm" "old_dead_letters" {
   count = var.alarm_topic == null ? 0 : 1
 
   alarm_name          = "${var.name}-old-dead-letters"
-  alarm_description   = "Failed records of ${var.name} have waited for ten days; SQS deletes their messages after fourteen"
+  alarm_description   = "Failed records of ${var.name} have waited for ${local.dead_letter_days} days; SQS may delete their messages two days from now"
   namespace           = "AWS/SQS"
   metric_name         = "ApproximateAgeOfOldestMessage"
   dimensions          = { QueueName = aws_sqs_queue.dead_letter.name }
@@ -33,7 +35,7 @@ resource "aws_cloudwatch_metric_alarm" "old_dead_letters" {
   period              = 3600
   evaluation_periods  = 1
   comparison_operator = "GreaterThanThreshold"
-  threshold           = 10 * 86400
+  threshold           = local.dead_letter_days * 86400
   treat_missing_data  = "notBreaching"
   alarm_actions       = [var.alarm_topic.arn]
   ok_actions          = [var.alarm_topic.arn]

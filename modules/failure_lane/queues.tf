@@ -13,6 +13,8 @@ locals {
   # https://docs.aws.amazon.com/lambda/latest/dg/services-sqs-configure.html
   visibility_seconds = 6 * module.reprocess_records.size.timeout_seconds
   retention_seconds  = var.reprocessing.retention_days * 86400
+  # How long a dead letter may wait before the alarm: see alarms.tf.
+  dead_letter_days = max(14 - var.reprocessing.retention_days - 2, 0)
 }
 
 resource "aws_sqs_queue" "reprocess" {
@@ -46,7 +48,7 @@ resource "aws_sqs_queue_redrive_policy" "reprocess" {
   queue_url = aws_sqs_queue.reprocess[each.key].url
 
   redrive_policy = jsonencode({
-    deadLetterTargetArn = aws_sqs_queue.dead_letter.arn
+    deadLetterTargetArn = "${local.queue_arns}:${aws_sqs_queue.dead_letter.name}"
     maxReceiveCount     = var.reprocessing.max_receive_count
   })
 }

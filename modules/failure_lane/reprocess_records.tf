@@ -52,7 +52,7 @@ data "aws_iam_policy_document" "reprocess_records" {
 resource "aws_lambda_event_source_mapping" "reprocess_records" {
   for_each = local.lanes
 
-  event_source_arn        = aws_sqs_queue.reprocess[each.key].arn
+  event_source_arn        = "${local.queue_arns}:${aws_sqs_queue.reprocess[each.key].name}"
   function_name           = module.reprocess_records.arn
   batch_size              = var.reprocessing.batch_size
   function_response_types = ["ReportBatchItemFailures"]

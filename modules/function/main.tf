@@ -4,6 +4,9 @@ locals {
   name = "${var.name}-${var.handler}"
   # From its name, which is known at plan: so are the policies and definitions that hold it.
   planned_arn = "arn:${var.account.partition}:lambda:${var.account.region}:${var.account.id}:function:${local.name}"
+  # Of the resources' names, which are known at plan, too: what holds them waits for the resources, and a plan shows them.
+  arn      = "arn:${var.account.partition}:lambda:${var.account.region}:${var.account.id}:function:${aws_lambda_function.this.function_name}"
+  role_arn = "arn:${var.account.partition}:iam::${var.account.id}:role${aws_iam_role.this.path}${aws_iam_role.this.name}"
 
   size = {
     memory_mb            = coalesce(try(var.runtime.functions[var.handler].memory_mb, null), var.memory_mb)
@@ -15,7 +18,7 @@ locals {
 resource "aws_lambda_function" "this" {
   function_name                  = local.name
   description                    = var.description
-  role                           = aws_iam_role.this.arn
+  role                           = local.role_arn
   handler                        = "bulk_inference.handlers.${var.handler}.handler"
   runtime                        = var.runtime.python
   architectures                  = [var.runtime.architecture]

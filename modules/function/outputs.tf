@@ -4,8 +4,8 @@ output "name" {
 }
 
 output "arn" {
-  description = "ARN of the function. What holds it waits until the function is there."
-  value       = aws_lambda_function.this.arn
+  description = "ARN of the function, known at plan. What holds it waits until the function is there."
+  value       = local.arn
 }
 
 output "planned_arn" {

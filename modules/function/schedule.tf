@@ -12,8 +12,8 @@ resource "aws_scheduler_schedule" "this" {
   }
 
   target {
-    arn      = aws_lambda_function.this.arn
-    role_arn = aws_iam_role.schedule[0].arn
+    arn      = local.arn
+    role_arn = "arn:${var.account.partition}:iam::${var.account.id}:role${aws_iam_role.schedule[0].path}${aws_iam_role.schedule[0].name}"
 
     # The next pass comes soon: an old one is worth nothing.
     retry_policy {

@@ -64,7 +64,7 @@ data "aws_iam_policy_document" "infer_documents" {
 }
 
 resource "aws_lambda_event_source_mapping" "infer_documents" {
-  event_source_arn        = aws_sqs_queue.intake["high"].arn
+  event_source_arn        = "${local.queue_arns}:${aws_sqs_queue.intake["high"].name}"
   function_name           = module.infer_documents.arn
   batch_size              = var.intake.high.batch_size
   function_response_types = ["ReportBatchItemFailures"]

@@ -74,7 +74,7 @@ data "aws_iam_policy_document" "pool_documents" {
 resource "aws_lambda_event_source_mapping" "pool_documents" {
   for_each = toset(["normal", "low"])
 
-  event_source_arn        = aws_sqs_queue.intake[each.key].arn
+  event_source_arn        = "${local.queue_arns}:${aws_sqs_queue.intake[each.key].name}"
   function_name           = module.pool_documents.arn
   batch_size              = 10
   function_response_types = ["ReportBatchItemFailures"]

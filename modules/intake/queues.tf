@@ -29,7 +29,7 @@ resource "aws_sqs_queue_redrive_policy" "intake" {
   queue_url = aws_sqs_queue.intake[each.key].url
 
   redrive_policy = jsonencode({
-    deadLetterTargetArn = aws_sqs_queue.dead_letter[each.key].arn
+    deadLetterTargetArn = "${local.queue_arns}:${aws_sqs_queue.dead_letter[each.key].name}"
     maxReceiveCount     = var.intake.max_receive_count
   })
 }

@@ -15,7 +15,7 @@ locals {
 resource "aws_sfn_state_machine" "this" {
   name       = local.name
   type       = "STANDARD"
-  role_arn   = aws_iam_role.this.arn
+  role_arn   = "arn:${var.account.partition}:iam::${var.account.id}:role${aws_iam_role.this.path}${aws_iam_role.this.name}"
   definition = var.definition
   tags       = var.tags
 
@@ -23,7 +23,7 @@ resource "aws_sfn_state_machine" "this" {
   logging_configuration {
     level                  = "ERROR"
     include_execution_data = false
-    log_destination        = "${aws_cloudwatch_log_group.this.arn}:*"
+    log_destination        = "arn:${var.account.partition}:logs:${var.account.region}:${var.account.id}:log-group:${aws_cloudwatch_log_group.this.name}:*"
   }
 
   tracing_configuration {

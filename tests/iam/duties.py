@@ -37,6 +37,9 @@ def places(name: str, input_bucket: str, output_bucket: str, bus: str) -> dict[s
         "sync_rule": f"arn:aws:events:{REGION}:{ACCOUNT}:rule/StepFunctionsGetEventsForStepFunctionsExecutionRule",
         "interface": f"arn:aws:ec2:{REGION}:{ACCOUNT}:network-interface",
         "subnet": f"arn:aws:ec2:{REGION}:{ACCOUNT}:subnet/subnet-0a1b2c3d",
+        # What stands in source_buckets of tests/iam/stacks/brought.
+        "source": "arn:aws:s3:::company-archive",
+        "source_key": f"arn:aws:kms:{REGION}:{ACCOUNT}:key/aaaaabcd-12ab-34cd-56ef-1234567890ab",
         "account": ACCOUNT,
         "prefix": name,
     }
@@ -467,6 +470,7 @@ def duties(functions: list[str]) -> Iterator[Duty]:
             yield Duty("states:ListExecutions", map_run, watchers)
             yield Duty("states:DescribeMapRun", map_run, watchers)
     yield from _interfaces(frozenset(functions))
+    yield from _sources()
     inside = "arn:aws:iam::{account}:role{path}{prefix}-batch-{tenant}-" + REGION
     yield Duty("iam:PassRole", inside, frozenset({"submit_job"}), _TO_BEDROCK)
     yield Duty("iam:PassRole", inside, frozenset(), {"iam:PassedToService": "lambda.amazonaws.com"})
@@ -474,6 +478,32 @@ def duties(functions: list[str]) -> Iterator[Duty]:
     through = {"bedrock:InferenceProfileArn": PROFILE}
     behind = f"arn:aws:bedrock:{{destination}}::foundation-model/{MODEL}"
     yield Duty("bedrock:InvokeModel", behind, frozenset(f"{_INFER_ALL} batch-*".split()), through)
+
+
+def key_duties(functions: Iterable[str]) -> dict[str, frozenset[str]]:
+    """Who does what with the pipeline's key, by action: everything lies encrypted in buckets, tables and queues.
+
+    A service asks in the name of who calls it: Decrypt for what is read, GenerateDataKey for what is written.
+    ResultWriter writes in parts and asks for Encrypt, too. Bedrock looks at the key before it takes a job. The batch
+    roles' Decrypt and GenerateDataKey hold only inside a call of S3
+    (test_a_batch_role_uses_the_key_through_s3_for_its_tenant).
+    """
+    machines = frozenset(CHILDREN)
+    return {
+        "kms:Decrypt": machines | frozenset(functions),
+        "kms:GenerateDataKey": machines | frozenset(functions),
+        "kms:Encrypt": machines,
+        "kms:DescribeKey": frozenset({"batch-*"}),
+        "kms:ReEncryptFrom": frozenset(),
+        "kms:CreateGrant": frozenset(),
+        "kms:PutKeyPolicy": frozenset(),
+        "kms:ScheduleKeyDeletion": frozenset(),
+    }
+
+
+READS = {"s3:GetObject", "sqs:ReceiveMessage", "dynamodb:GetItem", "dynamodb:Query", "dynamodb:BatchGetItem"}
+WRITES = {"s3:PutObject", "sqs:SendMessage", "dynamodb:PutItem", "dynamodb:UpdateItem", "dynamodb:PartiQLInsert"}
+"""Calls on what is encrypted with the key, for which a service asks for Decrypt or GenerateDataKey."""
 
 
 BESIDE = frozenset(
@@ -488,7 +518,6 @@ BESIDE = frozenset(
         "kms:DescribeKey",
         "logs:CreateLogStream",
         "logs:PutLogEvents",
-        "states:SendTaskHeartbeat",
     }
 )
 """Actions that have no row of their own."""
@@ -532,6 +561,19 @@ def _pattern(resource: str, places: Mapping[str, str]) -> re.Pattern[str]:
             for index, part in enumerate(parts)
         )
     )
+
+
+def _sources() -> Iterator[Duty]:
+    """Other buckets: corpora, and images and documents that records point to."""
+    listers = frozenset("plan_run cut_shards pool_documents infer_documents".split())
+    readers = listers | frozenset("submit_job infer_batch reprocess_records".split())
+    yield Duty("s3:GetObject", "{source}/mail/{name}", readers)
+    yield Duty("s3:GetObject", "{source}/other/{name}", frozenset())
+    yield Duty("s3:PutObject", "{source}/mail/{name}", frozenset())
+    yield Duty("s3:ListBucket", "{source}", listers, {"s3:prefix": "mail/2026/"})
+    yield Duty("s3:ListBucket", "{source}", frozenset(), {"s3:prefix": "other/"})
+    yield Duty("kms:Decrypt", "{source_key}", readers)
+    yield Duty("kms:GenerateDataKey", "{source_key}", frozenset())
 
 
 def _interfaces(functions: frozenset[str]) -> Iterator[Duty]:

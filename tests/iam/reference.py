@@ -20,7 +20,6 @@ GAPS: Mapping[tuple[str, str], str] = {
     # https://docs.aws.amazon.com/step-functions/latest/dg/connect-to-resource.html
     ("states:SendTaskSuccess", "stateMachine"): "narrower than *; see docs/accepted-risks.md",
     ("states:SendTaskFailure", "stateMachine"): "narrower than *; see docs/accepted-risks.md",
-    ("states:SendTaskHeartbeat", "stateMachine"): "narrower than *; see docs/accepted-risks.md",
 }
 """(action, resource type) that the data does not pair, though AWS documents or accepts it: each with the reason."""
 

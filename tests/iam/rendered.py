@@ -64,6 +64,8 @@ class Rendered:
     unknown: list[str] = field(default_factory=list)
     """Addresses of policies that cannot be read before the apply."""
     planned: list[dict[str, Any]] = field(default_factory=list)
+    plan: dict[str, Any] = field(default_factory=dict)
+    """The whole plan, as `terraform show -json` gives it; empty where only a module of it was read."""
 
     def statements(self) -> Iterator[Statement]:
         """Every statement of every role."""
@@ -85,7 +87,10 @@ def plan(aws: LocalAws, name: str) -> Rendered:
         "plan", "-input=false", "-no-color", "-lock=false", "-refresh=false",
         f"-state={stack.workdir / 'terraform.tfstate'}", f"-out={out}",
     )  # fmt: skip
-    return read(json.loads(stack.terraform("show", "-json", str(out)))["planned_values"]["root_module"])
+    whole = json.loads(stack.terraform("show", "-json", str(out)))
+    rendered = read(whole["planned_values"]["root_module"])
+    rendered.plan = whole
+    return rendered
 
 
 def read(module: dict[str, Any]) -> Rendered:

@@ -2,10 +2,23 @@
 
 import re
 from collections.abc import Iterator
+from fnmatch import fnmatch
 
 import pytest
 
-from tests.iam.duties import ACCOUNT, BATCH, BESIDE, REGION, Duty, duties, places, strangers
+from tests.iam.duties import (
+    ACCOUNT,
+    BATCH,
+    BESIDE,
+    READS,
+    REGION,
+    WRITES,
+    Duty,
+    duties,
+    key_duties,
+    places,
+    strangers,
+)
 from tests.iam.rendered import Rendered
 from tests.iam.simulation import Request, simulate
 
@@ -61,7 +74,9 @@ def test_every_role_has_duties(brought: Rendered) -> None:
 def test_each_role_may_do_its_duty_and_nothing_of_another(brought: Rendered) -> None:
     rows = list(concrete(brought))
     requests = [
-        Request(role, duty.action, duty.resource, duty.context) for duty in rows for role in sorted(brought.roles)
+        Request(role, duty.action, duty.resource, duty.context, KEY_POLICY if ":kms:" in duty.resource else None)
+        for duty in rows
+        for role in sorted(brought.roles)
     ]
     wanted = {(role, duty.action, duty.resource, tuple(duty.context.items())) for duty in rows for role in duty.roles}
     wrong = []
@@ -105,22 +120,40 @@ def test_a_batch_role_lists_its_own_prefix(brought: Rendered) -> None:
     assert set(simulate(documents(brought), requests)) == {"Allowed"}
 
 
-def test_only_roles_that_touch_encrypted_data_use_the_key(brought: Rendered) -> None:
+def test_each_role_does_with_the_key_what_is_its_duty_and_no_more(brought: Rendered) -> None:
+    other = KEY.replace("1234abcd", "ffffabcd")
+    wanted = {
+        (role, action, KEY)
+        for action, patterns in key_duties(handlers(brought)).items()
+        for role in brought.roles
+        if any(fnmatch(role, pattern) for pattern in patterns)
+    }
     requests = [
         Request(role, action, key, resource_policy=KEY_POLICY)
         for role in sorted(brought.roles)
-        for action in ("kms:Decrypt", "kms:GenerateDataKey")
-        for key in (KEY, KEY.replace("1234abcd", "ffffabcd"))
+        for action in key_duties(())
+        for key in (KEY, other)
     ]
     allowed = {
-        (request.role, request.resource)
+        (request.role, request.action, request.resource)
         for request, answer in zip(requests, simulate(documents(brought), requests), strict=True)
         if answer == "Allowed"
     }
-    # Roles of a tenant only within a call of S3, see below.
-    keyless = {role for role in brought.roles if role.endswith(("_schedule", "-acme", "-globex"))}
-    assert {role for role, _ in allowed} == set(brought.roles) - keyless
-    assert {key for _, key in allowed} == {KEY}
+    assert allowed == wanted
+
+
+def test_who_reads_and_writes_what_is_encrypted_may_use_the_key(brought: Rendered) -> None:
+    """The duties themselves: a role that gets a row of reading or writing needs its action on the key."""
+    keys = key_duties(handlers(brought))
+    for duty in duties(handlers(brought)):
+        needed = (
+            {"kms:Decrypt"} if duty.action in READS else {"kms:GenerateDataKey"} if duty.action in WRITES else set()
+        )
+        # The queue of undelivered events has a key of SQS.
+        if needed and "-undelivered" not in duty.resource:
+            for role in brought.roles:
+                if duty.is_of(role, "acme") and not role.startswith("batch-"):
+                    assert all(role in keys[action] for action in needed), (role, duty.action, duty.resource)
 
 
 @pytest.mark.parametrize("tenant", ["acme", "globex"])
@@ -130,6 +163,7 @@ def test_a_batch_role_uses_the_key_through_s3_for_its_tenant(brought: Rendered, 
         each for policy in brought.roles[f"batch-{tenant}"] for each in policy.statements if each.sid == "UseKey"
     ]
     assert [each.resources for each in statements] == [(KEY,)]
+    assert set(statements[0].actions) == {"kms:Decrypt", "kms:GenerateDataKey"}
     conditions = {key: set(values) for _, key, values in statements[0].conditions}
     assert conditions == {
         "kms:ViaService": {f"s3.{REGION}.amazonaws.com"},

@@ -10,6 +10,7 @@ from pathlib import Path
 from docs.pictures import draw
 from tests.lint import (
     alarms,
+    dataflow,
     functions,
     graph,
     integrations,
@@ -20,6 +21,7 @@ from tests.lint import (
     names,
     provider6,
     repeated,
+    retries,
     sizes,
     sources,
     tables,
@@ -38,12 +40,16 @@ def check_machines(found: list[machines.Machine]) -> Iterator[Finding]:
     """Our own rules about asl/."""
     package = ROOT / "lambdas" / "bulk_inference"
     ours = tasks.error_classes(package / "core" / "errors.py")
+    contracts = package / "core" / "states.py"
+    raises = retries.raised(contracts)
     for machine in found:
         yield from graph.check(machine)
         yield from tasks.check(machine, ours)
+        yield from retries.check(machine, raises)
         yield from maps.check(machine)
         yield from integrations.check(machine)
     yield from tasks.check_handled(found, ours)
+    yield from dataflow.check(found, contracts)
     yield from names.check(found, {path.stem for path in (package / "handlers").glob("*.py")} - {"__init__"})
 
 

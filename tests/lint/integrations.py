@@ -118,6 +118,8 @@ def error_names(resource: Resource) -> frozenset[str]:
     shapes = {shape.name for shape in model.error_shapes} | {"ThrottlingException", "SdkClientException"}
     # SDK integrations add the suffix to shapes that lack it; the optimized ones have shown both spellings.
     shapes |= {f"{name}Exception" for name in shapes if not name.endswith("Exception")}
+    # What an optimized integration does not know more closely: Lambda.AWSLambdaException.
+    shapes |= set() if resource.sdk else {f"AWS{prefix}Exception"}
     return frozenset(f"{prefix}.{name}" for name in shapes)
 
 
@@ -159,6 +161,10 @@ def check_task(machine: Machine, state: State) -> Iterator[Finding]:
     has_token = any("$$.Task.Token" in text for text in strings(parameters))
     if has_token != (resource.pattern == ".waitForTaskToken"):
         yield finding("task-token", "$$.Task.Token and .waitForTaskToken belong together")
+    if resource.pattern != ".waitForTaskToken" and not {"ResultSelector"} & state.body.keys():
+        yield finding(
+            "result", "a ResultSelector keeps the call's metadata, or a child's whole output, out of the state"
+        )
     if resource.service == "states" and resource.pattern.startswith(".sync"):
         sent = parameters.get("Input", {})
         linked = isinstance(sent, dict) and sent.get(f"{PARENT}.$") == "$$.Execution.Id"

@@ -31,6 +31,7 @@ MAX_ITEMS = 100_000_000
 MAX_BATCH_BYTES = 262_144
 MAX_CONCURRENCY = 10_000
 MAX_LABEL = 40
+EXPRESS_SECONDS = 300
 
 Report = Callable[[str, str], Finding]
 
@@ -70,6 +71,7 @@ def check_map(machine: Machine, state: State) -> Iterator[Finding]:
         for field in sorted(DISTRIBUTED_ONLY & body.keys()):
             yield report("map-processor", f"{field} needs ProcessorConfig.Mode DISTRIBUTED")
         return
+    yield from check_complete(report, body)
     if state.execution_type is not None:
         yield report("map-processor", "a Distributed Map inside a child doubles Map Runs: flatten it")
     if config.get("ExecutionType") not in ("STANDARD", "EXPRESS"):
@@ -96,6 +98,31 @@ def check_number(
         isinstance(value, int | float) and not isinstance(value, bool) and low <= value <= high
     ):
         yield report(rule, f"{name} must be from {low} to {high}, not {value!r}")
+
+
+def check_complete(report: Report, body: dict[str, Any]) -> Iterator[Finding]:
+    """What AWS has a default for that nobody means: say it."""
+    if not {"ItemReader", "ItemsPath"} & body.keys():
+        yield report("map-complete", "without ItemReader or ItemsPath its whole input would have to be a list")
+    if not {"ItemSelector", "ItemBatcher"} & body.keys():
+        yield report("map-complete", "without ItemSelector or ItemBatcher a child knows no run")
+    if "ResultWriter" not in body:
+        yield report("map-complete", "without ResultWriter the children's results must fit into 256 KB of state")
+    if not {"MaxConcurrency", "MaxConcurrencyPath"} & body.keys():
+        yield report("map-complete", "without MaxConcurrency 10,000 children start at once")
+    if not any(key.startswith("ToleratedFailure") for key in body):
+        yield report("map-complete", "say how many children may fail, even if it is none")
+    if body["ItemProcessor"].get("ProcessorConfig", {}).get("ExecutionType") == "EXPRESS":
+        longest = max((_seconds(each) for each in body["ItemProcessor"].get("States", {}).values()), default=0)
+        if longest > EXPRESS_SECONDS:
+            yield report(
+                "map-complete", f"an EXPRESS child ends after {EXPRESS_SECONDS} s, a state of it may take longer"
+            )
+
+
+def _seconds(body: dict[str, Any]) -> float:
+    """How long a state may take; one whose time comes by a path may take any."""
+    return float("inf") if "TimeoutSecondsPath" in body else float(body.get("TimeoutSeconds", 0))
 
 
 def check_label(report: Report, label: Any) -> Iterator[Finding]:
