@@ -12,7 +12,7 @@ ONCE := tests/harness/once.py
 UV := { test -x .build/uv/bin/uv || { $(BIN) -m venv .build/uv && .build/uv/bin/python -m pip install --quiet uv==$(UV_VERSION); }; }
 
 .DEFAULT_GOAL := help
-.PHONY: help demo local-aws check test explore mutants chaos corpora examples docs lint security format pictures package parquet-layer check-package lock clean terraform
+.PHONY: help demo local-aws check test explore mutants mutants-iac chaos corpora examples docs lint security format pictures package parquet-layer check-package lock clean terraform
 .DELETE_ON_ERROR:
 
 help: ## show this list
@@ -41,6 +41,9 @@ chaos: .venv/.ready terraform check-package ## play every fault against whole ru
 
 corpora: .venv/.ready terraform check-package ## real documents and e-mails through the module on a local AWS (needs npm; ten minutes)
 	@$(BIN) -m tests.corpora
+
+mutants-iac: .venv/.ready terraform node_modules/.ready ## put mistakes into HCL and ASL by rule, one at a time: some check must find each (needs npm)
+	@$(BIN) -m tests.mutants
 
 examples: .venv/.ready terraform check-package ## apply and destroy every example on a local AWS (make test applies two of them and plans all)
 	@$(BIN) -m pytest tests/examples -q -n 0 --every-example $(ARGS)

@@ -565,8 +565,8 @@ def _pattern(resource: str, places: Mapping[str, str]) -> re.Pattern[str]:
 
 def _sources() -> Iterator[Duty]:
     """Other buckets: corpora, and images and documents that records point to."""
-    listers = frozenset("plan_run cut_shards pool_documents infer_documents".split())
-    readers = listers | frozenset("submit_job infer_batch reprocess_records".split())
+    listers = frozenset(["plan_run", "cut_shards", "pool_documents", "infer_documents"])
+    readers = listers | frozenset(["submit_job", "infer_batch", "reprocess_records"])
     yield Duty("s3:GetObject", "{source}/mail/{name}", readers)
     yield Duty("s3:GetObject", "{source}/other/{name}", frozenset())
     yield Duty("s3:PutObject", "{source}/mail/{name}", frozenset())

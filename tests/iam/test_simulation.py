@@ -6,6 +6,7 @@ from fnmatch import fnmatch
 
 import pytest
 
+from tests.iam.brought import KEY, KEY_POLICY, PLACES, TENANTS, handlers
 from tests.iam.duties import (
     ACCOUNT,
     BATCH,
@@ -22,34 +23,9 @@ from tests.iam.duties import (
 from tests.iam.rendered import Rendered
 from tests.iam.simulation import Request, simulate
 
-KEY = "arn:aws:kms:us-east-1:123456789012:key/1234abcd-12ab-34cd-56ef-1234567890ab"
-KEY_POLICY = {
-    "Version": "2012-10-17",
-    "Statement": [
-        {"Effect": "Allow", "Principal": {"AWS": f"arn:aws:iam::{ACCOUNT}:root"}, "Action": "kms:*", "Resource": "*"}
-    ],
-}
-"""What docs/security.md asks of a key that is brought: that the account's IAM policies decide."""
-TENANTS = ("acme", "globex")
-PLACES = {
-    **places("tickets", "company-corpora", "company-answers", "company"),
-    "path": "/pipelines/",
-    "tenant": "acme",
-    "run": "tickets-2026-11",
-    "name": "part-00001.jsonl",
-    "id": "abcdefghijkl",
-    "destination": "us-west-2",
-}
-
 
 def documents(rendered: Rendered) -> dict[str, list[dict[str, object]]]:
     return {role: [policy.document for policy in policies] for role, policies in rendered.roles.items()}
-
-
-def handlers(rendered: Rendered) -> list[str]:
-    return [
-        each["values"]["function_name"].removeprefix("tickets-") for each in rendered.of_type("aws_lambda_function")
-    ]
 
 
 def concrete(rendered: Rendered) -> Iterator[Duty]:

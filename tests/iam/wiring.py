@@ -191,7 +191,8 @@ _BY_SERVICE = {
 """What a service does under a role, by what it does it for.
 
 https://docs.aws.amazon.com/lambda/latest/dg/lambda-intro-execution-role.html, …/configuration-vpc.html,
-https://docs.aws.amazon.com/step-functions/latest/dg/cw-logs.html, …/concepts-xray-tracing.html, …/iam-policies-eg-dist-map.html,
+https://docs.aws.amazon.com/step-functions/latest/dg/cw-logs.html, …/concepts-xray-tracing.html,
+…/iam-policies-eg-dist-map.html,
 https://docs.aws.amazon.com/bedrock/latest/userguide/batch-iam-sr.html, …/batch-vpc.html, …/encryption-batch.html
 """
 
@@ -220,8 +221,10 @@ def roles_may_what_their_service_does_for_them(planned: Planned) -> Iterator[str
             wanted.append((machine, role, "results of a Distributed Map"))
         if ":s3:listObjectsV2" in machine.values["definition"]:
             wanted.append((machine, role, "listings of a Distributed Map"))
-    for schedule in planned.of("aws_scheduler_schedule"):
-        wanted.append((schedule, schedule.values["target"][0]["role_arn"].rsplit("/", 1)[-1], "calls of a schedule"))
+    wanted += [
+        (schedule, schedule.values["target"][0]["role_arn"].rsplit("/", 1)[-1], "calls of a schedule")
+        for schedule in planned.of("aws_scheduler_schedule")
+    ]
     in_vpc = any(each.values.get("vpc_config") for each in planned.of("aws_lambda_function"))
     for role_resource in planned.of("aws_iam_role"):
         if "bedrock.amazonaws.com" in role_resource.values["assume_role_policy"]:
@@ -247,7 +250,7 @@ def _allowed(planned: Planned) -> dict[str, list[Values]]:
 
 
 def readers_may_list(planned: Planned) -> Iterator[str]:
-    """S3 answers 403 for an object that is not there, unless the caller may list the bucket: 404 is what code waits for.
+    """S3 answers 403 for an object that is not there, unless the caller may list the bucket; code waits for 404.
 
     https://docs.aws.amazon.com/AmazonS3/latest/API/API_GetObject.html
     """

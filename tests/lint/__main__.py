@@ -10,7 +10,6 @@ from pathlib import Path
 from docs.pictures import draw
 from tests.lint import (
     alarms,
-    dataflow,
     functions,
     graph,
     integrations,
@@ -21,7 +20,6 @@ from tests.lint import (
     names,
     provider6,
     repeated,
-    retries,
     sizes,
     sources,
     tables,
@@ -29,6 +27,7 @@ from tests.lint import (
     tools,
     unused,
 )
+from tests.lint.asl import dataflow, retries
 from tests.lint.findings import Finding
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -40,8 +39,7 @@ def check_machines(found: list[machines.Machine]) -> Iterator[Finding]:
     """Our own rules about asl/."""
     package = ROOT / "lambdas" / "bulk_inference"
     ours = tasks.error_classes(package / "core" / "errors.py")
-    contracts = package / "core" / "states.py"
-    raises = retries.raised(contracts)
+    raises = retries.raised()
     for machine in found:
         yield from graph.check(machine)
         yield from tasks.check(machine, ours)
@@ -49,7 +47,7 @@ def check_machines(found: list[machines.Machine]) -> Iterator[Finding]:
         yield from maps.check(machine)
         yield from integrations.check(machine)
     yield from tasks.check_handled(found, ours)
-    yield from dataflow.check(found, contracts)
+    yield from dataflow.check(found)
     yield from names.check(found, {path.stem for path in (package / "handlers").glob("*.py")} - {"__init__"})
 
 

@@ -161,7 +161,8 @@ def check_task(machine: Machine, state: State) -> Iterator[Finding]:
     has_token = any("$$.Task.Token" in text for text in strings(parameters))
     if has_token != (resource.pattern == ".waitForTaskToken"):
         yield finding("task-token", "$$.Task.Token and .waitForTaskToken belong together")
-    if resource.pattern != ".waitForTaskToken" and not {"ResultSelector"} & state.body.keys():
+    answers_at_length = (resource.service, resource.action) in (("lambda", "invoke"), ("states", "startExecution"))
+    if answers_at_length and resource.pattern != ".waitForTaskToken" and "ResultSelector" not in state.body:
         yield finding(
             "result", "a ResultSelector keeps the call's metadata, or a child's whole output, out of the state"
         )

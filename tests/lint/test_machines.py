@@ -96,6 +96,7 @@ SOUND: dict[str, Any] = {
                         "Sample": {
                             "Type": "Task",
                             "Resource": "arn:${partition}:states:::states:startExecution.sync:2",
+                            "ResultSelector": {"status.$": "$.Status"},
                             "Parameters": {
                                 "StateMachineArn": "${sample_arn}",
                                 "Name.$": "States.Format('{}-a', $.run)",
@@ -257,6 +258,13 @@ BROKEN: list[tuple[tuple[str | int, ...], Any, str, str]] = [
     ((*MAP, "ItemProcessor", "ProcessorConfig", "Mode"), "INLINE", "map-processor", "ResultWriter needs"),
     ((*MAP, "MaxConcurrency"), 10_001, "map-concurrency", "from 0 to 10000"),
     ((*MAP, "ToleratedFailurePercentage"), 101, "map-tolerance", "from 0 to 100"),
+    ((*MAP, "ToleratedFailurePercentage"), GONE, "map-complete", "how many children may fail"),
+    ((*MAP, "ItemReader"), GONE, "map-complete", "have to be a list"),
+    ((*MAP, "ResultWriter"), GONE, "map-complete", "256 KB"),
+    ((*MAP, "MaxConcurrencyPath"), GONE, "map-complete", "10,000 children"),
+    ((*MAP, "ItemProcessor", "ProcessorConfig", "ExecutionType"), "EXPRESS", "map-complete", "may take longer"),
+    ((*PLAN, "ResultSelector"), GONE, "result", "keeps the call's metadata"),
+    ((*NESTED, "ResultSelector"), GONE, "result", "a child's whole output"),
     ((*MAP, "ToleratedFailureCount"), -1, "map-tolerance", "ToleratedFailureCount"),
     ((*MAP, "ItemsPath"), "$.items", "map-reader", "exclude each other"),
     ((*MAP, "ItemReader", "Resource"), "arn:aws:states:::s3:headObject", "map-reader", "Resource must be"),

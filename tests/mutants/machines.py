@@ -7,14 +7,21 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from tests.lint import dataflow, graph, integrations, machines, maps, names, retries, tasks
+from tests.lint import graph, integrations, machines, maps, names, tasks
+from tests.lint.asl import dataflow, retries
 from tests.lint.machines import Machine
 
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGE = ROOT / "lambdas" / "bulk_inference"
-CONTRACTS = PACKAGE / "core" / "states.py"
 
 Body = dict[str, Any]
+
+FIELDS = (
+    "ResultPath", "ResultSelector", "OutputPath", "ItemSelector", "ItemBatcher", "ItemReader", "ResultWriter", "Label",
+    "MaxConcurrencyPath", "ToleratedFailurePercentagePath", "ToleratedFailurePercentage", "TimeoutSeconds",
+    "TimeoutSecondsPath", "Default", "Retry",
+)  # fmt: skip
+"""What is left out, one at a time, of each state that has it."""
 
 EQUIVALENT: dict[str, str] = {
     r"(Sort Parts|Join Partitions|Export Parts|Order Results|Reduce Documents): ResultPath is .*": (
@@ -53,11 +60,11 @@ def findings(found: list[Machine]) -> list[str]:
     for machine in found:
         for rule in (graph.check, maps.check, integrations.check):
             told += [str(each) for each in rule(machine)]
-        told += [str(each) for each in retries.check(machine, retries.raised(CONTRACTS))]
+        told += [str(each) for each in retries.check(machine, retries.raised())]
         told += [str(each) for each in tasks.check(machine, ours)]
     told += [str(each) for each in tasks.check_handled(found, ours)]
     told += [str(each) for each in names.check(found, handlers)]
-    return told + [str(each) for each in dataflow.check(found, CONTRACTS)]
+    return told + [str(each) for each in dataflow.check(found)]
 
 
 def states(scope: Body, path: tuple[Any, ...]) -> Iterator[tuple[tuple[Any, ...], Body]]:
@@ -81,9 +88,7 @@ def changes(body: Body) -> Iterator[tuple[str, Callable[[Body], None]]]:
             yield f"{_name(way)} lacks an argument", _set(way, text.rsplit(", ", 1)[0] + ")")
         if key == "Resource" and ".sync:2" in text:
             yield "waits by .sync", _set(way, text.replace(".sync:2", ".sync"))
-    for field in ("ResultPath", "ResultSelector", "OutputPath", "ItemSelector", "ItemBatcher", "ItemReader", "ResultWriter",
-                  "Label", "MaxConcurrencyPath", "ToleratedFailurePercentagePath", "ToleratedFailurePercentage",
-                  "TimeoutSeconds", "TimeoutSecondsPath", "Default", "Retry"):  # fmt: skip
+    for field in FIELDS:
         if field in body:
             yield f"no {field}", _drop(field)
     for number, catcher in enumerate(body.get("Catch", [])):

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from tests.iam import stars, wiring
+from tests.iam.brought import KEY, KEY_POLICY, PLACES, handlers
 from tests.iam.duties import duties, key_duties
 from tests.iam.rendered import Rendered, many, short
 from tests.iam.simulation import Request, simulate
-from tests.iam.test_simulation import KEY, KEY_POLICY, PLACES, handlers
 
 Values = dict[str, Any]
 ELSEWHERE = "arn:aws:lambda:us-east-1:123456789012:function:elsewhere"

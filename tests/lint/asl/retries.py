@@ -37,13 +37,15 @@ TRANSIENT: Mapping[tuple[str, str], frozenset[str]] = {
 FEWEST = 3
 """Attempts after which a fault that lasts a minute has been waited for."""
 
+CONTRACTS = Path(__file__).with_name("contracts.py")
+
 OF_EVERY_HANDLER = ("ThrottledError", "WorkInProgressError")
 
 Raises = Mapping[str, tuple[str, ...]]
 
 
-def raised(contracts: Path) -> Raises:
-    """The table RAISES of core/states.py."""
+def raised(contracts: Path = CONTRACTS) -> Raises:
+    """The table RAISES of contracts.py."""
     for node in ast.parse(contracts.read_text(encoding="utf-8")).body:
         if isinstance(node, ast.AnnAssign) and ast.unparse(node.target) == "RAISES" and node.value is not None:
             found: Raises = ast.literal_eval(node.value)
@@ -68,7 +70,7 @@ def check_errors(machine: Machine, state: State, raises: Raises) -> Iterator[Fin
     named = {name for rule in rules for name in rule.get("ErrorEquals", [])}
     handler = str(state.body.get("Parameters", {}).get("FunctionName", "")).rsplit(":", 1)[-1]
     if handler not in raises:
-        yield machine.finding(state.name, "errors", f"RAISES of core/states.py does not say what {handler} raises")
+        yield machine.finding(state.name, "errors", f"RAISES of contracts.py does not say what {handler} raises")
     for name in (*raises.get(handler, ()), *OF_EVERY_HANDLER):
         if name not in named:
             yield machine.finding(state.name, "errors", f"{handler} raises {name}: a Retry or Catch must name it")
@@ -84,9 +86,8 @@ def check_task(machine: Machine, state: State) -> Iterator[Finding]:
         return
     wanted = TRANSIENT.get((resource.service, resource.action))
     if wanted is None:
-        yield machine.finding(
-            state.name, "transient", f"tests/lint/retries.py knows no faults of {resource.service}:{resource.action}"
-        )
+        called = f"{resource.service}:{resource.action}"
+        yield machine.finding(state.name, "transient", f"retries.py knows no faults of {called}")
         return
     for name in sorted(wanted):
         retrier = next((r for r in state.body.get("Retry", []) if name in r.get("ErrorEquals", [])), None)

@@ -13,9 +13,11 @@ from pathlib import Path
 from typing import Any
 
 from tests.lint import integrations
+from tests.lint.asl.shapes import ANYTHING, ERROR, SCALAR, Shape, meet, steps, typed_dicts
 from tests.lint.findings import Finding
 from tests.lint.machines import PLAIN, Machine
-from tests.lint.shapes import ANYTHING, ERROR, SCALAR, Shape, meet, steps, typed_dicts
+
+CONTRACTS = Path(__file__).with_name("contracts.py")
 
 CONTEXT = {
     "$$.Execution": {"Id", "Input", "Name", "RoleArn", "StartTime", "RedriveCount", "RedriveTime"},
@@ -53,8 +55,8 @@ class Walk:
     found: set[Finding] = field(default_factory=set)
 
 
-def check(machines: list[Machine], contracts: Path) -> Iterator[Finding]:
-    """All machines, those that start others first. `contracts` is core/states.py."""
+def check(machines: list[Machine], contracts: Path = CONTRACTS) -> Iterator[Finding]:
+    """All machines, those that start others first. `contracts` is contracts.py."""
     answers = typed_dicts(contracts)
     inputs: dict[str, Shape] = {}
     for machine in sorted(machines, key=lambda one: _rank(one, machines)):
@@ -63,7 +65,7 @@ def check(machines: list[Machine], contracts: Path) -> Iterator[Finding]:
         for member in sorted(answers.get(f"{_camel(machine.name)}Answer", SCALAR).members):
             if isinstance(end.at([member]), str):
                 walk.found.add(
-                    machine.finding("whole", "answer", f"it ends without {member}, which core/states.py promises")
+                    machine.finding("whole", "answer", f"it ends without {member}, which contracts.py promises")
                 )
         for name, shape in walk.sent.items():
             inputs[name] = meet(inputs[name], shape) if name in inputs else shape

@@ -1,6 +1,6 @@
 """What passes between the state machines of asl/ and the handlers: events and answers, by the name of the handler.
 
-Members are JSON names. `tests/lint/dataflow.py` follows them through the machines: what a state reads is what an answer
+Members are JSON names. `dataflow.py` follows them through the machines: what a state reads is what an answer
 here, or a state before it, has made. Answers whose members vary by a run's request name those that are always there;
 `Annotated[…, "infer"]` is there if `next` is `infer`. Lines that a Distributed Map reads are named by the map's label.
 """

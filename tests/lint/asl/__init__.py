@@ -1,0 +1,1 @@
+"""Rules about what goes through the machines of asl/: data, and what is tried again."""
