@@ -30,6 +30,8 @@ locals {
     roles        = { path = var.role_path, permissions_boundary_arn = var.permissions_boundary_arn }
     vpc          = var.vpc
     functions    = var.functions
+
+    code_signing_config_arn = var.code_signing_config_arn
   }
 
   # What plan_run reads as config/settings.json.

@@ -182,3 +182,16 @@ module "deployment" {
   contents = local.deployment
   tags     = var.tags
 }
+
+# Destroyed first, and only if deletion_protection is off: so nothing is half destroyed.
+module "protection" {
+  source = "./modules/protection"
+
+  name      = var.name
+  protected = var.deletion_protection
+
+  depends_on = [
+    module.storage, module.ledger, module.bundle, module.completion, module.failure_lane, module.sync_inference,
+    module.assembly, module.batch_inference, module.control_plane, module.callers, module.intake, module.deployment,
+  ]
+}

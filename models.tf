@@ -5,19 +5,27 @@ locals {
   # https://docs.aws.amazon.com/bedrock/latest/userguide/inference-profiles-support.html
   geographies = "us|us-gov|eu|apac|ap|jp|au|ca|sa|me|il|in|kr|uk|mx|af|global"
 
+  # Models by the name that runs call them by: ids are their own. Keys are static, ids of named_models may be made beside
+  # the module.
+  model_ids = merge({ for model in var.models : model => model }, { for name, model in var.named_models : name => model.id })
+
+  # Whether a model is a profile: by its id, or because it is said where it routes to.
   profiles = toset([
-    for model in var.models : model
-    if can(regex("^(${local.geographies})\\.[a-z0-9-]+\\.", model)) || can(regex(":(application-)?inference-profile/", model))
+    for name, id in local.model_ids : name
+    if try(var.named_models[name].destination_model_arns, null) != null ? true : can(regex("^(${local.geographies})\\.[a-z0-9-]+\\.", id)) || can(regex(":(application-)?inference-profile/", id))
   ])
 
   profile_arns = {
     for profile in local.profiles : profile =>
-    startswith(profile, "arn:") ? profile : "arn:${local.account.partition}:bedrock:${local.account.region}:${local.account.id}:inference-profile/${profile}"
+    startswith(local.model_ids[profile], "arn:") ? local.model_ids[profile] : "arn:${local.account.partition}:bedrock:${local.account.region}:${local.account.id}:inference-profile/${local.model_ids[profile]}"
   }
 
   # A global profile's calls are authorised on the model in this Region and on the model without a Region, too.
   # https://docs.aws.amazon.com/bedrock/latest/userguide/global-cross-region-inference.html
-  global_profiles = { for profile in local.profiles : profile => regex("(?:^|/)global\\.(.+)$", profile)[0] if can(regex("(?:^|/)global\\.(.+)$", profile)) }
+  global_profiles = {
+    for profile in local.profiles : profile => regex("(?:^|/)global\\.(.+)$", local.model_ids[profile])[0]
+    if try(var.named_models[profile].destination_model_arns, null) != null ? false : can(regex("(?:^|/)global\\.(.+)$", local.model_ids[profile]))
+  }
 
   destination_arns = {
     for profile in local.profiles : profile => distinct(concat(
@@ -29,13 +37,13 @@ locals {
     ))
   }
 
-  given_destinations = { for profile in local.profiles : profile => try(var.model_settings[profile].destination_model_arns, null) }
+  given_destinations = { for profile in local.profiles : profile => try(coalesce(var.named_models[profile].destination_model_arns), var.model_settings[profile].destination_model_arns, null) }
 
   models = {
     # Foundation models that are called without a profile.
     direct_arns = sort([
-      for model in var.models : startswith(model, "arn:") ? model : "arn:${local.account.partition}:bedrock:${local.account.region}::foundation-model/${model}"
-      if !contains(local.profiles, model)
+      for name, id in local.model_ids : startswith(id, "arn:") ? id : "arn:${local.account.partition}:bedrock:${local.account.region}::foundation-model/${id}"
+      if !contains(local.profiles, name)
     ])
     profile_arns = sort(values(local.profile_arns))
     # Foundation models behind the profiles, in every Region that they route to.
@@ -52,8 +60,8 @@ locals {
 
   # The `models` part of config/settings.json.
   model_settings = {
-    for model in var.models : model => {
-      invokeId           = model
+    for model, id in local.model_ids : model => {
+      invokeId           = id
       api                = try(var.model_settings[model].api, null)
       batch              = try(var.model_settings[model].batch, null)
       quotaLabel         = try(var.model_settings[model].quota_label, null)
@@ -81,5 +89,5 @@ locals {
 data "aws_bedrock_inference_profile" "this" {
   for_each = toset([for profile in local.profiles : profile if local.given_destinations[profile] == null])
 
-  inference_profile_id = each.value
+  inference_profile_id = local.model_ids[each.value]
 }

@@ -137,3 +137,22 @@ output "policies" {
     { for bucket, policy in module.storage.policies : "${bucket}_bucket" => policy },
   )
 }
+
+output "package_digests" {
+  description = "SHA-256 (hex) of the zips that the module puts into the input bucket, by package: functions, dependencies. Compare them with the release's. None of a package that is brought."
+  value       = module.bundle.digests
+}
+
+output "understood" {
+  description = "What the module has understood of its grouped inputs (JSON), in the words of config/settings.json, with intake, sizes and alarms. Terraform drops misspelt attributes without a word: one that is not here was not understood."
+  value = jsonencode({
+    tenants      = local.settings.tenants
+    models       = local.settings.models
+    defaults     = local.settings.defaults
+    intake       = var.intake
+    reprocessing = var.reprocessing
+    functions    = var.functions
+    retention    = var.retention
+    logs         = var.logs
+  })
+}

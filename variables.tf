@@ -17,8 +17,8 @@ variable "models" {
   nullable    = false
 
   validation {
-    condition     = length(var.models) > 0 && length(distinct(var.models)) == length(var.models)
-    error_message = "models must name at least one model, and none twice: for example [\"us.anthropic.claude-haiku-4-5-20251001-v1:0\"]."
+    condition     = length(var.models) + length(var.named_models) > 0 && length(distinct(var.models)) == length(var.models)
+    error_message = "models must name at least one model, unless named_models does, and none twice: for example [\"us.anthropic.claude-haiku-4-5-20251001-v1:0\"]."
   }
 
   validation {
@@ -32,6 +32,30 @@ variable "models" {
 }
 
 # Models and runs.
+
+variable "named_models" {
+  description = <<-EOT
+    Further models that runs may use, each by a name of yours: a run request names it, and model_settings and tenants do. So the id may be that of an application inference profile made beside the module, which is not known before the apply.
+    - id: as an entry of models.
+    - destination_model_arns: for a profile, the foundation model ARNs of every Region it routes to. Required where the id is not known at plan.
+  EOT
+  type = map(object({
+    id                     = string
+    destination_model_arns = optional(list(string))
+  }))
+  default  = {}
+  nullable = false
+
+  validation {
+    condition     = alltrue([for name in keys(var.named_models) : can(regex("^[a-z][a-z0-9-]{0,62}$", name))])
+    error_message = "each key of named_models must be 1 to 63 characters of a-z, 0-9 and -, beginning with a letter, so that it is no model's id: for example { tickets = { id = aws_bedrock_inference_profile.tickets.arn } }."
+  }
+
+  validation {
+    condition     = alltrue(flatten([for model in values(var.named_models) : [for arn in coalesce(model.destination_model_arns, []) : can(regex("^arn:aws(-[a-z-]+)?:bedrock:[a-z0-9-]*::foundation-model/.+$", arn))]]))
+    error_message = "named_models[…].destination_model_arns must hold foundation model ARNs: for example \"arn:aws:bedrock:us-west-2::foundation-model/amazon.nova-lite-v1:0\"."
+  }
+}
 
 variable "model_settings" {
   description = <<-EOT
@@ -70,8 +94,8 @@ variable "model_settings" {
   nullable = false
 
   validation {
-    condition     = alltrue([for model in keys(var.model_settings) : contains(var.models, model)])
-    error_message = "each key of model_settings must be spelled as in models. Unknown: ${join(", ", [for model in keys(var.model_settings) : model if !contains(var.models, model)])}."
+    condition     = alltrue([for model in keys(var.model_settings) : contains(concat(var.models, keys(var.named_models)), model)])
+    error_message = "each key of model_settings must be spelled as in models or named_models. Unknown: ${join(", ", [for model in keys(var.model_settings) : model if !contains(concat(var.models, keys(var.named_models)), model)])}."
   }
 
   validation {
@@ -109,15 +133,15 @@ variable "model_settings" {
 variable "tenants" {
   description = <<-EOT
     Tenants by name: each has its own prefix in both buckets and its own Bedrock batch role, scoped to that prefix. A run names its tenant. With two tenants or more each also gets a state machine that starts runs of that tenant alone (see the output tenants).
-    - batch_role_arn: an existing role instead of one made here. It needs what modules/batch_inference/batch_role.tf grants.
+    - batch_role: an existing role instead of one made here, by its ARN, which may be that of a role made beside the module. It needs what modules/batch_inference/batch_role.tf grants.
     - models, priorities: which of the module's models, and of "high", "normal" and "low", runs of this tenant may use; default: all.
     - limits: what one run of this tenant may use at most: records and tokens (estimated), jobs and item batches at once. A request that asks for more is refused.
     - defaults: as run_defaults, for this tenant; and the priority of a run that names none.
   EOT
   type = map(object({
-    batch_role_arn = optional(string)
-    models         = optional(list(string))
-    priorities     = optional(list(string))
+    batch_role = optional(object({ arn = string }))
+    models     = optional(list(string))
+    priorities = optional(list(string))
     limits = optional(object({
       max_records       = optional(number)
       max_tokens        = optional(number)
@@ -146,13 +170,13 @@ variable "tenants" {
   }
 
   validation {
-    condition     = alltrue([for tenant in values(var.tenants) : tenant.batch_role_arn == null ? true : can(regex("^arn:aws(-[a-z-]+)?:iam::[0-9]{12}:role/.+$", tenant.batch_role_arn))])
-    error_message = "tenants[…].batch_role_arn must be the ARN of an IAM role: for example \"arn:aws:iam::123456789012:role/acme-batch\"."
+    condition     = alltrue([for tenant in values(var.tenants) : tenant.batch_role == null ? true : can(regex("^arn:aws(-[a-z-]+)?:iam::[0-9]{12}:role/.+$", tenant.batch_role.arn))])
+    error_message = "tenants[…].batch_role.arn must be the ARN of an IAM role: for example { acme = { batch_role = { arn = \"arn:aws:iam::123456789012:role/acme-batch\" } } }."
   }
 
   validation {
-    condition     = alltrue(flatten([for tenant in values(var.tenants) : [for model in coalesce(tenant.models, []) : contains(var.models, model)]])) && alltrue([for tenant in values(var.tenants) : tenant.models == null ? true : length(tenant.models) > 0])
-    error_message = "tenants[…].models must name at least one of models, spelled as there: leave it out to allow all of them."
+    condition     = alltrue(flatten([for tenant in values(var.tenants) : [for model in coalesce(tenant.models, []) : contains(concat(var.models, keys(var.named_models)), model)]])) && alltrue([for tenant in values(var.tenants) : tenant.models == null ? true : length(tenant.models) > 0])
+    error_message = "tenants[…].models must name at least one of models or named_models, spelled as there: leave it out to allow all of them."
   }
 
   validation {
@@ -241,14 +265,14 @@ variable "run_defaults" {
   validation {
     condition = alltrue([
       for value in [var.run_defaults.items_per_batch, var.run_defaults.max_attempts, var.run_defaults.job_concurrency, var.run_defaults.infer_concurrency] :
-      value == null ? true : value >= 1 && value <= 10000
+      value == null ? true : value >= 1 && value <= 10000 && floor(value) == value
     ])
-    error_message = "run_defaults.items_per_batch, max_attempts, job_concurrency and infer_concurrency must be 1 to 10000."
+    error_message = "run_defaults.items_per_batch, max_attempts, job_concurrency and infer_concurrency must be whole numbers of 1 to 10000: for example { items_per_batch = 100 }."
   }
 
   validation {
-    condition     = var.run_defaults.canary_records >= 0 && var.run_defaults.canary_records <= 50
-    error_message = "run_defaults.canary_records must be 0 to 50: for example 5."
+    condition     = var.run_defaults.canary_records >= 0 && var.run_defaults.canary_records <= 50 && floor(var.run_defaults.canary_records) == var.run_defaults.canary_records
+    error_message = "run_defaults.canary_records must be a whole number of 0 to 50: for example 5."
   }
 
   validation {
@@ -266,7 +290,7 @@ variable "run_defaults" {
 }
 
 variable "source_buckets" {
-  description = "Other buckets of this account and Region that hold corpora, by name. prefix limits what may be read (default: everything), tenants whose runs may read it (default: all), kms_key_arn is the key of their objects if it is not S3's own."
+  description = "Other buckets of this account and Region that hold corpora, by name. prefix limits what may be read to a folder (default: everything), tenants whose runs may read it (default: all), kms_key_arn is the key of their objects if it is not S3's own."
   type = map(object({
     prefix      = optional(string, "")
     tenants     = optional(list(string))
@@ -278,6 +302,11 @@ variable "source_buckets" {
   validation {
     condition     = alltrue([for bucket in keys(var.source_buckets) : can(regex("^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$", bucket))])
     error_message = "each key of source_buckets must be a bucket's name: for example { my-archive = { prefix = \"mail/\" } }."
+  }
+
+  validation {
+    condition     = alltrue([for bucket in values(var.source_buckets) : bucket.prefix == "" || (endswith(bucket.prefix, "/") && !startswith(bucket.prefix, "/") && !strcontains(bucket.prefix, "*"))])
+    error_message = "source_buckets[…].prefix must be a folder, ending with / and without *: for example \"mail/\". \"team\" would also open team-secret/."
   }
 
   validation {
@@ -312,6 +341,11 @@ variable "output_bucket" {
   validation {
     condition     = var.output_bucket == null ? true : can(regex("^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$", var.output_bucket.name))
     error_message = "output_bucket.name must be a bucket's name, not its ARN or URI: for example { name = \"my-output\" }."
+  }
+
+  validation {
+    condition     = try(var.output_bucket.name != var.input_bucket.name, true)
+    error_message = "output_bucket must be another bucket than input_bucket: lifecycle and rights are made for each of them, and results among corpora would be read as corpora."
   }
 }
 
@@ -407,7 +441,7 @@ variable "force_destroy" {
 }
 
 variable "deletion_protection" {
-  description = "Whether DynamoDB refuses to delete the two tables. Set to false, and apply, before destroying the module."
+  description = "Whether the module refuses to be destroyed: at once and as a whole, before anything is gone; DynamoDB refuses to delete the two tables besides. Set to false, and apply, before destroying the module."
   type        = bool
   default     = true
   nullable    = false
@@ -730,8 +764,8 @@ variable "intake" {
   }
 
   validation {
-    condition     = can(regex("^(rate\\([1-9][0-9]* (minute|minutes|hour|hours|day|days)\\)|cron\\(.+\\))$", var.intake.schedule))
-    error_message = "intake.schedule must be a rate or cron expression: for example \"rate(1 minute)\"."
+    condition     = can(regex("^(rate\\([1-9][0-9]* (minute|minutes|hour|hours|day|days)\\)|cron\\(([0-9A-Z*?,/#-]+ ){5}[0-9*,/-]+\\))$", var.intake.schedule))
+    error_message = "intake.schedule must be a rate, or a cron expression of six fields: for example \"rate(1 minute)\"."
   }
 }
 
@@ -753,8 +787,8 @@ variable "reconcile_schedule" {
   nullable    = false
 
   validation {
-    condition     = can(regex("^(rate\\([1-9][0-9]* (minute|minutes|hour|hours|day|days)\\)|cron\\(.+\\))$", var.reconcile_schedule))
-    error_message = "reconcile_schedule must be a rate or cron expression: for example \"rate(5 minutes)\" or \"cron(0/10 * * * ? *)\"."
+    condition     = can(regex("^(rate\\([1-9][0-9]* (minute|minutes|hour|hours|day|days)\\)|cron\\(([0-9A-Z*?,/#-]+ ){5}[0-9*,/-]+\\))$", var.reconcile_schedule))
+    error_message = "reconcile_schedule must be a rate, or a cron expression of six fields: for example \"rate(5 minutes)\" or \"cron(0/10 * * * ? *)\"."
   }
 }
 
@@ -795,6 +829,17 @@ variable "logs" {
   validation {
     condition     = var.logs.kms_key_arn == null ? true : can(regex("^arn:aws(-[a-z-]+)?:kms:[a-z0-9-]+:[0-9]{12}:key/[A-Za-z0-9-]+$", var.logs.kms_key_arn))
     error_message = "logs.kms_key_arn must be the ARN of a key, not of an alias: for example \"arn:aws:kms:us-east-1:123456789012:key/1234abcd-12ab-34cd-56ef-1234567890ab\"."
+  }
+}
+
+variable "code_signing_config_arn" {
+  description = "ARN of a Lambda code signing configuration of yours, for every function. Bring signed packages with it (variable packages): the committed zip carries no signature. Default: none."
+  type        = string
+  default     = null
+
+  validation {
+    condition     = var.code_signing_config_arn == null ? true : can(regex("^arn:aws(-[a-z-]+)?:lambda:[a-z0-9-]+:[0-9]{12}:code-signing-config:csc-[a-z0-9]+$", var.code_signing_config_arn))
+    error_message = "code_signing_config_arn must be the ARN of a code signing configuration: for example \"arn:aws:lambda:us-east-1:123456789012:code-signing-config:csc-0123456789abcdef0\"."
   }
 }
 

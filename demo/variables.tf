@@ -12,7 +12,7 @@ variable "models" {
 
 variable "tenants" {
   description = "Tenants, as the module takes them."
-  type        = map(object({ batch_role_arn = optional(string) }))
+  type        = map(object({ batch_role = optional(object({ arn = string })) }))
   default     = { default = {} }
 }
 

@@ -279,3 +279,16 @@ run "state_machine_alone" {
     error_message = module.nightly.policy
   }
 }
+
+run "protection_alone" {
+  command = plan
+
+  module {
+    source = "./modules/protection/examples/alone"
+  }
+
+  assert {
+    condition     = var.protected
+    error_message = "it is not protected by default"
+  }
+}

@@ -126,7 +126,7 @@ run "sizes_network_and_boundary_can_be_said" {
   }
 
   variables {
-    tenants         = { default = { batch_role_arn = "arn:aws:iam::123456789012:role/mine" } }
+    tenants         = { default = { batch_role = { arn = "arn:aws:iam::123456789012:role/mine" } } }
     infer_batch_arn = "arn:aws:lambda:us-east-1:123456789012:function:tickets-infer_batch"
     fan_out_arn     = "arn:aws:states:us-east-1:123456789012:stateMachine:tickets-fan_out"
     pipeline_name   = "tickets-pipeline"

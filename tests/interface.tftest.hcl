@@ -143,7 +143,7 @@ run "everything_may_be_brought" {
     vpc                      = { subnet_ids = ["subnet-1"], security_group_ids = ["sg-1"] }
     permissions_boundary_arn = "arn:aws:iam::123456789012:policy/boundary"
     role_path                = "/pipelines/"
-    tenants                  = { default = { batch_role_arn = "arn:aws:iam::123456789012:role/my-batch" } }
+    tenants                  = { default = { batch_role = { arn = "arn:aws:iam::123456789012:role/my-batch" } } }
     logs                     = { kms_key_arn = "arn:aws:kms:us-east-1:123456789012:key/logs" }
     packages = {
       functions  = { s3_bucket = "artifacts", s3_key = "functions.zip", source_code_hash = "hash" }

@@ -265,7 +265,7 @@ run "wrong_values_are_refused_9" {
     # A destination that is no model ARN.
     model_settings = { "amazon.nova-micro-v1:0" = { destination_model_arns = ["amazon.nova-micro-v1:0"] } }
     # A role by its name.
-    tenants = { acme = { batch_role_arn = "acme-batch" } }
+    tenants = { acme = { batch_role = { arn = "acme-batch" } } }
   }
 
   expect_failures = [
@@ -385,5 +385,40 @@ run "a_pool_without_end_is_refused" {
 
   expect_failures = [
     var.intake,
+  ]
+}
+
+run "parts_of_a_record_are_refused" {
+  command = plan
+
+  variables {
+    run_defaults       = { items_per_batch = 2.5 }
+    reconcile_schedule = "cron(nonsense)"
+    intake             = { schedule = "cron(nonsense)" }
+    # A prefix that is no folder: it would open a neighbour's.
+    source_buckets = { archive = { prefix = "team" } }
+    # One bucket for both.
+    input_bucket  = { name = "same-bucket" }
+    output_bucket = { name = "same-bucket" }
+    # A name that might be a model's id.
+    named_models            = { "amazon.nova" = { id = "amazon.nova-lite-v1:0" } }
+    code_signing_config_arn = "csc-0123456789abcdef0"
+  }
+
+  expect_failures = [
+    var.run_defaults, var.reconcile_schedule, var.intake, var.source_buckets, var.output_bucket, var.named_models, var.code_signing_config_arn,
+  ]
+}
+
+run "whole_numbers_and_destinations" {
+  command = plan
+
+  variables {
+    run_defaults = { canary_records = 1.5 }
+    named_models = { tickets = { id = "us.amazon.nova-lite-v1:0", destination_model_arns = ["amazon.nova-lite-v1:0"] } }
+  }
+
+  expect_failures = [
+    var.run_defaults, var.named_models,
   ]
 }

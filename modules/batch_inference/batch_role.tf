@@ -3,7 +3,7 @@
 # https://docs.aws.amazon.com/bedrock/latest/userguide/batch-iam-sr.html
 
 locals {
-  tenants = { for tenant, settings in var.tenants : tenant => "${var.name}-batch-${tenant}-${var.account.region}" if settings.batch_role_arn == null }
+  tenants = { for tenant, settings in var.tenants : tenant => "${var.name}-batch-${tenant}-${var.account.region}" if settings.batch_role == null }
 
   # 64 characters are what IAM allows: a longer name is cut and told apart by its hash.
   batch_role_names = { for tenant, name in local.tenants : tenant => length(name) <= 64 ? name : "${substr(name, 0, 55)}-${substr(sha256(name), 0, 8)}" }
@@ -14,7 +14,7 @@ locals {
   eni      = "${local.ec2}:network-interface/*"
   job_tags = ["BedrockManaged", "BedrockModelInvocationJobArn"]
 
-  batch_role_arns = { for tenant, settings in var.tenants : tenant => settings.batch_role_arn != null ? settings.batch_role_arn : "arn:${var.account.partition}:iam::${var.account.id}:role${var.runtime.roles.path}${local.batch_role_names[tenant]}" }
+  batch_role_arns = { for tenant, settings in var.tenants : tenant => settings.batch_role != null ? settings.batch_role.arn : "arn:${var.account.partition}:iam::${var.account.id}:role${var.runtime.roles.path}${local.batch_role_names[tenant]}" }
 }
 
 resource "aws_iam_role" "batch" {

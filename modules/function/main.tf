@@ -29,6 +29,7 @@ resource "aws_lambda_function" "this" {
   s3_key                         = var.runtime.package.s3_key
   s3_object_version              = var.runtime.package.s3_object_version
   source_code_hash               = var.runtime.package.source_code_hash
+  code_signing_config_arn        = var.runtime.code_signing_config_arn
   layers                         = concat(var.runtime.layer_arns, var.layer_arns)
   tags                           = var.tags
 

@@ -46,16 +46,17 @@ variable "reprocess_queue" {
 }
 
 variable "runtime" {
-  description = "How every function is made: the object in S3 that holds the code and its base64 SHA-256, layers, Lambda runtime, CPU, traces, logs (retention in days, format, level, key), what roles carry, network (null: none); memory in MB, timeout in seconds and reserved concurrency of single functions, by handler."
+  description = "How every function is made: the object in S3 that holds the code and its base64 SHA-256, layers, Lambda runtime, CPU, traces, logs (retention in days, format, level, key), what roles carry, network (null: none), code signing configuration; memory in MB, timeout in seconds and reserved concurrency of single functions, by handler."
   type = object({
-    package      = object({ s3_bucket = string, s3_key = string, s3_object_version = optional(string), source_code_hash = optional(string) })
-    layer_arns   = list(string)
-    python       = optional(string, "python3.13")
-    architecture = optional(string, "arm64")
-    tracing      = optional(bool, true)
-    logs         = optional(object({ retention_days = optional(number, 90), format = optional(string, "JSON"), level = optional(string, "INFO"), kms_key_arn = optional(string) }), {})
-    roles        = optional(object({ path = optional(string, "/"), permissions_boundary_arn = optional(string) }), {})
-    vpc          = optional(object({ subnet_ids = list(string), security_group_ids = list(string) }))
-    functions    = optional(map(object({ memory_mb = optional(number), timeout_seconds = optional(number), reserved_concurrency = optional(number) })), {})
+    package                 = object({ s3_bucket = string, s3_key = string, s3_object_version = optional(string), source_code_hash = optional(string) })
+    layer_arns              = list(string)
+    python                  = optional(string, "python3.13")
+    architecture            = optional(string, "arm64")
+    tracing                 = optional(bool, true)
+    logs                    = optional(object({ retention_days = optional(number, 90), format = optional(string, "JSON"), level = optional(string, "INFO"), kms_key_arn = optional(string) }), {})
+    roles                   = optional(object({ path = optional(string, "/"), permissions_boundary_arn = optional(string) }), {})
+    vpc                     = optional(object({ subnet_ids = list(string), security_group_ids = list(string) }))
+    code_signing_config_arn = optional(string)
+    functions               = optional(map(object({ memory_mb = optional(number), timeout_seconds = optional(number), reserved_concurrency = optional(number) })), {})
   })
 }
