@@ -1,14 +1,16 @@
 """Data that no state makes, errors that nobody decides, faults that nobody waits for turn red; a sound machine not."""
 
+import ast
 import copy
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.lint import machines
 from tests.lint.asl import dataflow, retries
-from tests.lint.asl.shapes import ANYTHING, SCALAR, Shape, meet, steps
+from tests.lint.asl.shapes import ANYTHING, SCALAR, Shape, meet, steps, typed_dicts
 
 LAMBDA = sorted(retries.TRANSIENT["lambda", "invoke"])
 NESTED = sorted(retries.TRANSIENT["states", "startExecution"])
@@ -127,3 +129,49 @@ def test_paths_are_read_as_step_functions_reads_them() -> None:
     assert steps("$") == []
     assert steps("$.a['b c'].d[0]") == ["a", "b c", "d"]
     assert steps("$..a") is None
+
+
+PACKAGE = Path(__file__).resolve().parents[2] / "lambdas" / "bulk_inference"
+
+MADE = {
+    "PlanRunAnswer": "plan/plan_run.py",
+    "PlacesAnswer": "plan/plan_run.py",
+    "SealShardsAnswer": "cut/seal_run.py",
+    "BatchShards": "cut/seal_run.py",
+    "SyncPieces": "cut/seal_run.py",
+    "PlanAssemblyAnswer": "assembly/assembly.py",
+    "InferBatchAnswer": "sync/infer_batch.py",
+    "FinishRunAnswer": "finish/finishing.py",
+}
+"""Answer, or a part of one → the module that makes it."""
+
+
+def literals(tree: ast.AST) -> list[set[str]]:
+    """Keys of dictionaries that are returned as they are written, and of those inside them."""
+    return [
+        {str(key.value) for key in inner.keys if isinstance(key, ast.Constant)}
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Return)
+        for inner in ast.walk(node)
+        if isinstance(inner, ast.Dict)
+    ]
+
+
+@pytest.mark.parametrize("answer", sorted(MADE))
+def test_what_contracts_promise_is_what_the_code_returns(answer: str) -> None:
+    """By the source: the handler's answer is a literal, or a few in one, and its keys are the members."""
+    shape = typed_dicts(dataflow.CONTRACTS)[answer]
+    tree = ast.parse((PACKAGE / MADE[answer]).read_text(encoding="utf-8"))
+    required = set(shape.members) - shape.optional
+    written = {key for keys in literals(tree) if keys and keys <= set(shape.members) for key in keys}
+    assert written >= required
+
+
+@pytest.mark.parametrize(("answer", "document"), [("RunSettingsAnswer", "RunSettings"), ("CutsAnswer", "Cuts")])
+def test_documents_have_the_members_that_contracts_name(answer: str, document: str) -> None:
+    """Dataclasses whose JSON has their fields' names in camel case."""
+    tree = ast.parse((PACKAGE / "core" / "run_spec.py").read_text(encoding="utf-8"))
+    (body,) = (node.body for node in tree.body if isinstance(node, ast.ClassDef) and node.name == document)
+    names = [line.target.id for line in body if isinstance(line, ast.AnnAssign) and isinstance(line.target, ast.Name)]
+    camel = {name.split("_")[0] + "".join(part.title() for part in name.split("_")[1:]) for name in names}
+    assert camel == set(typed_dicts(dataflow.CONTRACTS)[answer].members)

@@ -73,6 +73,7 @@ class CutShardsAnswer(TypedDict):
     accepted: int
     rejected: int
     duplicate: int
+    failures: Any
 
 
 class SealShardsEvent(TypedDict):
