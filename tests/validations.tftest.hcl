@@ -398,15 +398,13 @@ run "parts_of_a_record_are_refused" {
     # A prefix that is no folder: it would open a neighbour's.
     source_buckets = { archive = { prefix = "team" } }
     # One bucket for both.
-    input_bucket  = { name = "same-bucket" }
-    output_bucket = { name = "same-bucket" }
-    # A name that might be a model's id.
-    named_models            = { "amazon.nova" = { id = "amazon.nova-lite-v1:0" } }
+    input_bucket            = { name = "same-bucket" }
+    output_bucket           = { name = "same-bucket" }
     code_signing_config_arn = "csc-0123456789abcdef0"
   }
 
   expect_failures = [
-    var.run_defaults, var.reconcile_schedule, var.intake, var.source_buckets, var.output_bucket, var.named_models, var.code_signing_config_arn,
+    var.run_defaults, var.reconcile_schedule, var.intake, var.source_buckets, var.output_bucket, var.code_signing_config_arn,
   ]
 }
 
@@ -420,5 +418,17 @@ run "whole_numbers_and_destinations" {
 
   expect_failures = [
     var.run_defaults, var.named_models,
+  ]
+}
+
+run "a_name_that_might_be_an_id_is_refused" {
+  command = plan
+
+  variables {
+    named_models = { "amazon.nova" = { id = "amazon.nova-lite-v1:0" } }
+  }
+
+  expect_failures = [
+    var.named_models,
   ]
 }
