@@ -92,6 +92,7 @@ run "tenants_are_kept_apart" {
       for resource in flatten([statement.Resource]) : "${statement.Sid} ${resource}"
       ]])) == toset([
       "StartRuns arn:aws:states:us-east-1:123456789012:stateMachine:tickets-run-acme",
+      "FindDeployment arn:aws:ssm:us-east-1:123456789012:parameter/bulk-inference/tickets",
       "WatchAndStopRuns arn:aws:states:us-east-1:123456789012:execution:tickets-run-acme:*",
       "WatchAndStopRuns arn:aws:states:us-east-1:123456789012:execution:tickets-pipeline:acme_*",
       "WriteCorpora arn:aws:s3:::tickets-input-123456789012-us-east-1/acme/corpus/*",
@@ -188,6 +189,7 @@ run "one_tenant_starts_the_pipeline_itself" {
   assert {
     condition = toset(flatten([for statement in jsondecode(output.caller_policies.start_runs).Statement : statement.Resource])) == toset([
       "arn:aws:states:us-east-1:123456789012:stateMachine:tickets-pipeline",
+      "arn:aws:ssm:us-east-1:123456789012:parameter/bulk-inference/tickets",
       "arn:aws:states:us-east-1:123456789012:execution:tickets-pipeline:*",
     ])
     error_message = output.caller_policies.start_runs

@@ -248,7 +248,7 @@ def test_a_corpus_without_any_record_is_the_requests_fault(world: World, monkeyp
         InvalidRequestError, match=r"none of 200 lines of the corpus .* missing_field: line 1 of .*: field 'body'"
     ):
         world.plan(prompt={"template": "Say {{body}}"})
-    monkeypatch.setattr(sampling, "HOPELESS_LINES", 201)
+    monkeypatch.setattr(sampling, "UNREADABLE_LINES", 201)
     with pytest.raises(InvalidRequestError, match=r"all of it was read.* 200 of 200 rows \(100.0 %\)"):
         world.plan(prompt={"template": "Say {{body}}"})
 

@@ -11,7 +11,7 @@ terraform {
 }
 
 resource "aws_iam_role" "batch" {
-  name_prefix = "batch-"
+  name = "company-batch"
   assume_role_policy = jsonencode({
     Version   = "2012-10-17"
     Statement = [{ Effect = "Allow", Action = "sts:AssumeRole", Principal = { Service = "bedrock.amazonaws.com" } }]
