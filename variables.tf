@@ -125,16 +125,17 @@ variable "tenants" {
       infer_concurrency = optional(number)
     }), {})
     defaults = optional(object({
-      mode                         = optional(string)
-      priority                     = optional(string)
-      cut_bytes                    = optional(number)
-      job_concurrency              = optional(number)
-      infer_concurrency            = optional(number)
-      items_per_batch              = optional(number)
-      tolerated_failure_percentage = optional(number)
-      canary_records               = optional(number)
-      job_timeout_hours            = optional(number)
-      max_attempts                 = optional(number)
+      mode                          = optional(string)
+      priority                      = optional(string)
+      cut_bytes                     = optional(number)
+      job_concurrency               = optional(number)
+      infer_concurrency             = optional(number)
+      items_per_batch               = optional(number)
+      tolerated_failure_percentage  = optional(number)
+      tolerated_rejected_percentage = optional(number)
+      canary_records                = optional(number)
+      job_timeout_hours             = optional(number)
+      max_attempts                  = optional(number)
     }), {})
   }))
   default  = { default = {} }
@@ -177,10 +178,11 @@ variable "tenants" {
       tenant.defaults.mode == null ? true : contains(["auto", "batch", "sync"], tenant.defaults.mode),
       tenant.defaults.cut_bytes == null ? true : tenant.defaults.cut_bytes >= 1048576 && tenant.defaults.cut_bytes <= 4294967296,
       tenant.defaults.tolerated_failure_percentage == null ? true : tenant.defaults.tolerated_failure_percentage >= 0 && tenant.defaults.tolerated_failure_percentage <= 100,
+      tenant.defaults.tolerated_rejected_percentage == null ? true : tenant.defaults.tolerated_rejected_percentage >= 0 && tenant.defaults.tolerated_rejected_percentage <= 100,
       tenant.defaults.canary_records == null ? true : tenant.defaults.canary_records >= 0 && tenant.defaults.canary_records <= 50,
       tenant.defaults.job_timeout_hours == null ? true : tenant.defaults.job_timeout_hours >= 24 && tenant.defaults.job_timeout_hours <= 168,
     ]]))
-    error_message = "tenants[…].defaults must keep to the bounds of run_defaults: mode \"auto\", \"batch\" or \"sync\"; cut_bytes 1 MiB to 4 GiB; tolerated_failure_percentage 0 to 100; canary_records 0 to 50; job_timeout_hours 24 to 168."
+    error_message = "tenants[…].defaults must keep to the bounds of run_defaults: mode \"auto\", \"batch\" or \"sync\"; cut_bytes 1 MiB to 4 GiB; tolerated_failure_percentage and tolerated_rejected_percentage 0 to 100; canary_records 0 to 50; job_timeout_hours 24 to 168."
   }
 }
 
@@ -192,6 +194,7 @@ variable "run_defaults" {
     - job_concurrency, infer_concurrency: parallel shards, parallel item batches; default: from the account's quotas.
     - items_per_batch: records of one infer_batch invocation.
     - tolerated_failure_percentage: failed share of shards or item batches, and of records within one, above which a run stops.
+    - tolerated_rejected_percentage: share of a corpus's rows, and of its bytes, that may be no records; above it a run is refused before anything is submitted.
     - canary_records: records tried on demand before anything is submitted, at most 50; 0 turns the canary off.
     - max_records, max_tokens: a run that is thought to be larger is refused; default: of any size.
     - max_records_per_shard, max_bytes_per_shard: smaller shards than the quotas allow.
@@ -200,20 +203,21 @@ variable "run_defaults" {
     - claim_ttl_days: how long a record stays claimed, so how long a scope is protected from landing it twice.
   EOT
   type = object({
-    mode                         = optional(string, "auto")
-    cut_bytes                    = optional(number, 268435456)
-    job_concurrency              = optional(number)
-    infer_concurrency            = optional(number)
-    items_per_batch              = optional(number, 100)
-    tolerated_failure_percentage = optional(number, 10)
-    canary_records               = optional(number, 5)
-    job_timeout_hours            = optional(number, 24)
-    max_attempts                 = optional(number, 3)
-    claim_ttl_days               = optional(number, 90)
-    max_records                  = optional(number)
-    max_tokens                   = optional(number)
-    max_records_per_shard        = optional(number)
-    max_bytes_per_shard          = optional(number)
+    mode                          = optional(string, "auto")
+    cut_bytes                     = optional(number, 268435456)
+    job_concurrency               = optional(number)
+    infer_concurrency             = optional(number)
+    items_per_batch               = optional(number, 100)
+    tolerated_failure_percentage  = optional(number, 10)
+    tolerated_rejected_percentage = optional(number, 5)
+    canary_records                = optional(number, 5)
+    job_timeout_hours             = optional(number, 24)
+    max_attempts                  = optional(number, 3)
+    claim_ttl_days                = optional(number, 90)
+    max_records                   = optional(number)
+    max_tokens                    = optional(number)
+    max_records_per_shard         = optional(number)
+    max_bytes_per_shard           = optional(number)
   })
   default  = {}
   nullable = false
@@ -236,6 +240,11 @@ variable "run_defaults" {
   validation {
     condition     = var.run_defaults.tolerated_failure_percentage >= 0 && var.run_defaults.tolerated_failure_percentage <= 100
     error_message = "run_defaults.tolerated_failure_percentage must be 0 to 100: for example 10."
+  }
+
+  validation {
+    condition     = var.run_defaults.tolerated_rejected_percentage >= 0 && var.run_defaults.tolerated_rejected_percentage <= 100
+    error_message = "run_defaults.tolerated_rejected_percentage must be 0 to 100: for example 5."
   }
 
   validation {

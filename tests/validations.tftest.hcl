@@ -184,6 +184,16 @@ run "wrong_values_are_refused_4" {
   ]
 }
 
+run "a_tolerance_of_rejected_rows_over_100_is_refused" {
+  command = plan
+
+  variables {
+    run_defaults = { tolerated_rejected_percentage = 101 }
+  }
+
+  expect_failures = [var.run_defaults]
+}
+
 run "wrong_values_are_refused_5" {
   command = plan
 

@@ -225,7 +225,7 @@ def _pending(runs: list[Run], failed: int) -> int:
     A worker that died may have left failure lines of such records: they are among the `failed` already.
     """
     manifest = runs[-1].manifest if runs else None
-    if manifest is None or manifest.get("status") in ("succeeded", "empty"):
+    if manifest is None or manifest.get("status") in ("succeeded", "empty", "unchanged", "nothing_landed"):
         return -1
     counts = manifest["counts"]
     unsure = failed - sum(int(counts[name]) for name in ("failed", "rejected", "duplicate"))

@@ -23,11 +23,14 @@ BAD_LINES: dict[str, tuple[bytes, str, str]] = {
 def test_each_bad_line_is_named_and_its_neighbours_land(stack: Stack) -> None:
     body = GOOD + b"".join(line for line, _, _ in BAD_LINES.values()) + jsonl(tickets(12, start=12))
     stack.upload("default/corpus/bad-lines/mixed.jsonl", body)
-    manifest = run(stack, "bad-lines", request("bad-lines", "sync"))
+    limits = {"tolerated_rejected_percentage": 100}
+    manifest = run(stack, "bad-lines", request("bad-lines", "sync", limits=limits))
     assert_conserves(manifest)
     assert manifest["counts"]["landed"] == 24
     assert manifest["counts"]["duplicate"] == 1
     assert manifest["counts"]["rejected"] == len(BAD_LINES) - 1
+    told = {kind["errorClass"]: (kind["rows"], kind["lines"]) for kind in manifest["rejections"]}
+    assert told == {error_class: (1, 1) for error_class in BAD_LINES if error_class != "duplicate"}
     failures = {line["errorClass"]: line for line in stack.lines("bad-lines", "failures")}
     assert set(failures) == set(BAD_LINES)
     for error_class, (line, names, record_id) in BAD_LINES.items():
@@ -36,6 +39,33 @@ def test_each_bad_line_is_named_and_its_neighbours_land(stack: Stack) -> None:
         assert failure.get("recordId") in (record_id, None) or record_id == "", failure
         source = failure["source"]
         assert body[source["offset"] : source["offset"] + source["length"]].rstrip(b"\n") == line.rstrip(b"\n")
+
+
+def test_a_corpus_that_is_mostly_no_records_is_refused_and_accounted_for(stack: Stack) -> None:
+    """Good at its beginning, where the sample is: all is cut, and nothing is submitted."""
+    body = jsonl(tickets(220)) + b"broken\n" * 2000
+    stack.upload("default/corpus/mostly/a.jsonl", body)
+    execution = stack.wait(stack.start("mostly", request("mostly", "batch")), timeout=120)
+    assert (execution["status"], execution["error"]) == ("FAILED", "InvalidRequestError")
+    # The sentence alone, without the function's stack trace.
+    assert execution["cause"].startswith("the corpus (counted by cutting")
+    assert execution["cause"].endswith("limits.tolerated_rejected_percentage")
+    stack.until(lambda: stack.manifest("mostly") is not None, "the manifest", 120)
+    manifest = stack.manifest("mostly")
+    assert manifest is not None
+    assert (manifest["status"], manifest["counts"]["rejected"]) == ("failed", 2000)
+    (kind,) = manifest["rejections"]
+    assert (kind["errorClass"], kind["rows"], kind["bytes"]) == ("not_json", 2000, 12_000)
+    assert manifest["stopped"]["cause"] == execution["cause"][: len(manifest["stopped"]["cause"])]
+    assert not stack.jobs("mostly")
+
+
+@pytest.mark.parametrize("given", [[], "x", None, 7])
+def test_what_is_no_request_is_refused_like_any_other(stack: Stack, given: Any) -> None:
+    name = f"no-request-{json.dumps(given).strip('[]') or 'list'}".replace('"', "")
+    execution = stack.wait(stack.start(name, given), timeout=60)
+    assert (execution["status"], execution["error"]) == ("FAILED", "InvalidRequestError")
+    assert execution["cause"].startswith(f"the request of run '{name}' must be a JSON object")
 
 
 REFUSED: dict[str, tuple[dict[str, Any], list[str]]] = {

@@ -29,7 +29,7 @@ _STATUSES: Final = {
     "TIMED_OUT": "timed_out",
     "ABORTED": "aborted",
 }
-GOOD: Final = frozenset({"succeeded", "empty"})
+GOOD: Final = frozenset({"succeeded", "empty", "unchanged"})
 _FIRST_PAUSE, _LONGEST_PAUSE = 2.0, 30.0
 
 
@@ -39,8 +39,8 @@ class Status:
 
     run: str
     status: str
-    """`running`, `succeeded`, `empty`, `failed`, `aborted`, `timed_out`, `incomplete`, `inconsistent`; `unknown` where
-    it has not begun."""
+    """`running`, `succeeded`, `empty`, `unchanged`, `nothing_landed`, `failed`, `aborted`, `timed_out`, `incomplete`,
+    `inconsistent`; `unknown` where it has not begun."""
     stage: str | None = None
     counts: Mapping[str, int] | None = None
     progress: Mapping[str, Any] | None = None

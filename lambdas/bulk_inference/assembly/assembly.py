@@ -388,6 +388,8 @@ def reduction_request(spec: RunSpec, revision: int, prompts: int) -> dict[str, A
         "limits": {
             "canary_records": canary_of(prompts, min(1, spec.limits.canary_records)),
             "tolerated_failure_percentage": spec.settings.tolerated_failure_percentage,
+            # Each row is a document's: what cannot be rendered costs that document alone.
+            "tolerated_rejected_percentage": 100,
             "items_per_batch": spec.settings.items_per_batch,
         },
     }

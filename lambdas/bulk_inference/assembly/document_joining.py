@@ -200,6 +200,9 @@ def _line(text: _Text, status: str, spent: Sequence[Mapping[str, Any]] | None = 
     line: dict[str, Any] = {"documentId": text.document, "status": status, "chunks": text.chunks}
     line["missing"] = text.missing
     line["usage"] = _usage(text.answers if spent is None else spent)
+    if ended := {str(number): one["ended"] for number, one in sorted(text.landed.items()) if "ended" in one}:
+        # What is put together of answers that were cut has gaps.
+        line["ended"] = ended
     return line | _passed_on(text)
 
 

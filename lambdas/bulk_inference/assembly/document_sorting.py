@@ -29,7 +29,7 @@ _READERS: Final = 8
 _SMALL_BYTES: Final = 1024 * 1024
 _NO_LIMIT: Final = 1 << 62
 
-_TOLD: Final = ("text", "value", "usage", "sequence", "carry", "source")
+_TOLD: Final = ("ended", "text", "value", "usage", "sequence", "carry", "source")
 """Members of a result line that documents are made of."""
 
 MAX_PARTITIONS: Final = 5_000

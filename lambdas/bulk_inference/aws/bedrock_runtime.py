@@ -24,6 +24,8 @@ from botocore.exceptions import (
 )
 from botocore.exceptions import ConnectionError as NoConnectionError
 
+from bulk_inference.core.result_line import INVOCATION_METRICS, usage_of
+
 if TYPE_CHECKING:
     from mypy_boto3_bedrock_runtime import BedrockRuntimeClient
 
@@ -151,11 +153,12 @@ class Runtime:
             return ModelOutcome(
                 error_class=MODEL_ERROR, error_code="NotJson", error_message="the model's answer is not a JSON object"
             )
-        return ModelOutcome(
-            output=output,
-            input_tokens=_count(headers.get("x-amzn-bedrock-input-token-count")),
-            output_tokens=_count(headers.get("x-amzn-bedrock-output-token-count")),
-        )
+        read = _count(headers.get("x-amzn-bedrock-input-token-count"))
+        written = _count(headers.get("x-amzn-bedrock-output-token-count"))
+        if (read or written) and usage_of(output).unknown:
+            # Bodies of Mistral, Cohere, Nova's embeddings and others say nothing of tokens; the headers always do.
+            output = {**output, INVOCATION_METRICS: {"inputTokenCount": read, "outputTokenCount": written}}
+        return ModelOutcome(output=output, input_tokens=read, output_tokens=written)
 
 
 def _refusal(error: ClientError) -> ModelOutcome:
@@ -163,9 +166,11 @@ def _refusal(error: ClientError) -> ModelOutcome:
     code = detail.get("Code", "")
     status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
     by_status = THROTTLED if status == 429 else UNAVAILABLE if status >= 500 else INVALID_REQUEST
-    return ModelOutcome(
-        error_class=_CLASSES.get(code, by_status), error_code=code, error_message=detail.get("Message") or str(error)
-    )
+    kind = _CLASSES.get(code, by_status)
+    if by_status in RETRYABLE and kind not in RETRYABLE:
+        # The status decides: no name makes a throttle the record's fault.
+        kind = by_status
+    return ModelOutcome(error_class=kind, error_code=code, error_message=detail.get("Message") or str(error))
 
 
 def _members(shape: Any, value: Any) -> Any:

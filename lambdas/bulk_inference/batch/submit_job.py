@@ -118,7 +118,7 @@ def _request(task: SubmitTask, spec: RunSpec, piece: str, services: SubmitServic
         raise InvalidRequestError(f"s3://{input_bucket.name}/{key} does not exist: shard {task.shard} cannot be sent")
     token = token or identity(task.run, task.shard, task.attempt, spec.model.invoke_id, f"{shard.etag}-{shard.size}")
     return JobRequest(
-        name=job_name(name, task.shard, task.attempt, token),
+        name=job_name(name, task.run, task.shard, task.attempt, token),
         token=token,
         role_arn=spec.model.batch_role_arn,
         model_id=spec.model.invoke_id,

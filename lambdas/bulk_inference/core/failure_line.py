@@ -47,6 +47,17 @@ def retryable(error_class: str) -> bool:
 _BY_STATUS: Final = {400: VALIDATION, 408: MODEL, 413: TOO_LARGE, 424: MODEL, 429: THROTTLE, 500: MODEL, 503: MODEL}
 """errorCode of an error line is the HTTP status that the same call would have had on demand."""
 
+_BY_NAME: Final = {
+    "ThrottlingException": THROTTLE,
+    "ServiceQuotaExceededException": THROTTLE,
+    "ModelTimeoutException": MODEL,
+    "ModelErrorException": MODEL,
+    "ModelNotReadyException": MODEL,
+    "ServiceUnavailableException": MODEL,
+    "ValidationException": VALIDATION,
+}
+"""The same in names, should a line give those."""
+
 _BY_OUTCOME: Final = {
     "throttled": THROTTLE,
     "model_timeout": MODEL,
@@ -116,16 +127,16 @@ class Failure:
 
 
 def class_of_line(code: str, message: str) -> str:
-    """Class of an error line of a batch job."""
-    if _TOO_LARGE.search(message):
-        return TOO_LARGE
-    return _BY_STATUS.get(int(code), UNKNOWN) if code.isdigit() else UNKNOWN
+    """Class of an error line of a batch job. The status decides: a throttle speaks of too many tokens, too. Words only
+    tell which refusals of a request are refusals of its length."""
+    kind = _BY_STATUS.get(int(code), UNKNOWN) if code.isdigit() else _BY_NAME.get(code, UNKNOWN)
+    return _refined(kind, message)
 
 
 def class_of_outcome(error_class: str, message: str) -> str:
     """Class of an on-demand refusal, or of an answer that does not fit."""
-    if error_class == SCHEMA:
-        return SCHEMA
-    if _TOO_LARGE.search(message):
-        return TOO_LARGE
-    return _BY_OUTCOME.get(error_class, UNKNOWN)
+    return SCHEMA if error_class == SCHEMA else _refined(_BY_OUTCOME.get(error_class, UNKNOWN), message)
+
+
+def _refined(kind: str, message: str) -> str:
+    return TOO_LARGE if kind == VALIDATION and _TOO_LARGE.search(message) else kind

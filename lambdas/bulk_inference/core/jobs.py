@@ -83,9 +83,13 @@ def identity(run: str, shard: str, attempt: int, model_id: str, input_digest: st
     return hashlib.sha256(json.dumps([run, shard, attempt, model_id, input_digest]).encode()).hexdigest()
 
 
-def job_name(name: str, shard: str, attempt: int, token: str) -> str:
-    """`{name}-{shard}-a{attempt}-{20 hex digits of the token}`, at most 63 characters for a name of at most 24."""
-    return f"{name}-{Attempt(shard, attempt).name}-{token[:20]}"
+def job_name(name: str, run: str, shard: str, attempt: int, token: str) -> str:
+    """`{name}-{run}-{shard}-a{attempt}-{10 hex digits of the token}`, so that a job that is seen in the console leads
+    back to its run; of a long run's id its beginning. At most 63 characters for a name of at most 24."""
+    end = f"{Attempt(shard, attempt).name}-{token[:10]}"
+    room = _NAME_LIMIT - len(name) - len(end) - 2
+    middle = run.replace("_", "-")[:room].strip("-")
+    return f"{name}-{middle}-{end}" if middle else f"{name}-{end}"
 
 
 def check(request: JobRequest) -> None:

@@ -6,10 +6,12 @@ bytes only: real outputs hold U+2028 and U+0085 unescaped, at which `str.splitli
 
 import json
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from math import isfinite
 from typing import Any, Final, NamedTuple, NoReturn
 
+from bulk_inference.core.answer_text import GUARDRAIL, MAX_TOKENS, NO_TEXT, REFUSAL, ended, get
+from bulk_inference.core.answer_text import text_of as text_of
 from bulk_inference.core.index_line import Pointer
 
 _BOM: Final = b"\xef\xbb\xbf"
@@ -30,9 +32,21 @@ class OutputLine:
         return self.output is None
 
 
+OTHER: Final = "other"
+
+ENDS: Final = {
+    MAX_TOKENS: "cut",
+    REFUSAL: "refused",
+    GUARDRAIL: "filtered",
+    NO_TEXT: "no_text",
+    OTHER: "other_end",
+}
+"""What manifests call the ends of answers, and the fields of Usage that count them."""
+
+
 @dataclass(frozen=True)
 class Usage:
-    """Tokens of one answer or of many; 0 where the model does not say."""
+    """Tokens of one answer or of many, 0 where the model does not say; and how many did not end as answers should."""
 
     input_tokens: int = 0
     """As the model counts them: what was read from or written to a prompt cache is mostly counted apart."""
@@ -43,15 +57,33 @@ class Usage:
     """Part of the output tokens."""
     unknown: int = 0
     """Answers that say nothing of tokens."""
+    cut: int = 0
+    """Answers that ended at their token limit."""
+    refused: int = 0
+    filtered: int = 0
+    """Stopped or rewritten by a guardrail or filter."""
+    no_text: int = 0
+    other_end: int = 0
+    """Answers with another stop reason than is known."""
 
     def __add__(self, other: "Usage") -> "Usage":
         return Usage(*(getattr(self, one.name) + getattr(other, one.name) for one in fields(self)))
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> "Usage":
-        """Of an item that holds `to_json` and `unknownUsage`; what is missing counts 0."""
+        """Of an item that holds `to_json`, `unknownUsage` and `ends`; what is missing counts 0."""
         names = ("inputTokens", "outputTokens", "cacheReadTokens", "cacheWriteTokens", "reasoningTokens")
-        return cls(*(int(value.get(name, 0)) for name in (*names, "unknownUsage")))
+        ends = value.get("ends") or {}
+        return cls(
+            *(int(value.get(name, 0)) for name in (*names, "unknownUsage")),
+            *(int(ends.get(name, 0)) for name in ENDS),
+        )
+
+    @property
+    def ends(self) -> dict[str, int]:
+        """Answers by how they ended, where that is not by themselves with a text: `{"max_tokens": 30}`."""
+        found = {name: getattr(self, field) for name, field in ENDS.items()}
+        return {name: number for name, number in found.items() if number}
 
     def to_json(self) -> dict[str, int]:
         """`{"inputTokens", "outputTokens"}`, and the others where there are any."""
@@ -116,28 +148,10 @@ def extract(output: Any) -> tuple[str | None, Usage]:
     return text_of(output), usage_of(output)
 
 
-def text_of(output: Any) -> str | None:
-    return _answer(output) if isinstance(output, Mapping) else None
-
-
 def usage_of(output: Any) -> Usage:
-    return _usage(output) if isinstance(output, Mapping) else Usage(unknown=1)
-
-
-def stop_reason(output: Any) -> str:
-    """Why the model stopped, in its own words; empty if it does not say."""
-    for path in (
-        ("stopReason",),
-        ("stop_reason",),
-        ("choices", 0, "finish_reason"),
-        ("choices", 0, "stop_reason"),
-        ("outputs", 0, "stop_reason"),
-        ("results", 0, "completionReason"),
-    ):
-        found = _get(output, *path)
-        if isinstance(found, str):
-            return found.lower()
-    return ""
+    tokens = _usage(output) if isinstance(output, Mapping) else Usage(unknown=1)
+    end = ended(output)
+    return tokens if end is None else replace(tokens, **{ENDS.get(end, ENDS[OTHER]): 1})
 
 
 class Valued(NamedTuple):
@@ -148,8 +162,8 @@ class Valued(NamedTuple):
 
 
 def result_line(pointer: Pointer, output: Any, source_bucket: str) -> tuple[bytes, Usage]:
-    """`{"recordId", "modelOutput", "text", "value"?, "usage", "sequence"?, "carry"?, "source"?,
-    "document"?}` with its newline.
+    """`{"recordId", "ended"?, "modelOutput", "text", "value"?, "usage", "sequence"?, "carry"?, "source"?,
+    "document"?}` with its newline. `ended` is there if the answer did not end by itself with a text.
 
     `output` is the modelOutput, or a Valued.
     """
@@ -157,8 +171,10 @@ def result_line(pointer: Pointer, output: Any, source_bucket: str) -> tuple[byte
     if isinstance(output, Valued):
         output, value = output.output, {"value": output.value}
     text, usage = extract(output)
+    end = ended(output)
     line: dict[str, Any] = {
         "recordId": pointer.caller_id,
+        **({} if end is None else {"ended": end}),
         "modelOutput": output,
         "text": text,
         **value,
@@ -184,39 +200,15 @@ def encode(line: Mapping[str, Any]) -> bytes:
         return json.dumps(line, separators=(",", ":")).encode() + b"\n"
 
 
-def _answer(output: Mapping[str, Any]) -> str | None:
-    message = _get(output, "output", "message", "content")
-    if isinstance(message, list):
-        return _joined(message)
-    content = output.get("content")
-    if isinstance(content, list):
-        return _joined(content)
-    for path in (
-        ("results", 0, "outputText"),
-        ("choices", 0, "message", "content"),
-        ("outputs", 0, "text"),
-        ("generation",),
-        ("completion",),
-        ("outputText",),
-    ):
-        found = _get(output, *path)
-        if isinstance(found, str):
-            return found
-    return None
-
-
-def _joined(blocks: list[Any]) -> str | None:
-    texts = [block["text"] for block in blocks if isinstance(block, Mapping) and isinstance(block.get("text"), str)]
-    return "".join(texts) if texts else None
-
-
 def _usage(output: Mapping[str, Any]) -> Usage:
     usage = output.get("usage")
     if isinstance(usage, Mapping):
+        nested = usage.get("tokens") or usage.get("billed_units")
+        usage = {**nested, **usage} if isinstance(nested, Mapping) else usage
         read = _first(usage, "inputTokens", "input_tokens", "prompt_tokens")
         written = _first(usage, "outputTokens", "output_tokens", "completion_tokens")
-        cached = _get(usage, "prompt_tokens_details", "cached_tokens")
-        reasoning = _get(usage, "completion_tokens_details", "reasoning_tokens")
+        cached = get(usage, "prompt_tokens_details", "cached_tokens")
+        reasoning = get(usage, "completion_tokens_details", "reasoning_tokens")
         return Usage(
             read or 0,
             written or 0,
@@ -227,19 +219,19 @@ def _usage(output: Mapping[str, Any]) -> Usage:
             _first(usage, "reasoningTokens", "reasoning_tokens") or _whole(reasoning) or 0,
             int(read is None and written is None),
         )
-    first = _get(output, "results", 0)
-    read = _first(output, "inputTextTokenCount", "prompt_token_count")
-    written = _first(first if isinstance(first, Mapping) else output, "tokenCount", "generation_token_count")
+    first = get(output, "results", 0)
+    counted = output.get(INVOCATION_METRICS)
+    if isinstance(counted, Mapping):
+        read, written = _whole(counted.get("inputTokenCount")), _whole(counted.get("outputTokenCount"))
+    else:
+        read = _first(output, "inputTextTokenCount", "prompt_token_count")
+        written = _first(first if isinstance(first, Mapping) else output, "tokenCount", "generation_token_count")
     return Usage(read or 0, written or 0, unknown=int(read is None and written is None))
 
 
-def _get(value: Any, *path: str | int) -> Any:
-    for step in path:
-        if isinstance(step, str):
-            value = value.get(step) if isinstance(value, Mapping) else None
-        else:
-            value = value[step] if isinstance(value, list) and len(value) > step else None
-    return value
+INVOCATION_METRICS: Final = "amazon-bedrock-invocationMetrics"
+"""Bedrock's own member for counts that the model does not give: at the end of streams, and here for what the headers of
+InvokeModel say (aws/bedrock_runtime.py)."""
 
 
 def _first(holder: Mapping[str, Any], *names: str) -> int | None:

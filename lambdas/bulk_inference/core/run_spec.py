@@ -12,7 +12,7 @@ class Csv(Document):
     """How CSV is written."""
 
     delimiter: str | None = None
-    """None: a tab in `.tsv`, else a comma."""
+    """None: a tab in `.tsv`, else a comma. `auto`: what separates the names in each object's first row."""
     quote: str = '"'
     """Empty: nothing is quoted."""
     header: bool = True
@@ -21,6 +21,8 @@ class Csv(Document):
     """Names of the columns of an object whose first row does not name them."""
     quoted_newlines: bool = True
     """Whether a quoted field may hold a line end: then one worker reads an object, from its beginning."""
+    escape: str = ""
+    """Makes the character after it plain: of `\\"`, the quote. Empty: none does, and quotes are doubled."""
 
 
 @dataclass(frozen=True)
@@ -48,6 +50,10 @@ class Source(Document):
     csv: Csv = field(default_factory=Csv)
     carry: list[str] = field(default_factory=list)
     """Fields that go through to the results."""
+    parquet_binary: str = "base64"
+    """How columns of bytes are read: `base64` or `text` (UTF-8)."""
+    allow_empty: bool = False
+    """Whether there may be no object at all: else that is taken for a misspelt place."""
     reduces: str | None = None
     """The run whose documents are reduced: each row holds answers of it, for one prompt (assembly.py)."""
 
@@ -138,6 +144,10 @@ class Output(Document):
     recombine: Recombine | None = None
     parquet: bool = False
     """Results also as Parquet files."""
+    asked: str = ""
+    """How the plan has decided that the schema is asked for: `native` or `prompt`; empty: as `ask` says."""
+    on_truncated: str = "land"
+    """What becomes of an answer that ended at its token limit: `land`, or `fail`."""
     ordered: bool = False
     """Results also as one file in the corpus's order."""
 
@@ -192,6 +202,8 @@ class Limits(Document):
     """Of the whole run; None: any number."""
     max_tokens: int | None = None
     """Input and output tokens of the whole run together, as estimated."""
+    tolerated_rejected_percentage: float = 100
+    """Of rows, and of bytes: above it a run is refused before anything is submitted."""
 
 
 @dataclass(frozen=True)
@@ -270,6 +282,9 @@ class RunSpec(Document):
     report: dict[str, Json] = field(default_factory=dict)
     """What plan_run told of the run (report.py)."""
 
+
+FAIL: Final = "fail"
+"""Of `output.on_truncated`."""
 
 CONCAT: Final = "concat"
 

@@ -60,6 +60,7 @@ class TenantDefaults(Document):
     infer_concurrency: int | None = None
     items_per_batch: int | None = None
     tolerated_failure_percentage: float | None = None
+    tolerated_rejected_percentage: float | None = None
     canary_records: int | None = None
     job_timeout_hours: int | None = None
     max_attempts: int | None = None
@@ -112,6 +113,8 @@ class Defaults(Document):
     infer_concurrency: int | None = None
     items_per_batch: int = 100
     tolerated_failure_percentage: float = 10
+    tolerated_rejected_percentage: float = 5
+    """Of a corpus's rows, and of its bytes."""
     canary_records: int = 5
     job_timeout_hours: int = 24
     max_attempts: int = 3

@@ -6,6 +6,7 @@ quote that nothing closes and a row that is wider or narrower than the header ar
 """
 
 import csv
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -19,6 +20,11 @@ _FIELD_LIMIT: Final = 1 << 30
 """Python's own limit of a field is 131,072 characters; here the limit of a row holds."""
 
 
+AUTO: Final = "auto"
+DELIMITERS: Final = (",", ";", "\t", "|")
+"""Those that `auto` tells apart; the first wins a tie."""
+
+
 class _TooLongError(Exception):
     """The row under way is longer than a record may be. `inside`: it goes on, within a quoted field."""
 
@@ -30,12 +36,16 @@ class _TooLongError(Exception):
 class _Feed:
     """Lines of an object as the parser takes them; remembers which of them the row under way is made of."""
 
-    def __init__(self, lines: Iterator[PhysicalLine], charset: Charset, quote: str, delimiter: str, limit: int) -> None:
+    def __init__(
+        self, lines: Iterator[PhysicalLine], charset: Charset, dialect: Csv, delimiter: str, limit: int
+    ) -> None:
         self.undecodable: RejectedLineError | None = None
         self.start = self.end = 0
+        self.lines = 0
+        """Of the row under way."""
         self._lines = lines
         self._charset = charset
-        self._quote = quote
+        self._dialect = dialect
         self._delimiter = delimiter
         self._codec = charset.codec
         self._lf, self._crlf = charset.newline, "\r\n".encode(charset.codec)
@@ -44,6 +54,7 @@ class _Feed:
 
     def begin(self) -> None:
         self._begun = False
+        self.lines = 0
         self.undecodable = None
 
     def __iter__(self) -> Iterator[str]:
@@ -52,6 +63,7 @@ class _Feed:
     def __next__(self) -> str:
         offset, length, data, _ = line = next(self._lines)
         inside, self._begun = self._begun, True
+        self.lines += 1
         if not inside:
             self.start = offset
         self.end = offset + length
@@ -74,17 +86,19 @@ class _Feed:
         """Passes over the rest of a row that goes on within a quoted field: to the line that closes it."""
         for line in self._lines:
             self.end = line.offset + line.length
+            self.lines += 1
             if not self._goes_on(line, True):
                 return
 
     def _goes_on(self, line: PhysicalLine, inside: bool) -> bool:
         """Whether the line ends within a quoted field. `inside`: whether it begins within one."""
-        if not self._quote:
+        if not self._dialect.quote:
             return False
         if line.data is None:
             # Doubled quotes are even: what is left are those that open and close.
             return inside ^ (line.quotes % 2 == 1)
-        return _goes_on(line.data.decode(self._charset.codec, "replace"), self._quote, self._delimiter, inside)
+        text = line.data.decode(self._charset.codec, "replace")
+        return _goes_on(text, self._dialect.quote, self._delimiter, inside, self._dialect.escape)
 
 
 @dataclass(frozen=True)
@@ -99,7 +113,7 @@ class CsvObject:
     def feed(self, blocks: Iterator[bytes], offset: int = 0) -> _Feed:
         dialect = self.dialect
         lines = physical_lines(blocks, self.charset, self.max_row_bytes, offset=offset, quote=dialect.quote)
-        return _Feed(lines, self.charset, dialect.quote, delimiter_of(dialect, self.key), self.max_row_bytes)
+        return _Feed(lines, self.charset, dialect, delimiter_of(dialect, self.key), self.max_row_bytes)
 
 
 def csv_rows(
@@ -130,7 +144,7 @@ def csv_rows(
                 refusal = RejectedLineError(NOT_CSV, f"it has {wide}")
             else:
                 fields = dict(zip(names, cells, strict=True))
-        yield Row(number, feed.start, length, fields=fields, refusal=refusal, kind=kind)
+        yield Row(number, feed.start, length, fields=fields, refusal=refusal, kind=kind, lines=feed.lines)
 
 
 def header_of(blocks: Iterator[bytes], of: CsvObject) -> list[str]:
@@ -146,9 +160,20 @@ def delimiter_of(dialect: Csv, key: str) -> str:
     return dialect.delimiter or ("\t" if ".tsv" in key.lower().rpartition("/")[2] else ",")
 
 
-def _goes_on(line: str, quote: str, delimiter: str, inside: bool) -> bool:
+def likely_delimiter(first: str, quote: str) -> str | None:
+    """What separates the cells of a first row: the commonest of comma, semicolon, tab and bar outside of quotes; None
+    where there is none of them."""
+    plain = re.sub(f"{re.escape(quote)}.*?{re.escape(quote)}", "", first) if quote else first
+    most = max(DELIMITERS, key=plain.count)
+    return most if most in plain else None
+
+
+def _goes_on(line: str, quote: str, delimiter: str, inside: bool, escape: str = "") -> bool:
     """As _Feed's, by the rules: a quote opens a field at its beginning only, and a quote inside that is not doubled
     closes it. What then is no delimiter and no line end breaks the rules, and the row ends with the line."""
+    if escape:
+        # What is escaped neither opens nor closes anything.
+        line = re.sub(f"{re.escape(escape)}.", "  ", line, flags=re.DOTALL)
     position = 0
     while True:
         if inside:
@@ -174,8 +199,16 @@ def _parser(feed: _Feed, dialect: Csv, key: str) -> Iterator[list[str]]:
     csv.field_size_limit(_FIELD_LIMIT)
     delimiter = delimiter_of(dialect, key)
     if not dialect.quote:
-        return csv.reader(feed, delimiter=delimiter, quotechar=None, quoting=csv.QUOTE_NONE, strict=True)
-    return csv.reader(feed, delimiter=delimiter, quotechar=dialect.quote, strict=True)
+        return csv.reader(
+            feed,
+            delimiter=delimiter,
+            quotechar=None,
+            escapechar=dialect.escape or None,
+            quoting=csv.QUOTE_NONE,
+            strict=True,
+        )
+    escape = dialect.escape or None
+    return csv.reader(feed, delimiter=delimiter, quotechar=dialect.quote, escapechar=escape, strict=True)
 
 
 def _parsed(parser: Iterator[list[str]], feed: _Feed) -> Iterator[tuple[list[str] | None, RejectedLineError | None]]:

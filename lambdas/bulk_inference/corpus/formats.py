@@ -48,14 +48,12 @@ def suffixes(format_: str) -> str:
 
 def shape_of(key: str, format_: str, *, by_name: bool) -> Shape | None:
     """How an object is read; None if it is not. `by_name`: only an object whose name fits the format is one, which
-    below a prefix keeps markers (`_SUCCESS`) and readmes out of the corpus."""
+    below a prefix keeps readmes out of the corpus."""
     if compression.is_foreign(key):
         return None
     codec = compression.codec_of(key)
     path = PurePosixPath(compression.plain_name(key))
     suffix = path.suffix.lower()
-    if by_name and path.name.startswith(("_", ".")):
-        return None
     if format_ == AUTO:
         format_ = next((one for one in _TOLD if suffix in _SUFFIXES[one]), "")
         if not format_:
@@ -63,6 +61,12 @@ def shape_of(key: str, format_: str, *, by_name: bool) -> Shape | None:
     elif by_name and suffix not in _SUFFIXES[format_]:
         return None
     return None if format_ == PARQUET and codec else Shape(format_, codec)
+
+
+def is_hidden(path: str) -> bool:
+    """Whether a folder of the path, or the object itself, has a name that readers of data lakes pass over: `.name`, and
+    `_name` (markers, checkpoints, uncommitted files), but not `_column=value`, which is a partition."""
+    return any(one.startswith(".") or (one.startswith("_") and "=" not in one) for one in path.split("/"))
 
 
 def is_cut_in_ranges(shape: Shape, source: Source) -> bool:

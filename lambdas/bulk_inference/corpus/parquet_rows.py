@@ -5,7 +5,8 @@ into ranges gives each group to exactly one of them. pyarrow reads; it is not in
 
 Values: numbers, booleans, strings, lists and structs as JSON has them; a map as an object; decimals, dates, times and
 timestamps as texts that lose no digit (ISO 8601, `Z` where the column is an instant); durations as a whole number of
-the column's unit; binary as base64, or as a UUID's text where the column says so. NaN and infinities stay floats.
+the column's unit; binary as base64, or as text where the request says so, or as a UUID's text where the column does.
+NaN and infinities stay floats. A date or time that Arrow cannot name, such as PostgreSQL's infinity, is no value.
 """
 
 import base64
@@ -81,7 +82,7 @@ class Group(NamedTuple):
 class Table:
     """One Parquet object. Raises InvalidRequestError for one that cannot be read at all, or without pyarrow."""
 
-    def __init__(self, file: RangeReader, name: str) -> None:
+    def __init__(self, file: RangeReader, name: str, *, binary_is_text: bool = False) -> None:
         pyarrow, parquet = _pyarrow()
         self._pyarrow = pyarrow
         try:
@@ -96,7 +97,14 @@ class Table:
         columns = self._file.schema
         uuids = {columns.column(n).path for n in range(len(columns)) if columns.column(n).logical_type.type == "UUID"}
         self._names = names
-        self._columns = [_column(pyarrow, field.type, field.name in uuids) for field in self._schema]
+        as_text = {field.name for field in self._schema if binary_is_text and field.name not in uuids}
+        self._columns = [
+            _column(pyarrow, field.type, field.name in uuids, field.name in as_text) for field in self._schema
+        ]
+        self.binary = [
+            field.name for field in self._schema if _is_binary(pyarrow.types, field.type) and field.name not in uuids
+        ]
+        """Columns of bytes of which nothing says what they hold."""
 
     def groups(self, start: int, end: int) -> list[Group]:
         """Row groups that begin in bytes [start, end)."""
@@ -132,7 +140,9 @@ class Table:
         columns = [column.values(self._names[n], batch.column(n)) for n, column in enumerate(self._columns)]
         for values in zip(*columns, strict=True):
             refused = next((value for value in values if isinstance(value, RejectedLineError)), None)
-            yield (None, refused) if refused else (dict(zip(self._names, values, strict=True)), None)
+            # Of a row that is refused, the other fields may still tell which one it is.
+            fields = dict(zip(self._names, values, strict=True))
+            yield {name: one for name, one in fields.items() if not isinstance(one, RejectedLineError)}, refused
 
 
 class _Column(NamedTuple):
@@ -171,7 +181,11 @@ class _DuplicateKeyError(ValueError):
     pass
 
 
-def _column(pyarrow: Any, kind: Type, is_uuid: bool) -> _Column:
+def _is_binary(types: Any, kind: Type) -> bool:
+    return bool(types.is_binary(kind) or types.is_large_binary(kind) or types.is_fixed_size_binary(kind))
+
+
+def _column(pyarrow: Any, kind: Type, is_uuid: bool, binary_is_text: bool) -> _Column:
     if is_uuid:
         return _Column((), lambda value: str(value if isinstance(value, uuid.UUID) else uuid.UUID(bytes=value)))
     # Of an instant, the zone is a hint for display, and a text in it would need the machine's table of zones.
@@ -180,7 +194,7 @@ def _column(pyarrow: Any, kind: Type, is_uuid: bool) -> _Column:
     )
     target = _mapped(pyarrow, kind, lambda one: _target(pyarrow, one))
     casts = tuple(one for one, before in ((unzoned, kind), (target, unzoned)) if not one.equals(before))
-    return _Column(casts, _converter(pyarrow.types, kind))
+    return _Column(casts, _converter(pyarrow.types, kind, binary_is_text))
 
 
 def _unzoned(pyarrow: Any, kind: Type) -> Type:
@@ -213,25 +227,31 @@ def _mapped(pyarrow: Any, kind: Type, leaf: Convert) -> Type:
     return leaf(kind)
 
 
-def _converter(types: Any, kind: Type) -> Convert | None:
+def _converter(types: Any, kind: Type, binary_is_text: bool = False) -> Convert | None:
     """From a value of the target type to one of JSON."""
+
+    def inner_of(inner: Type) -> Convert | None:
+        return _converter(types, inner, binary_is_text)
+
     if hasattr(kind, "storage_type"):
-        return _converter(types, kind.storage_type)
+        return inner_of(kind.storage_type)
     if types.is_dictionary(kind):
-        return _converter(types, kind.value_type)
+        return inner_of(kind.value_type)
     if types.is_timestamp(kind):
         return _instant if kind.tz is not None else _iso
     if types.is_time(kind):
         return _shortened
-    if types.is_binary(kind) or types.is_large_binary(kind) or types.is_fixed_size_binary(kind):
-        return lambda value: base64.b64encode(value).decode()
+    if types.is_date(kind):
+        return _named
+    if _is_binary(types, kind):
+        return (lambda value: value.decode()) if binary_is_text else (lambda value: base64.b64encode(value).decode())
     if types.is_struct(kind):
-        inner = {one.name: convert for one in kind if (convert := _converter(types, one.type)) is not None}
+        inner = {one.name: convert for one in kind if (convert := inner_of(one.type)) is not None}
         return _struct(inner) if inner else None
     if types.is_map(kind):
-        return _map(_converter(types, kind.key_type), _converter(types, kind.item_type))
+        return _map(inner_of(kind.key_type), inner_of(kind.item_type))
     if types.is_list(kind) or types.is_large_list(kind) or types.is_fixed_size_list(kind):
-        convert = _converter(types, kind.value_type)
+        convert = inner_of(kind.value_type)
         return None if convert is None else lambda value: [None if one is None else convert(one) for one in value]
     return None
 
@@ -257,12 +277,20 @@ def _map(of_key: Convert | None, of_item: Convert | None) -> Convert:
     return convert
 
 
+def _named(text: str) -> str:
+    """Arrow's cast does not fail for what it cannot name, but writes `<value out of range: …>`."""
+    if text.startswith("<"):
+        raise ValueError("a date or time beyond what can be named, as infinity is")
+    return text
+
+
 def _shortened(text: str) -> str:
+    text = _named(text)
     return text.rstrip("0").rstrip(".") if "." in text else text
 
 
 def _iso(text: str) -> str:
-    return _shortened(text.replace(" ", "T", 1))
+    return _shortened(_named(text).replace(" ", "T", 1))
 
 
 def _instant(text: str) -> str:

@@ -2,15 +2,20 @@
 
 from collections.abc import Generator, Iterator
 from contextlib import closing, suppress
-from itertools import chain
+from dataclasses import replace
+from difflib import get_close_matches
+from itertools import chain, islice
 from pathlib import PurePosixPath
 from typing import Final, Protocol
 
 from bulk_inference.core.errors import InvalidRequestError
-from bulk_inference.core.run_spec import Source
+from bulk_inference.core.rejections import counted
+from bulk_inference.core.run_spec import Csv, Source
 from bulk_inference.corpus import compression, formats
 from bulk_inference.corpus.compression import DamagedError, Unpacked
-from bulk_inference.corpus.csv_rows import CsvObject, csv_rows, header_of
+from bulk_inference.corpus.csv_rows import AUTO, CsvObject, csv_rows, delimiter_of, header_of
+from bulk_inference.corpus.csv_rows import likely_delimiter as commonest_delimiter
+from bulk_inference.corpus.disguises import HEAD_BYTES, disguise
 from bulk_inference.corpus.encodings import HEAD, Charset, charset_of, peeked, physical_lines, without_end, without_head
 from bulk_inference.corpus.formats import Shape
 from bulk_inference.corpus.globs import compiled, literal_prefix
@@ -29,6 +34,12 @@ ONE_WORKER_BYTES: Final[dict[str | None, int]] = {
 }
 """The largest object that one worker reads within its 15 minutes, by its compression, with half of the time to spare:
 docs/measurements.md has the pace."""
+_TABLES: Final = {"/_delta_log/": "Delta Lake", "/.hoodie/": "Hudi"}
+"""Hidden folders by which tables are known whose other files are not all current."""
+_SHOWN_SIBLINGS: Final = 5
+_LOOKED_AT: Final = 1_000
+"""Objects beside an empty place, of which one may have been meant."""
+
 _LARGE_SHARE: Final = 4
 """A plan says so when an object that only one worker can read is larger than such a part of that."""
 
@@ -59,21 +70,31 @@ class Corpus:
         self.skipped = 0
         """Objects below the prefix, or of the glob, that are not of the format by their name."""
         self.first_skipped = ""
+        self.hidden = 0
+        """Objects below the prefix, or of the glob, in hidden folders or of hidden names."""
+        self.first_hidden = ""
+        self._tables: set[str] = set()
+        """Kinds of data lake tables of which hidden folders tell."""
+        self._siblings: set[str] = set()
+        """What follows a prefix that does not end in a slash, up to the next one: a few of them."""
         self._whole: dict[str, list[int]] = {}
         """Sizes of objects that one worker reads alone: (number, largest), by their kind."""
         self._source = source
         self._bucket = bucket
 
     def __iter__(self) -> Iterator[ObjectInfo]:
-        """Raises InvalidRequestError: no such object or bucket, access denied, objects of several formats or of none. A
-        prefix without any object is an empty corpus."""
+        """Raises InvalidRequestError: no such object or bucket, access denied, objects of several formats or of none; a
+        prefix or glob without any object, unless the request allows for that."""
         source = self._source
         if source.prefix is not None:
-            yield from self._listed(self._bucket.list(source.prefix), "source.prefix", by_name=True)
+            below = self._visible(self._bucket.list(source.prefix), len(source.prefix))
+            yield from self._listed(below, "source.prefix", by_name=True)
         elif source.glob is not None:
             pattern = compiled(source.glob)
             listed = self._bucket.list(literal_prefix(source.glob))
-            found = (one for one in listed if pattern.fullmatch(one.key))
+            found: Iterator[ObjectInfo] = (one for one in listed if pattern.fullmatch(one.key))
+            if not formats.is_hidden(source.glob):
+                found = self._visible(found, len(literal_prefix(source.glob)))
             yield from self._listed(found, "source.glob", by_name=False)
         elif source.keys is not None:
             for number, key in enumerate(source.keys):
@@ -106,7 +127,24 @@ class Corpus:
         notes = []
         if self.skipped:
             notes.append(
-                f"{self.skipped} objects are not {self.format} by their name and not read, such as {self.first_skipped}"
+                f"{counted(self.skipped, 'object')} {_are(self.skipped)} not {self.format} by name and not read, such "
+                f"as {self.first_skipped}"
+            )
+        if self.hidden:
+            notes.append(
+                f"{counted(self.hidden, 'object')} {_are(self.hidden)} hidden, by a name or folder that begins with . "
+                f"or _, and not read, such as {self.first_hidden}"
+            )
+        notes += [
+            f"the files of a {table} table are read as they lie, those that it has deleted or replaced, too: export "
+            "the rows that count"
+            for table in sorted(self._tables)
+        ]
+        if len(self._siblings) > 1:
+            shown = ", ".join(sorted(self._siblings))
+            notes.append(
+                f"source.prefix {self._source.prefix} is the beginning of several names ({shown}), and all are read: "
+                "end it in / to read one folder"
             )
         for label, (count, largest) in sorted(self._whole.items()):
             shape = Shape(label.rpartition(" ")[2], label.rpartition(" ")[0] or None)
@@ -117,6 +155,17 @@ class Corpus:
                 note += f"; the largest has {largest} bytes, which takes some minutes. {_remedy(shape)}"
             notes.append(note)
         return notes
+
+    def _visible(self, objects: Iterator[ObjectInfo], start: int) -> Iterator[ObjectInfo]:
+        """Without hidden objects. `start`: of the keys' part that the request does not name."""
+        for found in objects:
+            beyond = found.key[start:]
+            if formats.is_hidden(beyond):
+                self.hidden += 1
+                self.first_hidden = self.first_hidden or found.key
+                self._tables.update(table for folder, table in _TABLES.items() if folder in f"/{beyond}")
+            else:
+                yield found
 
     def _named(self, key: str, field: str) -> ObjectInfo:
         found = self._bucket.find(key)
@@ -141,7 +190,11 @@ class Corpus:
                 self.first_skipped = self.first_skipped or found.key
                 continue
             self._take(shape, found.key, field)
+            if by_name and not (self._source.prefix or "/").endswith("/") and len(self._siblings) < _SHOWN_SIBLINGS:
+                self._siblings.add(_sibling(found.key, self._source.prefix or ""))
             yield found
+        if not self.taken and not self.skipped and not self._source.allow_empty:
+            raise InvalidRequestError(f"{field}: {self._nothing()}")
         if not self.taken and self.skipped:
             wanted = self._source.format
             raise InvalidRequestError(
@@ -149,6 +202,30 @@ class Corpus:
                 f"{'a format is told by names' if wanted == formats.AUTO else f'{wanted} objects are named'} "
                 f"{formats.suffixes(wanted)}. Set source.format, or name objects by source.key, keys or glob"
             )
+
+    def _nothing(self) -> str:
+        where = self._source.prefix if self._source.prefix is not None else self._source.glob or ""
+        if self.hidden:
+            return (
+                f"all of {counted(self.hidden, 'object')} {_are(self.hidden)} hidden by a name or folder that begins "
+                f"with . or _ (the first: {self.first_hidden}): name that folder itself, or name objects by keys"
+            )
+        return (
+            f"there is no object at s3://{self._source.bucket}/{where}{self._near(where)}: upload the corpus first, "
+            "correct the place, or set source.allow_empty where a run may find nothing"
+        )
+
+    def _near(self, where: str) -> str:
+        """A question that names a folder beside the one that is not there."""
+        parent, _, name = literal_prefix(where).rstrip("/").rpartition("/")
+        if not parent:
+            return ""
+        with suppress(InvalidRequestError):
+            listed = islice(self._bucket.list(f"{parent}/"), _LOOKED_AT)
+            beside = {one.key[len(parent) + 1 :].partition("/")[0] for one in listed}
+            close = get_close_matches(name, sorted(beside), n=1, cutoff=0.6)
+            return f" (did you mean {parent}/{close[0]}?)" if close else ""
+        return ""
 
     def _take(self, shape: Shape, key: str, field: str) -> None:
         if self.format == formats.AUTO:
@@ -159,6 +236,16 @@ class Corpus:
                 "that is meant, or part them by prefix or glob"
             )
         self.taken += 1
+
+
+def _are(number: int) -> str:
+    return "is" if number == 1 else "are"
+
+
+def _sibling(key: str, prefix: str) -> str:
+    """The first folder, or object, of a key beyond a prefix."""
+    folder, slash, _ = key[len(prefix) :].partition("/")
+    return prefix.rpartition("/")[2] + folder + slash if slash else prefix.rpartition("/")[2] + "*"
 
 
 def _unreadable(key: str, format_: str) -> str:
@@ -217,7 +304,27 @@ def parquet_table(bucket: CorpusBucket, part: CutRange, source: Source, segment_
         ) as blocks:
             return b"".join(blocks)
 
-    return Table(RangeReader(part.size, read_range), f"s3://{source.bucket}/{part.key}")
+    name = f"s3://{source.bucket}/{part.key}"
+    return Table(RangeReader(part.size, read_range), name, binary_is_text=source.parquet_binary == "text")
+
+
+def delimiter_in(bucket: CorpusBucket, part: CutRange, source: Source, max_line_bytes: int) -> str:
+    """What separates the cells of one CSV object."""
+    reader = _Reader(bucket, part, source, shape_of_part(part, source), max_line_bytes, None)
+    return delimiter_of(reader.dialect(), part.key)
+
+
+def likely_delimiter(bucket: CorpusBucket, part: CutRange, source: Source, max_line_bytes: int) -> str | None:
+    """In words, that another delimiter is meant than the one in use; None if the first row does not look so."""
+    reader = _Reader(bucket, part, source, shape_of_part(part, source), max_line_bytes, None)
+    first, used = reader.first_line(), delimiter_of(source.csv, part.key)
+    likely = commonest_delimiter(first, source.csv.quote)
+    if source.csv.delimiter == AUTO or likely is None or used in first:
+        return None
+    return (
+        f"the first row of {part.key} holds no {used!r} but {first.count(likely)} × {likely!r}: set "
+        f"source.csv.delimiter to {likely!r}, or to auto"
+    )
 
 
 def unpacked_share(bucket: CorpusBucket, part: CutRange, codec: str) -> float:
@@ -289,7 +396,9 @@ class _Reader:
             closing(self._bytes(first_byte(part.start), part.end)) as own,
             closing(self._bytes(part.end, part.size, _TAIL_SEGMENT)) as beyond,
         ):
-            head, blocks = peeked(chain(own, beyond)) if part.start == 0 else (b"", chain(own, beyond))
+            blocks: Iterator[bytes] = chain(own, beyond)
+            head, blocks = peeked(blocks, HEAD_BYTES) if part.start == 0 else (b"", blocks)
+            self._refuse_disguise(head)
             if encoding is None and charset_of(None, head).unit > 1:
                 raise InvalidRequestError(
                     f"{self._name} is {charset_of(None, head).codec} by its byte order mark: set source.encoding to it"
@@ -318,11 +427,29 @@ class _Reader:
             yield from csv_rows(blocks, self._csv_object(charset), kind=kind, offset=charset.mark)
 
     def _csv_object(self, charset: Charset) -> CsvObject:
-        return CsvObject(self._part.key, charset, self._source.csv, self._limit)
+        return CsvObject(self._part.key, charset, self.dialect(), self._limit)
+
+    def dialect(self) -> Csv:
+        """How this object is written: a delimiter that is to be found out is told by its first row."""
+        dialect = self._source.csv
+        if dialect.delimiter != AUTO:
+            return dialect
+        found = commonest_delimiter(self.first_line(), dialect.quote)
+        return replace(dialect, delimiter=found or delimiter_of(Csv(), self._part.key))
+
+    def first_line(self) -> str:
+        """Text of the first line that is not blank; empty if it is too long."""
+        with closing(self._bytes(0, self._part.size, _TAIL_SEGMENT)) as raw:
+            charset, blocks = self._opened(raw)
+            for line in physical_lines(blocks, charset, self._limit):
+                text = (line.data or b"").decode(charset.codec, "replace").strip("\r\n")
+                if text.strip() or line.data is None:
+                    return text
+        return ""
 
     def _csv_range(self) -> Iterator[Row]:
         """Rows without line ends inside: each line is one, whoever reads it."""
-        part, dialect = self._part, self._source.csv
+        part, dialect = self._part, self.dialect()
         of = self._csv_object(charset_of(self._source.encoding, b""))
         columns = dialect.names
         if dialect.header and columns is None:
@@ -352,6 +479,9 @@ class _Reader:
             data = self._document_bytes()
             if data is None:
                 yield row
+                return
+            if (why := disguise(data[:HEAD_BYTES], formats.TEXT)) is not None:
+                yield row._replace(refusal=RejectedLineError(UNDECODABLE, why))
                 return
             charset = charset_of(self._source.encoding, data[:HEAD])
             text = charset.decode(data[charset.mark :])
@@ -393,9 +523,16 @@ class _Reader:
     def _opened(self, raw: Iterator[bytes]) -> tuple[Charset, Iterator[bytes]]:
         """Encoding of an object that is read from its beginning, and its bytes after the byte order mark."""
         blocks = raw if self._shape.codec is None else self._unpacked(raw, self._shape.codec)
-        head, blocks = peeked(blocks)
+        head, blocks = peeked(blocks, HEAD_BYTES)
+        self._refuse_disguise(head)
         charset = charset_of(self._source.encoding, head)
         return charset, without_head(blocks, charset.mark)
+
+    def _refuse_disguise(self, head: bytes) -> None:
+        """How many rows are in it, nobody can tell, so that no account of this object would be true."""
+        if (why := disguise(head, self._shape.format)) is not None:
+            inside = f"{self._name}, unpacked" if self._shape.codec else self._name
+            raise InvalidRequestError(f"{inside}: {why}")
 
     def _unpacked(self, raw: Iterator[bytes], codec: str) -> Iterator[bytes]:
         try:

@@ -44,6 +44,8 @@ class Row(NamedTuple):
     object, where offsets would mean nothing; `document`."""
     group: int | None = None
     """0-based row group of a Parquet row, which has no bytes of its own."""
+    lines: int = 1
+    """Physical lines that it covers: a quoted field may hold line ends, and a quote that nothing closes any number."""
 
     @property
     def is_blank(self) -> bool:
@@ -62,6 +64,9 @@ class Row(NamedTuple):
 
     def where(self, start: int) -> str:
         """The row in words; `start` is the byte at which its range begins."""
+        return self._where(start) + (f" (over {self.lines} lines, {self.length} bytes)" if self.lines > 1 else "")
+
+    def _where(self, start: int) -> str:
         if self.group is not None:
             return f"row {self.number} of row group {self.group}"
         if self.kind == "document":

@@ -45,6 +45,8 @@ def record_reader(spec: RunSpec) -> RecordReader:
         chunking=spec.chunking,
         reduces=spec.source.reduces is not None,
         strip_cache_points=spec.mode == "batch",
+        api=spec.model.api,
+        batch=spec.mode == "batch",
         media=places,
     )
 

@@ -12,6 +12,7 @@ from typing import Any, Final, Protocol
 
 from bulk_inference.core import names
 from bulk_inference.core.errors import InvalidRequestError
+from bulk_inference.core.rejections import MAX_SAMPLES, Rejection, RowCount
 from bulk_inference.corpus.ranges import Cut, CutRange
 from bulk_inference.corpus.rows import RejectedLineError, Row, source_json
 from bulk_inference.render.records import DUPLICATE, Record, RecordReader
@@ -60,6 +61,25 @@ class CutCount:
     documents: int = 0
     """Rows that were chunked; the other counts are of their chunks."""
     pieces: list[PieceCount] = field(default_factory=list)
+    rows: int = 0
+    bytes: int = 0
+    """Of these rows."""
+    kinds: dict[str, Rejection] = field(default_factory=dict)
+    """Rejected rows by error class."""
+    empty: dict[str, int] = field(default_factory=dict)
+    """Records by the field that the prompt names and that put nothing into it."""
+
+    def read_row(self, row: Row) -> None:
+        self.rows += 1
+        self.bytes += row.length
+
+    def reject(self, row: Row, key: str, error_class: str) -> None:
+        """`key`: JSON text."""
+        self.read += 1
+        self.rejected += 1
+        known = self.kinds.get(error_class, Rejection(error_class))
+        place = [json.loads(source_json(key, row))] if len(known.samples) < MAX_SAMPLES else []
+        self.kinds[error_class] = known + Rejection(error_class, 1, row.lines, row.length, place)
 
     def to_json(self) -> dict[str, Any]:
         return {
@@ -70,6 +90,9 @@ class CutCount:
             "rejected": self.rejected,
             "duplicate": self.duplicate,
             **({"documents": self.documents} if self.documents else {}),
+            "rowCount": RowCount(self.rows, self.bytes).to_json(),
+            "rejections": [one.to_json() for one in self.kinds.values()],
+            **({"emptyFields": self.empty} if self.empty else {}),
         }
 
 
@@ -100,17 +123,19 @@ def cut_records(
         for row in rows_of(part):
             if row.is_blank:
                 continue
+            count.read_row(row)
             try:
                 records = reader.read_row(row)
             except RejectedLineError as error:
-                count.read += 1
-                count.rejected += 1
-                refuse(part, row, error, None)
+                count.reject(row, key, error.error_class)
+                refuse(part, row, error, reader.id_of(row, part.key))
                 continue
             source = source_json(key, row)
             count.documents += int(records[0].document is not None)
             for record in records:
                 count.read += 1
+                for name in record.empty:
+                    count.empty[name] = count.empty.get(name, 0) + 1
                 if record.record_id in pieces.ids or (waiting and record.record_id in waiting.ids):
                     count.duplicate += 1
                     name = record.original_id or record.record_id

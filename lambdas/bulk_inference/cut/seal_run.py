@@ -11,9 +11,10 @@ from bulk_inference.core.ceilings import refuse_larger, true_tokens
 from bulk_inference.core.keys import Places
 from bulk_inference.core.leases import Lease, Leases
 from bulk_inference.core.ports import Bucket, Put, Runs
+from bulk_inference.core.rejections import RowCount, merged, of_item, refuse_excess
 from bulk_inference.core.result_line import split
 from bulk_inference.core.run_spec import RunSpec
-from bulk_inference.core.runs_table import CUTS, run_pk
+from bulk_inference.core.runs_table import CUTS, Item, run_pk
 from bulk_inference.core.stored_run import load_spec
 from bulk_inference.core.times import expiry
 from bulk_inference.corpus.jsonl_rows import lines_of_range
@@ -52,9 +53,10 @@ def _seal(run: str, tenant: str, services: SealServices, lease: Lease) -> dict[s
     spec = load_spec(bucket, places)
     cuts = list(services.runs.query(run_pk(run), CUTS))
     sealing.require_all_cuts(run, spec.cuts.count, cuts)
+    _refuse_rejected(spec, cuts)
     pieces = sealing.pieces_of(cuts)
     records, size = sum(piece.records for piece in pieces), sum(piece.bytes for piece in pieces)
-    refuse_larger(spec.limits, records, true_tokens(spec.estimate, records, size), "counted by cutting")
+    refuse_larger(spec.limits, records, true_tokens(spec.estimate, records, size), "counted by cutting", exact=True)
     plan = sealing.seal(
         pieces,
         spec.mode,
@@ -97,6 +99,17 @@ def _seal(run: str, tenant: str, services: SealServices, lease: Lease) -> dict[s
             "pieces": len(sync),
         },
     }
+
+
+def _refuse_rejected(spec: RunSpec, cuts: Sequence[Item]) -> None:
+    told = [of_item(item) for item in cuts]
+    refuse_excess(
+        sum((read for read, _ in told), RowCount()),
+        merged(kind for _, kinds in told for kind in kinds),
+        sum(item["accepted"] + item["duplicate"] for item in cuts),
+        spec.limits.tolerated_rejected_percentage,
+        "counted by cutting; the rejected rows lie in failures/ of the run",
+    )
 
 
 def _merge(name: str, group: Sequence[PieceCount], bucket: Bucket, places: Places) -> sealing.MergedShards:

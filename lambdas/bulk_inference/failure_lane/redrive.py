@@ -19,7 +19,7 @@ from typing import Any, Final
 
 from bulk_inference.core import names
 from bulk_inference.core.errors import InvalidRequestError
-from bulk_inference.core.failure_line import CLASSES
+from bulk_inference.core.failure_line import CLASSES, DUPLICATE
 from bulk_inference.core.index_line import canonical
 from bulk_inference.core.keys import Places
 from bulk_inference.core.leases import Leases
@@ -27,7 +27,7 @@ from bulk_inference.core.ports import Bucket, Clock, DeadLetters, Letter, Pipeli
 from bulk_inference.core.priorities import PRIORITIES
 from bulk_inference.core.result_line import encode, split
 from bulk_inference.core.run_spec import Csv, RunSpec
-from bulk_inference.core.runs_table import META, RESUBMISSIONS, late_sk, resubmission_sk, run_pk
+from bulk_inference.core.runs_table import CUTS, META, RESUBMISSIONS, late_sk, resubmission_sk, run_pk
 from bulk_inference.core.settings import Settings
 from bulk_inference.core.times import expiry, iso_time
 from bulk_inference.corpus import formats
@@ -43,6 +43,7 @@ from bulk_inference.land.late_outcomes import (
     watch,
 )
 from bulk_inference.land.units import Late
+from bulk_inference.request.fields import kind_of
 from bulk_inference.request.limits import canary_of
 from bulk_inference.request.parse import MODES
 from bulk_inference.request.parse import parse as parse_run_request
@@ -53,13 +54,17 @@ MAX_RATE: Final = 500
 
 _REASON: Final = (3, 500)
 _RESERVE_SHARE: Final = 0.15
+_READ_OTHERWISE: Final = frozenset({"csv", "encoding", "id_field", "parquet"})
+"""Of a run's source, what may be another one for rows that it rejected."""
+
 _EMPTY_LOOKS: Final = 2
 """A queue that shows nothing so often in a row is taken for empty. Each look asks all of its servers."""
 
 _KEYS: Final[Mapping[str, tuple[str, ...]]] = {
     "redrive": ("run", "tenant", "error_classes", "priority", "max_messages_per_second"),
     "resubmit": (
-        "run", "tenant", "error_classes", "record_ids", "as", "mode", "priority", "model", "prompt", "limits",
+        "run", "tenant", "rejected", "error_classes", "record_ids", "as", "mode", "priority", "source", "model",
+        "prompt", "limits",
     ),
     "drop": ("run", "tenant", "error_classes", "record_ids", "reason"),
 }  # fmt: skip
@@ -81,16 +86,25 @@ class Command:
     model: Mapping[str, Any] = field(default_factory=dict)
     prompt: Mapping[str, Any] = field(default_factory=dict)
     limits: Mapping[str, Any] = field(default_factory=dict)
+    source: Mapping[str, Any] = field(default_factory=dict)
+    """How rejected rows are to be read instead."""
+    rejected: bool = False
+    """Whether it is about rows that became no records, and not about records that failed."""
 
     @property
     def changes(self) -> dict[str, Any]:
         """What the new run is to do otherwise."""
-        given = {"mode": self.mode, "model": self.model, "prompt": self.prompt, "limits": self.limits}
+        given: dict[str, Any] = {"mode": self.mode, "model": self.model, "prompt": self.prompt, "limits": self.limits}
+        given |= {"rejected": self.rejected, "source": self.source}
         return {key: value for key, value in given.items() if value}
 
 
 def parse(request: Mapping[str, Any]) -> Command:
     """Raises InvalidRequestError that lists every problem."""
+    if not isinstance(request, Mapping):
+        raise InvalidRequestError(
+            f'the request must be a JSON object such as {{"action": "redrive"}}, not {kind_of(request)}'
+        )
     action = request.get("action")
     if action not in _KEYS:
         raise InvalidRequestError(f"action: must be one of {', '.join(_KEYS)}, not {action!r}")
@@ -126,6 +140,8 @@ class _Parser:
             model=self._object("model"),
             prompt=self._object("prompt"),
             limits=self._object("limits"),
+            source=self._source(),
+            rejected=self._request.get("rejected") is True,
         )
         if (
             self._action == "redrive"
@@ -148,6 +164,8 @@ class _Parser:
 
     def _classes(self) -> frozenset[str] | None:
         classes = self._list("error_classes")
+        if self._request.get("rejected") is True:
+            return classes
         for name in sorted((classes or frozenset()) - CLASSES.keys()):
             self._problem("error_classes", f"{name!r} is no class; there are {', '.join(CLASSES)}")
         return classes
@@ -193,6 +211,16 @@ class _Parser:
             self._problem(name, "must be a list of strings that are not empty")
             return None
         return frozenset(value)
+
+    def _source(self) -> Mapping[str, Any]:
+        given = self._object("source")
+        if "rejected" in self._request and not isinstance(self._request["rejected"], bool):
+            self._problem("rejected", "must be true or false")
+        if given and self._request.get("rejected") is not True:
+            self._problem("source", "only with rejected: records that failed were read well")
+        for name in sorted(given.keys() - _READ_OTHERWISE):
+            self._problem(f"source.{name}", f"is no way to read rows; there are {', '.join(sorted(_READ_OTHERWISE))}")
+        return given
 
     def _object(self, name: str) -> Mapping[str, Any]:
         value = self._request.get(name, {})
@@ -267,6 +295,9 @@ def redrive(command: Command, services: RedriveServices) -> dict[str, Any]:
         return _is_of(message, command) and (classes is None or message.error_class in classes)
 
     swept = _sweep(wanted, deal, services)
+    if command.run is not None and swept.finished and not swept.dealt:
+        # Messages outlive a run's plan; a run of which there is neither is a misspelt one.
+        _run(command, services)
     return {
         "action": "redrive",
         "finished": swept.finished,
@@ -385,8 +416,10 @@ def resubmit(command: Command, services: RedriveServices) -> dict[str, Any]:
         if command.new_run == item["run"]:
             _refuse_another(item, command)
         if command.new_run in (None, item["run"]) and _is_live(item, services):
+            _refuse_changes(item, command)
             return _resubmitted(spec, item, "goes on")
-    failed = [one for one in failed_records(spec.run, services.runs, services.output) if one in command.choice]
+    found = _rejected_rows if command.rejected else failed_records
+    failed = [one for one in found(spec.run, services.runs, services.output) if one in command.choice]
     usable = [one for one in failed if one.source is not None]
     if not usable:
         return {
@@ -405,9 +438,7 @@ def resubmit(command: Command, services: RedriveServices) -> dict[str, Any]:
     parse_run_request(new_run, request, services.settings(), services.input.name)
     if services.runs.get(run_pk(new_run), META) is not None:
         raise InvalidRequestError(f"as: run {new_run} exists already: choose another id")
-    with services.input.writer(Places(spec.tenant, new_run).ranges) as file:
-        for part in _rows(usable, _objects(spec, usable, services), spec.source.format):
-            file.write(encode(part.to_json()))
+    _write_ranges(spec, new_run, usable, command, services)
     expires_at = expiry(spec, services.clock.now())
     item = {
         "pk": run_pk(spec.run),
@@ -416,6 +447,7 @@ def resubmit(command: Command, services: RedriveServices) -> dict[str, Any]:
         "run": new_run,
         "request": json.dumps(request),
         "asked": _asked(command),
+        "changes": canonical(command.changes).decode(),
         "records": len(usable),
         "withoutSource": len(failed) - len(usable),
     }
@@ -425,6 +457,32 @@ def resubmit(command: Command, services: RedriveServices) -> dict[str, Any]:
     if not services.pipeline.start(new_run, request):
         raise InvalidRequestError(f"as: an execution {new_run} exists already: choose another id")
     return _resubmitted(spec, item, "started")
+
+
+def _write_ranges(
+    spec: RunSpec, new_run: str, usable: Sequence[FailedRecord], command: Command, services: RedriveServices
+) -> None:
+    """The corpus of the new run."""
+    objects = _objects(spec, usable, services)
+    # Another way to read CSV finds other rows: all of the object is read, and what has landed is a duplicate.
+    parts = map(_whole, objects.values()) if "csv" in command.source else _rows(usable, objects, spec.source.format)
+    with services.input.writer(Places(spec.tenant, new_run).ranges) as file:
+        for part in parts:
+            file.write(encode(part.to_json()))
+
+
+def _rejected_rows(run: str, runs: Runs, output: Bucket) -> Iterator[FailedRecord]:
+    """Rows of the run that became no records, as its cuts say. Duplicates are none of them."""
+    for item in runs.query(run_pk(run), CUTS):
+        if not item.get("failures"):
+            continue
+        for number, (raw, _) in enumerate(split(output.read(item["failures"]))):
+            line = json.loads(raw)
+            if line["errorClass"] != DUPLICATE:
+                name = f"{item['cut']}-{number}"
+                yield FailedRecord(
+                    run, name, item["cut"], name, line["recordId"] or name, line["errorClass"], line["source"]
+                )
 
 
 def _run(command: Command, services: RedriveServices) -> tuple[RunSpec, Mapping[str, Any]]:
@@ -449,6 +507,16 @@ def _asked(command: Command) -> str:
     classes, ids = command.choice.error_classes, command.choice.record_ids
     chosen = [None if one is None else sorted(one) for one in (classes, ids)]
     return hashlib.sha256(canonical([*chosen, command.changes, command.priority])).hexdigest()
+
+
+def _refuse_changes(item: Mapping[str, Any], command: Command) -> None:
+    """Other records wait for the run that goes on; another prompt must not be taken for the one that it has."""
+    changes = canonical(command.changes).decode()
+    if item.get("changes", changes) != changes:
+        raise InvalidRequestError(
+            f"run {item['run']} goes on with failures of this run, and with another prompt, model, mode or limits than "
+            "these: wait for its end or stop it, or give this one an id by as"
+        )
 
 
 def _refuse_another(item: Mapping[str, Any], command: Command) -> None:
@@ -485,6 +553,7 @@ def _request(spec: RunSpec, new_run: str, command: Command, records: int) -> dic
         "format": spec.source.format,
         "encoding": spec.source.encoding,
         "csv": _csv(spec.source.csv) if spec.source.format == formats.CSV else None,
+        "parquet": {"binary": spec.source.parquet_binary} if spec.source.format == formats.PARQUET else None,
         "id_field": spec.source.id_field,
         "sequence_field": spec.source.sequence_field,
         "carry": spec.source.carry or None,
@@ -503,7 +572,7 @@ def _request(spec: RunSpec, new_run: str, command: Command, records: int) -> dic
             "mode": command.mode or "auto",
             "priority": command.priority or spec.priority,
         },
-        "source": _given(source),
+        "source": {**_given(source), **command.source},
         "model": _given({"id": spec.model.id, "api": api, **command.model}),
         "prompt": _given(prompt),
         "chunking": {} if spec.chunking is None else spec.chunking.to_json(),
@@ -517,6 +586,7 @@ def _csv(given: Csv) -> dict[str, Any]:
     section = {
         "delimiter": given.delimiter,
         "quote": given.quote,
+        "escape": given.escape or None,
         "header": given.header if given.names is None else given.names,
         "quoted_newlines": given.quoted_newlines,
     }

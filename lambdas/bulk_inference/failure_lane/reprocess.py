@@ -209,7 +209,7 @@ def _keep(message: LaneMessage, unit_context: UnitContext, lease: Lease, failure
     known = unit_context.runs.get(pk, sk) or {}
     total, answers = Usage.from_json(known) + usage, int(known.get("answers", 0)) + 1
     item = {"pk": pk, "sk": sk, "expires_at": unit_context.expires_at, "answers": answers}
-    lease.commit(Put({**item, **total.to_json(), "unknownUsage": total.unknown}))
+    lease.commit(Put({**item, **total.to_json(), "unknownUsage": total.unknown, "ends": total.ends}))
     _mark(message, unit_context, f"unfit {message.digest} {answers}")
 
 

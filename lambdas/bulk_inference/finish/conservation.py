@@ -40,6 +40,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from bulk_inference.core.names import Attempt
+from bulk_inference.core.rejections import Rejection, RowCount, merged, of_item
 from bulk_inference.core.result_line import Usage
 from bulk_inference.core.runs_table import SHARDS, Item
 from bulk_inference.land.units import Counts, ErrorKind, Late, Part, Unit
@@ -95,6 +96,12 @@ class Account:
     batch_input_tokens: int = 0
     """Of these, what batch jobs took: they may have a price of their own."""
     batch_output_tokens: int = 0
+    rows: RowCount = field(default_factory=RowCount)
+    """Of the corpus, blank ones aside."""
+    rejections: list[Rejection] = field(default_factory=list)
+    """Rows that became no records, by error class, the commonest first."""
+    empty_fields: dict[str, int] = field(default_factory=dict)
+    """Records by a field that the prompt names and that put nothing into it."""
     late: int = 0
     """Failed records that have left that state since."""
     unfit: int = 0
@@ -189,6 +196,11 @@ class _Books:
         self.account.accepted += accepted
         self.account.rejected += rejected
         self.account.duplicate += duplicate
+        for name, number in item.get("emptyFields", {}).items():
+            self.account.empty_fields[name] = self.account.empty_fields.get(name, 0) + int(number)
+        rows, kinds = of_item(item)
+        self.account.rows += rows
+        self.account.rejections = merged([*self.account.rejections, *kinds])
 
     def shard(self, item: Mapping[str, Any]) -> None:
         name = str(item["sk"]).removeprefix(SHARDS)

@@ -15,6 +15,7 @@ from bulk_inference.core.keys import Places
 from bulk_inference.core.leases import Lease, Leases
 from bulk_inference.core.names import REPROCESSED
 from bulk_inference.core.ports import Bucket, Bus, Clock, Put, Runs, Update
+from bulk_inference.core.rejections import by_class
 from bulk_inference.core.run_spec import RunSpec
 from bulk_inference.core.runs_table import ASSEMBLY, CUTS, LATES, LIVE, META, SHARDS, UNFITS, UNITS, live_item, run_pk
 from bulk_inference.core.times import iso_time
@@ -26,6 +27,11 @@ from bulk_inference.finish.reporting import manifest
 DETAIL_TYPE: Final = "Bulk Inference Run Finished"
 
 _SHOWN_PROBLEMS: Final = 5
+
+ACCOUNTED: Final = frozenset(
+    {"succeeded", "empty", "unchanged", "rejected", "nothing_landed", "incomplete", "inconsistent"}
+)
+"""Statuses that follow from the sums. The others say how the execution ended, and stay."""
 
 FAILING: Final = frozenset({"inconsistent", "incomplete"})
 """Statuses that fail the execution and say more than `failed`."""
@@ -58,9 +64,11 @@ class FinishServices:
 def finish(spec: RunSpec, services: FinishServices, *, more: bool = False) -> dict[str, Any]:
     """Closes the run's account; `{"run", "tenant", "scope", "status", "counts", "manifest": {"bucket", "key"}}`.
 
-    Status: `succeeded`, `empty` (nothing was read), `incomplete` (some records are pending: their units died, within
-    the tolerance) or `inconsistent`. The last two raise IncompleteRunError and ConservationError, after the manifest is
-    written; what follows the end of their execution announces them. A second call over the same items says the same.
+    Status: `succeeded`, `empty` (nothing was read), `unchanged` (all that was read are duplicates), `nothing_landed`
+    (every record failed; the failure lane may still land some), `incomplete` (some records are pending: their units
+    died, within the tolerance) or `inconsistent`. The last two raise IncompleteRunError and ConservationError, after
+    the manifest is written; what follows the end of their execution announces them. A second call over the same items
+    says the same.
 
     With `more`, nothing is closed while records are pending: the status is `running`, and inference is to go on.
     Raises WorkInProgressError while another worker makes the run's sums.
@@ -78,7 +86,7 @@ def _finish(spec: RunSpec, services: FinishServices, lease: Lease, more: bool) -
     status = status_of(summed, problems)
     if status == "incomplete" and more:
         reopen(meta, lease)
-        return detail_of(spec, "running", summed.counts, output.name)
+        return detail_of(spec, "running", summed, output.name)
     same = meta.get("status") == status and meta.get("counts") == summed.counts
     finished_at = meta["finishedAt"] if same else iso_time(services.clock.now())
     assembled = summary(spec, runs.get(run_pk(spec.run), ASSEMBLY), output.name)
@@ -95,7 +103,7 @@ def _finish(spec: RunSpec, services: FinishServices, lease: Lease, more: bool) -
     if assembled:
         # What update_runs compares with: the manifest tells of these documents already.
         lease.commit(Update(run_pk(spec.run), META, {"assembled": assembled}))
-    detail = detail_of(spec, status, summed.counts, output.name)
+    detail = detail_of(spec, status, summed, output.name)
     if status == "inconsistent":
         _close(runs, spec, status, summed, finished_at, lease)
         shown = "; ".join(problems[:_SHOWN_PROBLEMS])
@@ -152,14 +160,15 @@ def publish(document: Mapping[str, Any], output: Bucket, lease: Lease) -> None:
     output.replace(places.report, told.encode(), "text/html; charset=utf-8", lease.check)
 
 
-def detail_of(spec: RunSpec, status: str, counts: Mapping[str, int], bucket: str) -> dict[str, Any]:
+def detail_of(spec: RunSpec, status: str, summed: Account, bucket: str) -> dict[str, Any]:
     """Detail of the events about a run."""
     return {
         "run": spec.run,
         "tenant": spec.tenant,
         "scope": spec.scope,
         "status": status,
-        "counts": dict(counts),
+        "counts": summed.counts,
+        "rejections": by_class(summed.rejections),
         "manifest": {"bucket": bucket, "key": Places(spec.tenant, spec.run).manifest},
     }
 
@@ -169,7 +178,11 @@ def status_of(summed: Account, problems: list[str]) -> str:
         return "inconsistent"
     if summed.read == 0:
         return "empty"
-    return "incomplete" if summed.pending else "succeeded"
+    if summed.pending:
+        return "incomplete"
+    if summed.accepted == 0:
+        return "unchanged" if summed.duplicate else "rejected"
+    return "succeeded" if summed.landed or summed.resubmitted or summed.dropped else "nothing_landed"
 
 
 def reopen(meta: Mapping[str, Any], lease: Lease) -> dict[str, Any]:

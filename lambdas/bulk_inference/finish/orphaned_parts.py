@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from bulk_inference.core.keys import Places
 from bulk_inference.core.names import unit_of_part
 from bulk_inference.core.ports import Bucket
-from bulk_inference.core.result_line import Usage, parse_id, split
+from bulk_inference.core.result_line import ENDS, OTHER, Usage, parse_id, split
 from bulk_inference.finish.conservation import Account
 
 
@@ -27,9 +27,7 @@ def adopt(account: Account, places: Places, stored: dict[str, int], output: Buck
             parts.setdefault(unit, {})[key] = stored[key]
             landed.setdefault(unit, {}).update(_lines(output, key))
     for unit, lines in landed.items():
-        used = Usage(
-            sum(usage.input_tokens for usage in lines.values()), sum(usage.output_tokens for usage in lines.values())
-        )
+        used = sum(lines.values(), Usage())
         if account.adopt(unit, len(lines), used):
             account.parts.update(parts[unit])
 
@@ -38,5 +36,7 @@ def _lines(output: Bucket, key: str) -> Iterator[tuple[str, Usage]]:
     """recordId and tokens of each line."""
     for raw, _ in split(output.read(key)):
         if (record_id := parse_id(raw)) is not None:
-            usage = json.loads(raw).get("usage") or {}
-            yield record_id, Usage(usage.get("inputTokens", 0), usage.get("outputTokens", 0))
+            line = json.loads(raw)
+            end = line.get("ended")
+            ends = {} if end is None else {"ends": {end if end in ENDS else OTHER: 1}}
+            yield record_id, Usage.from_json({**(line.get("usage") or {}), **ends})

@@ -11,6 +11,7 @@ from html import escape
 from typing import Any, Final
 
 from bulk_inference.core.failure_line import CLASSES
+from bulk_inference.core.rejections import place_of
 from bulk_inference.finish.report_parts import NUMERIC_CSS, Cell, bars, number, plural, section, share, table, timeline
 
 _SHOWN_ERRORS: Final = 20
@@ -67,20 +68,31 @@ def banner(document: Mapping[str, Any]) -> Banner:
         return Banner(
             WARN, "Empty: no record was read", f"Look whether the corpus lies where it should: {_source(document)}."
         )
+    if status == "unchanged":
+        return Banner(GOOD, f"Unchanged: all of {plural(counts['read'], 'record')} had landed or failed before", "")
+    if status == "nothing_landed":
+        return Banner(
+            BAD, f"Nothing landed: {_cause(document)}", "Look at the failures: the failure lane may still land some."
+        )
     if status == "succeeded":
-        return _succeeded(counts)
+        return _succeeded(document)
     word, step = _WHY.get(status, (status.replace("_", " ").capitalize(), ""))
     return Banner(BAD, f"{word}: {_cause(document)}", step)
 
 
-def _succeeded(counts: Mapping[str, int]) -> Banner:
-    failed, rejected = counts["failed"], counts["rejected"]
-    if not failed and not rejected:
+def _succeeded(document: Mapping[str, Any]) -> Banner:
+    counts = document["counts"]
+    failed, rejected, ended = counts["failed"], counts["rejected"], sum(document.get("ends", {}).values())
+    if not failed and not rejected and not ended:
         return Banner(GOOD, f"Succeeded: {plural(counts['landed'], 'record')} landed", "")
     said = [f"{plural(failed, 'failure')}"] if failed else []
     said += [f"{plural(rejected, 'rejected row')}"] if rejected else []
+    said += (
+        [f"{plural(ended, 'answer')} that did not end by {'itself' if ended == 1 else 'themselves'}"] if ended else []
+    )
     steps = ["redrive or resubmit the failures"] if failed else []
     steps += ["mend the rejected rows and run them again"] if rejected else []
+    steps += ["look how answers ended"] if ended else []
     return Banner(WARN, f"Succeeded with {' and '.join(said)}", f"{' and '.join(steps).capitalize()} if they matter.")
 
 
@@ -121,6 +133,7 @@ def page(document: Mapping[str, Any]) -> str:
         section("records", "Where every record is", _records(counts)),
         section("why", "Why it stopped", _stopped(document)),
         section("failures", "What failed", _failures(document)),
+        section("ends", "How answers ended", _ends(document)),
         section("rejections", "What was rejected", _rejections(document)),
         section("documents", "Documents", _documents(document)),
         section("time", "When", _time(document)),
@@ -193,13 +206,31 @@ def _rejections(document: Mapping[str, Any]) -> str:
     rows = [
         (
             kind["errorClass"],
-            Cell.of(kind["count"]),
-            Cell.of(kind.get("bytes", 0)),
-            "; ".join(str(one) for one in kind.get("samples", [])[:3]),
+            Cell.of(kind["rows"]),
+            Cell.of(kind["lines"]),
+            Cell.of(kind["bytes"]),
+            "; ".join(place_of(one) for one in kind["samples"]),
         )
         for kind in kinds
     ]
-    return table("Rows that did not become records", ["class", "rows", "bytes", "such as"], rows)
+    empty = [(name, Cell.of(count)) for name, count in document.get("corpus", {}).get("emptyFields", {}).items()]
+    return table("Rows that did not become records", ["class", "rows", "lines", "bytes", "such as"], rows) + table(
+        "Fields that put nothing into a prompt", ["field", "records"], empty
+    )
+
+
+def _ends(document: Mapping[str, Any]) -> str:
+    rows = [(_END_WORDS.get(name, name), Cell.of(count)) for name, count in document.get("ends", {}).items()]
+    return table("Answers that did not end by themselves", ["ended", "answers"], rows)
+
+
+_END_WORDS: Final = {
+    "max_tokens": "at their token limit: they may be cut in the middle",
+    "refusal": "refused by the model",
+    "guardrail": "by a guardrail or filter",
+    "no_text": "without any text",
+    "other": "by another stop reason",
+}
 
 
 def _documents(document: Mapping[str, Any]) -> str:

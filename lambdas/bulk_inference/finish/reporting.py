@@ -46,6 +46,8 @@ def manifest(
         "model": {"id": spec.model.id, "invokeId": spec.model.invoke_id, "api": spec.model.api},
         "source": spec.source.to_json(),
         "counts": summed.counts,
+        "corpus": {**summed.rows.to_json(), "emptyFields": summed.empty_fields},
+        "rejections": [one.to_json() for one in summed.rejections],
         "tokens": {
             "input": summed.usage.input_tokens,
             "output": summed.usage.output_tokens,
@@ -54,6 +56,7 @@ def manifest(
             "reasoning": summed.usage.reasoning_tokens,
             "unknown": summed.usage.unknown,
         },
+        "ends": summed.usage.ends,
         "seconds": round(seconds, 3),
         "createdAt": spec.created_at,
         "finishedAt": finished_at,

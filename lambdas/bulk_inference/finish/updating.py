@@ -21,7 +21,7 @@ from bulk_inference.core.ports import Bucket, Bus, Clock, Executions, Put, Runs,
 from bulk_inference.core.run_spec import RunSpec
 from bulk_inference.core.runs_table import ASSEMBLY, META, RESUBMISSIONS, STALE, UPDATE, Item, run_pk
 from bulk_inference.core.times import expiry, iso_time
-from bulk_inference.finish.finishing import ACCOUNT, check, detail_of, publish, status_of
+from bulk_inference.finish.finishing import ACCOUNT, ACCOUNTED, check, detail_of, publish, status_of
 from bulk_inference.finish.reporting import manifest
 from bulk_inference.land.late_outcomes import (
     FailedRecord,
@@ -45,8 +45,6 @@ _LOOKUP: Final = 1000
 """Records whose claims are looked for together."""
 
 _RUNNING: Final = "running"
-_ACCOUNTED: Final = frozenset({"succeeded", "empty", "incomplete", "inconsistent"})
-"""Statuses that follow from the sums. The others say how the execution ended, and stay."""
 
 
 @dataclass(frozen=True)
@@ -150,7 +148,7 @@ def _write_anew(spec: RunSpec, services: UpdateServices, lease: Lease) -> tuple[
     summed, problems = check(spec, services.output, runs)
     status = str(meta.get("status"))
     # Of a run that broke off in the middle, the sums of cuts and shards need not hold.
-    status, problems = (status_of(summed, problems), problems) if status in _ACCOUNTED else (status, [])
+    status, problems = (status_of(summed, problems), problems) if status in ACCOUNTED else (status, [])
     told: dict[str, Any] = {"status": status, "counts": summed.counts}
     if summed.unfit:
         # They move no record, but the manifest's tokens.
@@ -158,7 +156,7 @@ def _write_anew(spec: RunSpec, services: UpdateServices, lease: Lease) -> tuple[
     assembled = summary(spec, runs.get(run_pk(run), ASSEMBLY), services.output.name)
     if assembled:
         told["assembled"] = assembled
-    unfinished = status in _ACCOUNTED and follow(
+    unfinished = status in ACCOUNTED and follow(
         spec,
         output=services.output,
         runs=runs,
@@ -184,7 +182,7 @@ def _write_anew(spec: RunSpec, services: UpdateServices, lease: Lease) -> tuple[
     )
     publish({**document, "updatedAt": now, "revision": item["revision"]}, services.output, lease)
     lease.commit(Update(run_pk(run), META, {**told, "updatedAt": now}))
-    services.bus.put(DETAIL_TYPE, detail_of(spec, status, summed.counts, services.output.name))
+    services.bus.put(DETAIL_TYPE, detail_of(spec, status, summed, services.output.name))
     _tell_others(spec, services)
     lease.commit(Put({**item, "open": False}))
     return True, unfinished

@@ -21,7 +21,7 @@ from bulk_inference.core.ports import Bucket, Bus, Clock, Executions, Intake
 from bulk_inference.core.result_line import split
 from bulk_inference.core.run_spec import RunSpec
 from bulk_inference.core.runs_table import ASSEMBLY, CUTS, META, POOLS, TALLY, Item, document_pk, pool_pk, run_pk
-from bulk_inference.finish.finishing import FinishServices, check, finish
+from bulk_inference.finish.finishing import ACCOUNTED, FinishServices, check, finish
 from bulk_inference.intake.document_outcomes import DocumentOutcome, OutcomeServices, conclude, landed_elsewhere
 from bulk_inference.intake.message import DONE, FAILED, NOT_ACCOUNTED, PARTIAL, RUN_FAILED
 from bulk_inference.intake.pooling import (
@@ -56,9 +56,6 @@ _WATCHED: Final = 14 * 24 * 3600
 
 _VISIBLE_SECONDS: Final = 300
 """After which an execution that was started must be known to DescribeExecution."""
-
-_ACCOUNTED: Final = frozenset({"succeeded", "empty", "incomplete", "inconsistent"})
-"""Statuses of a run that came to its end; in the others a redrive may still land what is missing."""
 
 
 @dataclass(frozen=True)
@@ -200,7 +197,7 @@ def _ends_in_run(item: Item, status: str, services: FollowServices) -> tuple[dic
         now=services.clock.now(),
     )
     ends |= elsewhere.landed
-    kind = NOT_ACCOUNTED if status in _ACCOUNTED else RUN_FAILED
+    kind = NOT_ACCOUNTED if status in ACCOUNTED else RUN_FAILED
     manifest = {"bucket": bucket, "key": places.manifest}
     why = DocumentOutcome(FAILED, item["run"], manifest, kind, f"its run is {status}")
     return {one: ends.get(one, why) for one in ids if one not in elsewhere.promised}, len(elsewhere.promised)

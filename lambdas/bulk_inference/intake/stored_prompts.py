@@ -55,7 +55,11 @@ class StoredPrompt:
         """The whole request of a run over documents at `key`, or below it."""
         run = {**self.request.get("run", {}), "tenant": self.tenant, "scope": scope, "priority": priority}
         source = {"prefix" if prefix else "key": key, "id_field": ID_FIELD}
-        return {**self.request, "run": run, "source": source}
+        # One sender's documents must not keep those of others from being done.
+        limits = self.request.get("limits", {})
+        if isinstance(limits, Mapping):
+            limits = {"tolerated_rejected_percentage": 100, **limits}
+        return {**self.request, "run": run, "source": source, "limits": limits}
 
 
 def prompt_key(tenant: str, name: str) -> str:

@@ -50,6 +50,7 @@ from bulk_inference.intake.pooling import OPEN, WINDOW, Arrival
 from bulk_inference.intake.stored_prompts import StoredPrompt, check
 from bulk_inference.land.unit_context import UnitContext
 from bulk_inference.land.units import Unit
+from bulk_inference.plan.asking import first as ask_first
 from bulk_inference.plan.planning import MAX_LINE_BYTES
 from bulk_inference.plan.quotas import resolve
 from bulk_inference.plan.run_plan import Decisions, model_of, planned_at, run_spec
@@ -238,6 +239,8 @@ def window_spec(request: RunRequest, settings: Settings, input_bucket: str, now:
             cuts=Cuts(Places(request.tenant, request.run).cuts("none"), 0, 0),
             estimate=Estimate(notes=["documents of priority high, inferred one by one as they came"]),
             created_at=planned_at(now),
+            # No canary tries whether a schema is taken natively.
+            asked=ask_first(request.output, request.family, "sync", canary=False).how,
         ),
     )
 

@@ -202,6 +202,7 @@ def late_attributes(outcome: Late, key: str, body: bytes, usage: Usage) -> dict[
         "results": [Part(key, len(body), 1).to_json()] if body else [],
         **usage.to_json(),
         "unknownUsage": usage.unknown,
+        "ends": usage.ends,
     }
 
 

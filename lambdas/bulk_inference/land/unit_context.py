@@ -15,7 +15,7 @@ from bulk_inference.core.names import own_scope
 from bulk_inference.core.part_names import next_parts
 from bulk_inference.core.ports import BatchJobs, Bucket, Clock, Executions, Model, Outcome, Put, Queue, Runs
 from bulk_inference.core.result_line import Valued
-from bulk_inference.core.run_spec import RunSpec
+from bulk_inference.core.run_spec import FAIL, RunSpec
 from bulk_inference.core.runs_table import LATES, run_pk, unit_sk
 from bulk_inference.core.times import expiry
 from bulk_inference.land.landing import Owner
@@ -24,7 +24,7 @@ from bulk_inference.ledger.claims import ClaimJudge, ClaimStore, current_claims,
 from bulk_inference.ledger.rival_claims import RivalClaims
 from bulk_inference.render import cache_points
 from bulk_inference.render.media import IllegalMediaError, locations, may_point, places_of
-from bulk_inference.structured.answers import judge
+from bulk_inference.structured.answers import cut_off, judge
 from bulk_inference.structured.checker import Checker, checker
 
 
@@ -159,6 +159,8 @@ class UnitContext:
 
     def judge(self, output: Any) -> Judged:
         """What an answer (a response body) comes to: its output (a Valued where the run has a schema), or a failure."""
+        if self.spec.output.on_truncated == FAIL and (cut := cut_off(output)) is not None:
+            return Judged(output, SCHEMA, cut.code, cut.message)
         if self.checker is None:
             return Judged(output)
         verdict = judge(output, self.checker)

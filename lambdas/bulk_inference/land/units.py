@@ -37,6 +37,12 @@ class Counts(Document):
     reasoning_tokens: int = 0
     unknown_usage: int = 0
     """Answers that say nothing of tokens."""
+    cut: int = 0
+    """Answers by how they ended, as Usage has them."""
+    refused: int = 0
+    filtered: int = 0
+    no_text: int = 0
+    other_end: int = 0
 
     def __add__(self, other: Self) -> Self:
         return replace(self, **{one.name: getattr(self, one.name) + getattr(other, one.name) for one in fields(self)})
@@ -51,6 +57,11 @@ class Counts(Document):
             cache_write_tokens=usage.cache_write_tokens,
             reasoning_tokens=usage.reasoning_tokens,
             unknown_usage=usage.unknown,
+            cut=usage.cut,
+            refused=usage.refused,
+            filtered=usage.filtered,
+            no_text=usage.no_text,
+            other_end=usage.other_end,
         )
 
     @property
@@ -62,6 +73,11 @@ class Counts(Document):
             self.cache_write_tokens,
             self.reasoning_tokens,
             self.unknown_usage,
+            self.cut,
+            self.refused,
+            self.filtered,
+            self.no_text,
+            self.other_end,
         )
 
     @property

@@ -5,14 +5,16 @@ So does a schema that no answer fits: every record would be paid for, and fail t
 """
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
+from bulk_inference.core.answer_text import GUARDRAIL, MAX_TOKENS, NO_TEXT, REFUSAL
 from bulk_inference.core.errors import CanaryFailedError, ThrottledError
 from bulk_inference.core.json_document import Document
 from bulk_inference.core.ports import Model, Outcome
-from bulk_inference.core.result_line import extract
+from bulk_inference.core.result_line import OTHER, Usage, extract, usage_of
+from bulk_inference.plan.asking import is_refusal
 from bulk_inference.structured.answers import Judgement, judge
 from bulk_inference.structured.checker import Checker
 
@@ -45,6 +47,10 @@ class Tried:
     counted: Sequence[int] = ()
 
 
+class SchemaRefusedError(Exception):
+    """The service takes no schema for its answers."""
+
+
 _BLAMES_RECORD: Final = "invalid_request"
 """Error class that a record may have brought about by itself: its length, its content."""
 
@@ -61,16 +67,11 @@ def run_canary(
     brought about by itself. Stops at the first throttle after a success: the point is made. `checker`: of the run's
     schema, if it has one.
 
-    Raises CanaryFailedError if every record failed and trying again would not help, or if no answer of several fits the
-    schema; ThrottledError if every record failed for a reason that may pass.
+    Raises SchemaRefusedError if the service says of the first record that it takes no schema; CanaryFailedError if
+    every record failed and trying again would not help, or if no answer of several fits the schema; ThrottledError if
+    every record failed for a reason that may pass.
     """
-    outcomes: list[Outcome] = []
-    for number, body in enumerate(bodies):
-        if wanted is not None and number >= wanted and not all(_blames_record(one) for one in outcomes):
-            break
-        outcomes.append(model.infer(invoke_id, api, body))
-        if outcomes[-1].retryable and any(outcome.output is not None for outcome in outcomes):
-            break
+    outcomes = _tried(bodies, lambda body: model.infer(invoke_id, api, body), wanted)
     failed = [outcome for outcome in outcomes if outcome.output is None]
     if failed and len(failed) == len(outcomes):
         _all_failed(failed, invoke_id)
@@ -85,6 +86,7 @@ def run_canary(
             f"was submitted: {_rules(unfit)}"
         )
     notes = [f"{len(failed)} of {len(outcomes)} records failed on demand ({_codes(failed)})"] if failed else []
+    notes += _ends(answers)
     if unfit:
         notes.append(f"{len(unfit)} of {len(answers)} answers do not fit output.schema ({_rules(unfit)})")
     return Tried(
@@ -100,20 +102,52 @@ def run_canary(
     )
 
 
+def _tried(
+    bodies: Sequence[Mapping[str, Any]], infer: Callable[[Mapping[str, Any]], Outcome], wanted: int | None
+) -> list[Outcome]:
+    outcomes: list[Outcome] = []
+    for number, body in enumerate(bodies):
+        if wanted is not None and number >= wanted and not all(_blames_record(one) for one in outcomes):
+            break
+        outcomes.append(infer(body))
+        if len(outcomes) == 1 and outcomes[0].output is None and is_refusal(outcomes[0].error_message):
+            # It is the account that refuses: the other records would hear the same.
+            raise SchemaRefusedError((outcomes[0].error_message or "")[:_MESSAGE_CHARACTERS])
+        if outcomes[-1].retryable and any(outcome.output is not None for outcome in outcomes):
+            break
+    return outcomes
+
+
 def _blames_record(outcome: Outcome) -> bool:
     return outcome.output is None and outcome.error_class == _BLAMES_RECORD
 
 
 def _all_failed(failed: Sequence[Outcome], invoke_id: str) -> None:
     codes = _codes(failed)
+    lasting_ones = [outcome for outcome in failed if not outcome.retryable]
     if all(outcome.retryable for outcome in failed):
         words = (failed[-1].error_message or "")[:_MESSAGE_CHARACTERS]
         raise ThrottledError(f"canary: {invoke_id} answered none of {len(failed)} records for now ({codes}): {words}")
-    lasting = next(outcome for outcome in failed if not outcome.retryable)
+    lasting = lasting_ones[0]
     raise CanaryFailedError(
         f"all {len(failed)} canary records failed on demand with {invoke_id} ({codes}), so that no job was submitted. "
         f"The service says: {(lasting.error_message or '')[:_MESSAGE_CHARACTERS]}"
     )
+
+
+def _ends(answers: Sequence[Mapping[str, Any]]) -> list[str]:
+    """How many answers were cut, refused, filtered or without text."""
+    told = sum((usage_of(answer) for answer in answers), Usage()).ends
+    return [f"{number} of {len(answers)} answers {_END_WORDS[end]}" for end, number in told.items()]
+
+
+_END_WORDS: Final = {
+    MAX_TOKENS: "ended at their token limit (raise prompt.inference.maxTokens)",
+    REFUSAL: "were refused by the model",
+    GUARDRAIL: "were stopped by a guardrail or filter",
+    NO_TEXT: "hold no text",
+    OTHER: "ended by another stop reason than is known",
+}
 
 
 def _codes(failed: Sequence[Outcome]) -> str:

@@ -86,6 +86,9 @@ def workers(
     return _for(batches, "batches", _under(ceiling, "infer_concurrency", found))
 
 
+_SINGULAR: Final = {"jobs": "job", "batches": "batch"}
+
+
 def _under(ceiling: int | None, name: str, found: Decision) -> Decision:
     if ceiling is None or ceiling >= found.value:
         return found
@@ -96,7 +99,9 @@ def _for(number: int | None, what: str, found: Decision) -> Decision:
     if number is None or number >= found.value:
         return found
     return Decision(
-        found.value, RECORDS, f"{found.value} allowed ({found.why}), but there are only about {number} {what}"
+        found.value,
+        RECORDS,
+        f"all of about {number} {what if number != 1 else _SINGULAR[what]}; {found.value} may be ({found.why})",
     )
 
 

@@ -10,7 +10,7 @@ from typing import Any, Protocol, TypeVar
 from bulk_inference.core import ports, tenants
 from bulk_inference.core.ceilings import refuse_larger
 from bulk_inference.core.environment import require_layer
-from bulk_inference.core.errors import InvalidRequestError
+from bulk_inference.core.errors import CanaryFailedError, InvalidRequestError
 from bulk_inference.core.json_document import Json
 from bulk_inference.core.keys import Places
 from bulk_inference.core.model_families import geography_of
@@ -38,11 +38,14 @@ from bulk_inference.corpus.jsonl_rows import BOM
 from bulk_inference.corpus.ranges import Cut, CutRange, cut_line, pack_ranges, plan_cuts
 from bulk_inference.corpus.reader import Corpus, CorpusBucket
 from bulk_inference.plan import concurrency, planning, quotas, sampling, sizing
-from bulk_inference.plan.canary import CanaryResult, Tried, run_canary
+from bulk_inference.plan.asking import NATIVE, Asking, refused, seen
+from bulk_inference.plan.asking import first as ask_first
+from bulk_inference.plan.canary import CanaryResult, SchemaRefusedError, Tried, run_canary
 from bulk_inference.plan.planning import Sample
 from bulk_inference.plan.report import Concurrencies, Planned, as_text, report
 from bulk_inference.plan.run_plan import Decisions, model_of, planned_at, run_spec
-from bulk_inference.render.media import places_of
+from bulk_inference.render.media import MediaPlaces, places_of
+from bulk_inference.render.record_bodies import refused_in_batch
 from bulk_inference.render.records import Record, RecordReader
 from bulk_inference.render.rendering import renderer_for
 from bulk_inference.request import parse
@@ -156,7 +159,7 @@ def _draw_up(
         require_layer()
     limits_of = quotas.resolve(request.model, _found_quotas(request, services))
     found = _look_at_corpus(request, tenants.defaults_of(settings, request.tenant), places, services)
-    decided = _decide(request, settings, limits_of, found)
+    decided, found = _decide(request, settings, limits_of, found)
     model = model_of(request, settings, batch=_batch_capable(request))
     created_at = planned_at(services.now)
     return run_spec(
@@ -174,6 +177,7 @@ def _draw_up(
             cuts=found.cuts,
             estimate=replace(decided.estimate, notes=[decided.why, *decided.notes]),
             created_at=created_at,
+            asked=found.asking.how,
             report=report(_reported(request, model, limits_of, found, decided, created_at)),
         ),
     )
@@ -195,22 +199,26 @@ class _Decided:
     notes: Sequence[str]
 
 
-def _decide(request: RunRequest, settings: Settings, limits_of: Quotas, found: "_Found") -> _Decided:
-    """Raises InvalidRequestError for a run over its limits, CanaryFailedError."""
+def _decide(request: RunRequest, settings: Settings, limits_of: Quotas, found: "_Found") -> tuple[_Decided, "_Found"]:
+    """And the corpus as it was looked at last. Raises InvalidRequestError for a run over its limits or a corpus that is
+    none, CanaryFailedError."""
     defaults = tenants.defaults_of(settings, request.tenant)
     max_tokens = request.prompt.inference.get("maxTokens")
     answers = sizing.assumed_answers(max_tokens, embedding=request.family.embeds)
-    guessed = _with_answers(planning.estimate(found.cuts.bytes, found.sample, max_tokens), answers.tokens)
-    batch = _batch_capable(request)
-    mode, why = planning.choose_mode(request.mode, guessed.records, limits_of, batch, request.model_id)
+    guessed = _with_answers(planning.estimate(found.bytes, found.sample, max_tokens), answers.tokens)
+    mode, why, found = _in_mode(request, limits_of, found, guessed.records)
     limits, limit_notes = planning.resolve_limits(request.limits, defaults, limits_of, mode)
     basis = "counted" if found.whole else f"estimated from {found.sample.records} of them"
+    sampling.refuse_rejected(found.sample, limits, whole=found.whole)
+    if found.whole:
+        refuse_larger(limits, guessed.records, 0, basis, exact=True)
     refuse_larger(limits, guessed.records, guessed.input_tokens + guessed.output_tokens, basis)
-    canary, estimate, tokens_basis = _try(request, found, limits, guessed, answers)
-    refuse_larger(limits, estimate.records, estimate.input_tokens + estimate.output_tokens, tokens_basis)
+    found, canary, estimate, tokens_basis = _try(request, found, limits, guessed, answers)
+    spent = estimate.input_tokens + estimate.output_tokens
+    large_notes = refuse_larger(limits, estimate.records, spent, tokens_basis)
     work = sizing.work(mode, estimate, found.cuts.count, limits, planning.items_per_batch(request.limits, defaults))
     chosen = _concurrencies(request, settings, limits_of, _Load(mode, estimate, work, found.cuts.count))
-    return _Decided(
+    decided = _Decided(
         mode=mode,
         why=why,
         limits=limits,
@@ -228,12 +236,27 @@ def _decide(request: RunRequest, settings: Settings, limits_of: Quotas, found: "
             workers=chosen.inference.value,
         ),
         notes=[
-            *quotas.fallback_notes(limits_of, batch=batch),
+            *quotas.fallback_notes(limits_of, batch=_batch_capable(request)),
+            *([f"output.schema: {found.asking.in_words}"] if found.asking.how else []),
             *found.notes,
             *limit_notes,
+            *large_notes,
             *([] if found.cuts.count else ["the corpus is empty"]),
         ],
     )
+    return decided, found
+
+
+def _in_mode(request: RunRequest, limits_of: Quotas, found: "_Found", records: int) -> tuple[str, str, "_Found"]:
+    """The mode, why, and the corpus as it is looked at for it: batch jobs do not take all that goes on demand."""
+    batch = _batch_capable(request)
+    mode, why = planning.choose_mode(request.mode, records, limits_of, batch, request.model_id)
+    if mode == "batch" and request.mode == "auto":
+        if (member := found.refused_in_batch(request.api)) is not None:
+            mode, why = "sync", f"records have {member}, which Converse's batch jobs do not take"
+        elif found.asking.how == NATIVE and request.output.ask == "auto":
+            found = found.asked(ask_first(request.output, request.family, mode, canary=True))
+    return mode, why, found
 
 
 def _reported(
@@ -251,6 +274,8 @@ def _reported(
         corpus_bytes=found.cuts.bytes,
         cuts=found.cuts.count,
         whole=found.whole,
+        rejections=found.sample.rejections,
+        asking=found.asking,
         estimate=decided.estimate,
         tokens_basis=decided.tokens_basis,
         work=decided.work,
@@ -277,10 +302,22 @@ class _Found:
     trial: Callable[[Sequence[dict[str, Any]], int], Tried]
     """Infers so many bodies on demand, more of them only as canary.py says."""
 
+    whole: bool
+    """Whether the sample is all of it."""
+    asking: Asking
+    """How its schema is asked for."""
+    asked: "Callable[[Asking], _Found]"
+    """The same sample, its schema asked for otherwise."""
+
+    def refused_in_batch(self, api: str) -> str | None:
+        """A member that batch jobs do not take and that a record of the sample has."""
+        bodies = (json.loads(record.line)["modelInput"] for record in self.records if b'"toolConfig"' in record.line)
+        return next((name for body in bodies if (name := refused_in_batch(body, api)) is not None), None)
+
     @property
-    def whole(self) -> bool:
-        """Whether the sample is all of it."""
-        return self.sample.bytes >= self.cuts.bytes
+    def bytes(self) -> int:
+        """What the sample is scaled up to: of a whole one, itself (headers and blank lines are no rows)."""
+        return self.sample.bytes if self.whole else self.cuts.bytes
 
 
 def _look_at_corpus(request: RunRequest, defaults: Defaults, places: Places, services: PlanServices) -> _Found:
@@ -303,27 +340,45 @@ def _look_at_corpus(request: RunRequest, defaults: Defaults, places: Places, ser
     media = places_of(
         request.source.bucket, services.input_bucket.name, request.tenant, _settings(services).source_buckets
     )
-    renderer = renderer_for(request.prompt, request.family, request.api, output=request.output, places=media)
-    reader = RecordReader(
-        id_field=request.source.id_field,
-        sequence_field=request.source.sequence_field,
-        carry=source.carry,
-        untyped=source.format == formats.CSV,
-        renderer=renderer,
-        max_line_bytes=planning.MAX_LINE_BYTES,
-        chunking=request.chunking,
-        reduces=source.reduces is not None,
-    )
-    sample, records = sampling.sample(bucket, source, spread.probes(source), reader)
+    probes = spread.probes(source)
     rows = spread.rows(source)
     schema = None if request.output.schema is None else checker(request.output.schema)
-    return _Found(
-        source,
-        cuts,
-        sample if rows is None else sampling.counted(sample, cuts.bytes, rows),
-        records,
-        corpus.notes(),
-        lambda bodies, wanted: run_canary(bodies, services.model, request.model.invoke_id, request.api, schema, wanted),
+
+    def trial(bodies: Sequence[dict[str, Any]], wanted: int) -> Tried:
+        return run_canary(bodies, services.model, request.model.invoke_id, request.api, schema, wanted)
+
+    def look(asking: Asking) -> _Found:
+        reader = _reader(request, source, asking, media)
+        sample, records = sampling.sample(bucket, source, probes, reader)
+        return _Found(
+            source,
+            cuts,
+            sample if rows is None else sampling.counted_rows(sample, cuts.bytes, rows),
+            records,
+            [*corpus.notes(), *sampling.notes(bucket, source, probes, sample, reader)],
+            trial,
+            not sample.broken_off and spread.is_all(probes),
+            asking,
+            look,
+        )
+
+    canary = bool(request.limits.get("canary_records", defaults.canary_records))
+    return look(ask_first(request.output, request.family, request.mode, canary=canary))
+
+
+def _reader(request: RunRequest, source: Source, asking: Asking, media: MediaPlaces) -> RecordReader:
+    output = replace(request.output, asked=asking.how)
+    return RecordReader(
+        id_field=source.id_field,
+        sequence_field=source.sequence_field,
+        carry=source.carry,
+        untyped=source.format == formats.CSV,
+        renderer=renderer_for(request.prompt, request.family, request.api, output=output, places=media),
+        max_line_bytes=planning.MAX_LINE_BYTES,
+        api=request.api,
+        batch=request.mode == "batch",
+        chunking=request.chunking,
+        reduces=source.reduces is not None,
     )
 
 
@@ -333,25 +388,43 @@ def _with_answers(estimate: Estimate, tokens_each: float) -> Estimate:
 
 def _try(
     request: RunRequest, found: _Found, limits: Limits, estimate: Estimate, answers: sizing.Answers
-) -> tuple[CanaryResult, Estimate, str]:
-    """The canary, and the estimate corrected by what its answers say; where the numbers of tokens come from.
+) -> tuple[_Found, CanaryResult, Estimate, str]:
+    """The canary, and the estimate corrected by what its answers say; where the numbers of tokens come from. A schema
+    that is refused is asked for in words, unless the request insists.
 
     A dry run costs nothing unless its own request says how many records to try.
     """
     basis = f"input: estimated from characters; {answers.basis}"
     wanted = request.limits.get("canary_records", 0) if request.dry_run else limits.canary_records
     count = min(wanted, len(found.records))
-    lines = [record.line for record in _to_try(found.records, count)]
-    tried = found.trial([json.loads(line)["modelInput"] for line in lines], count)
+    try:
+        lines, tried = _tried(found, count)
+    except SchemaRefusedError as refusal:
+        if found.asking.how != NATIVE or request.output.ask == NATIVE:
+            raise CanaryFailedError(
+                f"the canary was refused its output.schema by {request.model.invoke_id}, so that no job was submitted: "
+                f"leave output.ask out, or say prompt. The service says: {refusal}"
+            ) from None
+        found = found.asked(refused())
+        try:
+            lines, tried = _tried(found, count)
+        except SchemaRefusedError as again:
+            raise CanaryFailedError(f"{request.model.invoke_id} says: {again}") from None
     canary = tried.result
+    found = replace(found, asking=seen(found.asking, canary.records))
     if not wanted and limits.canary_records:
         canary = replace(canary, note="not run: a dry run tries records only if its request sets canary_records")
     if not tried.counted:
-        return canary, estimate, basis
+        return found, canary, estimate, basis
     guessed = sum(estimate_tokens(lines[number].decode()) for number in tried.counted)
     corrected = replace(estimate, input_tokens=round(estimate.input_tokens * canary.input_tokens / max(guessed, 1)))
     corrected = _with_answers(corrected, canary.output_tokens / len(tried.counted))
-    return canary, corrected, f"estimated from the answers to {canary.answered} canary records"
+    return found, canary, corrected, f"estimated from the answers to {canary.answered} canary records"
+
+
+def _tried(found: _Found, count: int) -> tuple[list[bytes], Tried]:
+    lines = [record.line for record in _to_try(found.records, count)]
+    return lines, found.trial([json.loads(line)["modelInput"] for line in lines], count)
 
 
 def _to_try(records: Sequence[Record], count: int) -> list[Record]:
@@ -462,7 +535,7 @@ class _Spread:
         self._kept: list[Cut] = []
         self._stride = 1
         self._seen = 0
-        self._parts = self._selected = 0
+        self._parts = self._selected = self._bytes = 0
 
     def add(self, cut: Cut) -> None:
         if self._seen % self._stride == 0:
@@ -472,11 +545,16 @@ class _Spread:
                 self._stride *= 2
         self._seen += 1
         self._parts += len(cut.parts)
+        self._bytes += cut.bytes
         self._selected += sum(last - first + 1 for part in cut.parts for *_, first, last in part.rows or ())
 
     def rows(self, source: Source) -> int | None:
         """How many rows the corpus has, where that is known before they are read."""
         return self._parts if source.format == formats.TEXT else self._selected or None
+
+    def is_all(self, probes: Sequence[CutRange]) -> bool:
+        """Whether these parts are the whole corpus."""
+        return len(probes) == self._parts and self._bytes == sum(part.end - part.start for part in probes)
 
     def probes(self, source: Source) -> list[CutRange]:
         """Parts to begin reading at, the corpus' first one among them."""

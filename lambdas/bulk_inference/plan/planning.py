@@ -1,9 +1,11 @@
 """Decisions about a run before it starts: the mode, its limits inside the quotas."""
 
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, Final, TypeVar
 
 from bulk_inference.core.errors import InvalidRequestError
+from bulk_inference.core.rejections import Rejection, RowCount
 from bulk_inference.core.run_spec import Estimate, Limits, Quotas, RunSettings
 from bulk_inference.core.settings import Defaults
 
@@ -37,6 +39,18 @@ class Sample:
     """Of those records together."""
     shard_bytes: int = 0
     """Of those records as they are sent, ends of lines included."""
+    read: RowCount = field(default_factory=RowCount)
+    """Those lines, as cutting counts them."""
+    rejections: Sequence[Rejection] = ()
+    """Of those lines, by error class."""
+    refusal: str = ""
+    """The first one, in words."""
+    broken_off: bool = False
+    """Whether a probe was left before its end."""
+    empty: Mapping[str, int] = field(default_factory=dict)
+    """Records by a field that the prompt names and that put nothing into it."""
+    names: Collection[str] = ()
+    """Of the rows' fields, where the prompt has braces that may be placeholders."""
 
 
 def estimate(corpus_bytes: int, sample: Sample, max_tokens: int | None) -> Estimate:
@@ -66,17 +80,17 @@ def choose_mode(wanted: str, records: int, quotas: Quotas, batch_capable: bool, 
             )
         if records < minimum:
             return "batch", (
-                f"mode batch as requested; about {records} records are fewer than the {minimum} of the smallest job, "
+                f"as requested; about {records} records are fewer than the {minimum} of the smallest job, "
                 "so that they go on demand"
             )
-        return "batch", "mode batch as requested"
+        return "batch", "as requested"
     if wanted == "sync":
-        return "sync", "mode sync as requested"
+        return "sync", "as requested"
     if not batch_capable:
-        return "sync", f"mode sync: {model} is not known to take batch jobs"
+        return "sync", f"{model} is not known to take batch jobs"
     if records < BATCH_WORTH * minimum:
-        return "sync", f"mode sync: about {records} records, fewer than {BATCH_WORTH} jobs of the minimum {minimum}"
-    return "batch", f"mode batch: about {records} records, at least {BATCH_WORTH} jobs of the minimum {minimum}"
+        return "sync", f"about {records} records, fewer than {BATCH_WORTH} jobs of the minimum {minimum}"
+    return "batch", f"about {records} records, at least {BATCH_WORTH} jobs of the minimum {minimum}"
 
 
 def resolve_limits(request: dict[str, Any], defaults: Defaults, quotas: Quotas, mode: str) -> tuple[Limits, list[str]]:
@@ -119,6 +133,7 @@ def resolve_limits(request: dict[str, Any], defaults: Defaults, quotas: Quotas, 
         claim_ttl_days=defaults.claim_ttl_days,
         max_records=wanted("max_records"),
         max_tokens=wanted("max_tokens"),
+        tolerated_rejected_percentage=wanted("tolerated_rejected_percentage"),
     )
     return limits, notes
 

@@ -7,10 +7,12 @@ from typing import Any, Final
 
 from bulk_inference.core.json_document import Document
 from bulk_inference.core.prices import money
+from bulk_inference.core.rejections import Rejection, counted
 from bulk_inference.core.run_spec import Estimate, Limits, Model, Quotas
 from bulk_inference.core.settings import Prices
+from bulk_inference.plan.asking import Asking
 from bulk_inference.plan.canary import CanaryResult
-from bulk_inference.plan.concurrency import Decision
+from bulk_inference.plan.concurrency import RECORDS, Decision
 from bulk_inference.plan.sizing import Minutes, Work
 
 REPORT_VERSION: Final = 1
@@ -41,6 +43,9 @@ class Planned:
     cuts: int
     whole: bool
     """Whether all of the corpus was sampled, so that its records are no estimate."""
+    rejections: Sequence[Rejection]
+    """Rows of the sample that are no records."""
+    asking: Asking
     estimate: Estimate
     tokens_basis: str
     work: Work
@@ -71,7 +76,9 @@ def report(planned: Planned) -> dict[str, Any]:
             "records": estimate.records,
             "sampledRecords": estimate.sampled_records,
             "exact": one.whole,
+            "rejections": [kind.to_json() for kind in one.rejections],
         },
+        "schema": one.asking.to_json() if one.asking.how else None,
         "work": one.work.to_json(),
         "concurrency": one.concurrency.to_json(),
         "tokens": {
@@ -116,13 +123,18 @@ def as_text(document: Mapping[str, Any]) -> str:
     """The report in a few lines."""
     corpus, work, tokens = document["corpus"], document["work"], document["tokens"]
     about = "" if corpus["exact"] else "about "
+    size = f"{counted(corpus['bytes'], 'byte')} in {counted(corpus['cuts'], 'cut')}"
     rows = [
         ("model", f"{document['model']['id']} by {document['model']['api']}"),
         ("mode", f"{document['mode']['value']}: {document['mode']['why']}"),
-        ("corpus", f"{corpus['bytes']:,} bytes in {corpus['cuts']:,} cuts, {about}{corpus['records']:,} records"),
+        *([("schema", _asked(document["schema"]))] if document.get("schema") else []),
+        ("corpus", f"{size}, {about}{counted(corpus['records'], 'record')}"),
         ("work", _work(document["mode"]["value"], work, document["limits"])),
         *(
-            (f"at once: {name}", f"{one['value']} ({one['limit']}: {one['why']})")
+            (
+                f"at once: {name}",
+                one["why"] if one["limit"] == RECORDS else f"{one['value']:,} ({one['limit']}: {one['why']})",
+            )
             for name, one in document["concurrency"].items()
             if one is not None
         ),
@@ -132,7 +144,7 @@ def as_text(document: Mapping[str, Any]) -> str:
     if document["minutes"] is not None:
         rows.append(("minutes", f"{document['minutes']['value']:,} ({document['minutes']['basis']})"))
     if (cost := document.get("money")) is not None:
-        rows.append(("money", f"about {cost['estimate']:,} {cost['currency']}{_at_most(cost['atMost'])}"))
+        rows.append(("money", f"about {_amount(cost['estimate'])} {cost['currency']}{_at_most_money(cost['atMost'])}"))
     rows.append(("canary", document["canary"]["note"] or _canary(document["canary"])))
     rows += [("note", note) for note in document["notes"]]
     what = "Dry run of" if document["dryRun"] else "Plan of"
@@ -141,17 +153,33 @@ def as_text(document: Mapping[str, Any]) -> str:
     return "\n".join(lines + [f"{name:<{width}}  {words}".rstrip() for name, words in rows]) + "\n"
 
 
+def _asked(schema: Mapping[str, str]) -> str:
+    return Asking(schema["how"], schema["why"]).in_words
+
+
 def _work(mode: str, work: Mapping[str, int], limits: Mapping[str, Any]) -> str:
     if mode == "sync":
-        return f"about {work['shards']:,} shards, {work['syncBatches']:,} item batches on demand"
-    words = f"about {work['jobs']:,} jobs in {work['waves']:,} waves of at most {limits['jobTimeoutHours']} hours each"
-    return words + (f", {work['syncRecords']:,} records on demand" if work["syncRecords"] else "")
+        batches = f"{work['syncBatches']:,} item batch{'' if work['syncBatches'] == 1 else 'es'}"
+        return f"about {counted(work['shards'], 'shard')}, {batches} on demand"
+    waves = f"{counted(work['waves'], 'wave')} of at most {limits['jobTimeoutHours']} hours each"
+    words = f"about {counted(work['jobs'], 'job')} in {waves}"
+    return words + (f", {counted(work['syncRecords'], 'record')} on demand" if work["syncRecords"] else "")
 
 
 def _canary(canary: Mapping[str, Any]) -> str:
     if not canary["records"]:
         return "none"
-    return f"{canary['records']} records answered, {canary['inputTokens']} tokens in, {canary['outputTokens']} out"
+    answered = counted(canary["records"], "record")
+    return f"{answered} answered, {counted(canary['inputTokens'], 'token')} in, {canary['outputTokens']:,} out"
+
+
+def _amount(value: float) -> str:
+    """Two digits behind the point, and of less than that two that count."""
+    return f"{value:,.2f}" if value >= 1 or not value else f"{value:.2g}"
+
+
+def _at_most_money(value: float | None) -> str:
+    return "" if value is None else f", at most {_amount(value)}"
 
 
 def _at_most(number: float | None) -> str:

@@ -1,7 +1,7 @@
 """The plan of a run as every other function reads it: built here, from a request and from what was decided."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
 from bulk_inference.core.json_document import Json
@@ -24,6 +24,8 @@ class Decisions:
     cuts: Cuts
     estimate: Estimate
     created_at: str
+    asked: str = ""
+    """How the schema is asked for (asking.py)."""
     report: Mapping[str, Json] = field(default_factory=dict)
 
 
@@ -56,7 +58,7 @@ def run_spec(request: RunRequest, settings: Settings, input_bucket: str, decided
         source=decided.source,
         model=decided.model,
         prompt=request.prompt,
-        output=request.output,
+        output=replace(request.output, asked=decided.asked),
         chunking=request.chunking,
         input_bucket=input_bucket,
         source_buckets=settings.source_buckets,

@@ -13,6 +13,7 @@ from math import isfinite
 from typing import Any, Final, NamedTuple
 
 from bulk_inference.core import names
+from bulk_inference.core.model_families import CONVERSE
 from bulk_inference.core.run_spec import Chunking
 from bulk_inference.corpus.rows import TOO_LARGE as TOO_LARGE
 from bulk_inference.corpus.rows import UNDECODABLE, Row
@@ -21,6 +22,7 @@ from bulk_inference.corpus.rows import too_large as too_large
 from bulk_inference.render import cache_points
 from bulk_inference.render.chunking import MAX_CHUNKS, TooManyChunksError, chunk_key, chunks
 from bulk_inference.render.media import IllegalMediaError, MediaPlaces, locations
+from bulk_inference.render.record_bodies import BATCH_REFUSES, refused_in_batch, without_envelope
 from bulk_inference.render.rendering import EmptyPromptError, MissingFieldError, Renderer
 
 NOT_JSON: Final = "not_json"
@@ -43,6 +45,13 @@ MAX_RECORD_ID_BYTES: Final = 1024
 """UTF-8 bytes: leaves room for the scope in the ledger's partition key (2,048 bytes)."""
 
 MAX_SEQUENCE: Final = 256
+
+_EXACT: Final = 2**53
+"""Up to here, a float says which whole number it is."""
+
+_SHOWN_FIELDS: Final = 12
+_SHOWN_NAME: Final = 40
+"""Characters of a field's name, and names, that an error shows."""
 
 MAX_CARRY_BYTES: Final = 2048
 """UTF-8 bytes of the carried fields of one record, as JSON. They ride in its pointer, of which a state input of 256 KiB
@@ -77,6 +86,8 @@ class Record(NamedTuple):
     """Fields that go through to the result, as a JSON object."""
     document: DocumentPart | None = None
     """Where the run chunks its rows, or reduces what another run made of chunks."""
+    empty: Sequence[str] = ()
+    """Fields that the prompt names and that put nothing into it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,9 +105,36 @@ class RecordReader:
     """From lines in record form, for jobs."""
     media: MediaPlaces | None = None
     """Where such lines may point to."""
+    api: str = CONVERSE
+    """Whose bodies they are."""
+    batch: bool = False
+    """Whether they go into batch jobs."""
     chunking: Chunking | None = None
     reduces: bool = False
     """Rows are those that assembly.py writes, each the parts of a document for one prompt."""
+
+    @property
+    def fields(self) -> Sequence[str]:
+        """Those that the run reads of a row."""
+        own = [name for name in (self.id_field, self.chunking.field if self.chunking else None) if name]
+        return [*own, *self.carry, *([] if self.renderer is None else self.renderer.fields)]
+
+    def id_of(self, row: Row, key: str) -> str | None:
+        """The caller's id of a row that was rejected, if it can be read; of a document its key."""
+        try:
+            fields = row.fields if row.fields is not None else parse_object(row.data or b"")
+            return self._given_id(fields)
+        except RejectedLineError:
+            return key if row.kind == "document" else None
+
+    @property
+    def unusual(self) -> Sequence[str]:
+        """Placeholders that may be no field's name (rendering.py)."""
+        return () if self.renderer is None else self.renderer.unusual
+
+    @property
+    def in_single_braces(self) -> Sequence[str]:
+        return () if self.renderer is None else self.renderer.in_single_braces
 
     def read_row(self, row: Row) -> Sequence[Record]:
         """What one row becomes. Rows that are blank are none of this function's."""
@@ -119,7 +157,8 @@ class RecordReader:
             return self._pass_through(line.strip(b" \t\r"), fields, sequence, carry)
         original = self._given_id(fields)
         record_id, alias_of = _record_id(original, line.strip(b" \t\r") if original is None else b"")
-        return Record(record_id, self._render(record_id, fields), alias_of, sequence, carry)
+        body = self._render(record_id, fields)
+        return Record(record_id, body, alias_of, sequence, carry, empty=self._empty(fields))
 
     def read_fields(self, fields: Mapping[str, Any]) -> Record:
         """A row of a format that has fields, not lines. Without an id, its recordId is a hash of all its fields."""
@@ -127,7 +166,8 @@ class RecordReader:
         original = self._given_id(fields)
         content = b"" if original is not None else _encoded(fields, for_hash=True)
         record_id, alias_of = _record_id(original, content)
-        return Record(record_id, self._render(record_id, fields), alias_of, sequence, carry)
+        body = self._render(record_id, fields)
+        return Record(record_id, body, alias_of, sequence, carry, empty=self._empty(fields))
 
     def _read_document(self, line: bytes) -> Sequence[Record]:
         fields = parse_object(line)
@@ -144,7 +184,7 @@ class RecordReader:
             )
         text = fields.get(how.field)
         if text is None:
-            raise RejectedLineError(MISSING_FIELD, f"field {how.field!r}: missing, and chunking.field names it")
+            raise _missing(how.field, "chunking.field names it", fields)
         if not isinstance(text, str):
             raise RejectedLineError(ILLEGAL_DOCUMENT, f"field {how.field!r}: what is chunked must be text")
         sequence, carry = self._sequence(fields), self._carried(fields)
@@ -165,7 +205,8 @@ class RecordReader:
             own = {**fields, "chunk": piece, "chunk_number": number, "chunk_count": len(pieces)}
             record_id = names.chunk(key, number)
             part = DocumentPart(document, number, len(pieces))
-            records.append(Record(record_id, self._render(record_id, own), None, sequence, carry, part))
+            body = self._render(record_id, own)
+            records.append(Record(record_id, body, None, sequence, carry, part, self._empty(own)))
         return records
 
     def _parts_of_document(self, fields: Mapping[str, Any]) -> Record:
@@ -219,6 +260,13 @@ class RecordReader:
             raise RejectedLineError(ILLEGAL_MODEL_INPUT, "modelInput: must be an object (the model's request body)")
         if not model_input:
             raise RejectedLineError(ILLEGAL_MODEL_INPUT, "modelInput: is empty")
+        if self.batch and (refused := refused_in_batch(model_input, self.api)) is not None:
+            raise RejectedLineError(
+                ILLEGAL_MODEL_INPUT,
+                f"modelInput.{refused}: Converse's batch jobs take no {BATCH_REFUSES[refused]} and would fail the "
+                "record: set run.mode to sync, or model.api to invoke_model with native bodies",
+            )
+        model_input = without_envelope(model_input, self.api)
         given = fields.get("recordId")
         original = _id_text("recordId", given) if given is not None else None
         record_id, alias_of = _record_id(original, line)
@@ -249,20 +297,21 @@ class RecordReader:
         try:
             body = self.renderer.render(fields)
         except MissingFieldError as error:
-            raise RejectedLineError(MISSING_FIELD, f"field {error.field!r}: missing, and the prompt names it") from None
+            raise _missing(error.field, "the prompt names it", fields) from None
         except EmptyPromptError:
             raise RejectedLineError(EMPTY_PROMPT, "the rendered prompt is blank, which no model takes") from None
         except IllegalMediaError as error:
             raise RejectedLineError(ILLEGAL_MEDIA, str(error)) from None
         return self._shard_line(record_id, body)
 
+    def _empty(self, fields: Mapping[str, Any]) -> Sequence[str]:
+        return () if self.renderer is None else self.renderer.empty(fields)
+
     def _given_id(self, fields: Mapping[str, Any]) -> str | None:
         if self.id_field is not None:
             value = fields.get(self.id_field)
             if value is None:
-                raise RejectedLineError(
-                    MISSING_FIELD, f"field {self.id_field!r}: missing, and source.id_field names it"
-                )
+                raise _missing(self.id_field, "source.id_field names it", fields)
             return _id_text(self.id_field, value)
         for name in ("recordId", "id"):
             if fields.get(name) is not None:
@@ -299,6 +348,16 @@ def parse_object(line: bytes) -> dict[str, Any]:
     return value
 
 
+def _missing(field: str, who: str, fields: Mapping[str, Any]) -> RejectedLineError:
+    """Names of columns are no text of a row, and mostly the way to what was meant."""
+    given = [name[:_SHOWN_NAME] for name in list(fields)[:_SHOWN_FIELDS]]
+    more = f" and {len(fields) - _SHOWN_FIELDS} more" if len(fields) > _SHOWN_FIELDS else ""
+    state = "null" if fields.get(field, field) is None else "missing"
+    return RejectedLineError(
+        MISSING_FIELD, f"field {field!r}: {state}, and {who}; the row has {', '.join(given) or 'no field'}{more}"
+    )
+
+
 def _is_sequence(value: Any) -> bool:
     if isinstance(value, str):
         return len(value) <= MAX_SEQUENCE
@@ -330,6 +389,9 @@ def _record_id(original: str | None, content: bytes) -> tuple[str, str | None]:
 def _id_text(field: str, value: Any) -> str:
     if isinstance(value, int) and not isinstance(value, bool):
         return str(value)
+    if isinstance(value, float) and value.is_integer() and abs(value) <= _EXACT:
+        # A column of whole numbers in which one is missing is a column of floats to pandas.
+        return str(int(value))
     if not isinstance(value, str):
         raise RejectedLineError(
             ILLEGAL_RECORD_ID, f"field {field!r}: a recordId is a string or a whole number, not {_KINDS[type(value)]}"

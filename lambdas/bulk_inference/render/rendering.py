@@ -5,6 +5,7 @@ The same body serves both modes. It is compiled once a run: per record only the 
 
 import json
 import re
+import unicodedata
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
@@ -16,7 +17,10 @@ from bulk_inference.render.media import DOCUMENT, IMAGE, IllegalMediaError, Medi
 from bulk_inference.structured.native import native
 
 # A placeholder is {{name}}, blanks allowed inside the braces; every other brace is text. \{{name}} is text, too.
-_PLACEHOLDER: Final = re.compile(r"(\\?)\{\{\s*([A-Za-z_][A-Za-z0-9_\-]*(?:\.[A-Za-z0-9_\-]+)*)\s*\}\}")
+# Any name may be a column's; one that is none of the rows' is refused in planning, and never sent as text.
+_PLACEHOLDER: Final = re.compile(r"(\\?)\{\{([^{}]*)\}\}")
+_PLAIN_NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_\-]*(?:\.[A-Za-z0-9_\-]+)*")
+_SINGLE: Final = re.compile(r"(?<!\{)\{([^{}]+)\}(?!\})")
 
 _ENCODE: Final[Callable[[Any], str]] = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 """Compact JSON. An encoder made once: json.dumps would make one for each record."""
@@ -53,28 +57,58 @@ class Template:
             if match.group(1):
                 self._literals[-1] += match.group(0)[1:]
             else:
-                self.fields.append(match.group(2))
+                self.fields.append(match.group(2).strip())
                 self._literals.append("")
             position = match.end()
         self._literals[-1] += text[position:]
+
+    @property
+    def unusual(self) -> list[str]:
+        """Names that are hardly meant as text, but may be no field's either: `Ticket Text`, `text | upper`."""
+        return [name for name in self.fields if not _PLAIN_NAME.fullmatch(name)]
+
+    @property
+    def in_single_braces(self) -> list[str]:
+        """What stands in `{…}`, which is text."""
+        return [name.strip() for literal in self._literals for name in _SINGLE.findall(literal)]
+
+    def empty(self, record: Mapping[str, Any]) -> list[str]:
+        """Fields that render to nothing, or to white space."""
+        values = ((name, _value(record, name)) for name in self.fields)
+        return [name for name, value in values if value is None or (isinstance(value, str) and not value.strip())]
 
     def render(self, record: Mapping[str, Any]) -> str:
         """Raises MissingFieldError."""
         parts = [self._literals[0]]
         for field, literal in zip(self.fields, self._literals[1:], strict=True):
-            value = record[field] if field in record else _nested(record, field)
+            value = _value(record, field)
             parts.append(value if isinstance(value, str) else _text(value))
             parts.append(literal)
         return "".join(parts)
+
+
+def _value(record: Mapping[str, Any], field: str) -> Any:
+    """Raises MissingFieldError."""
+    return record[field] if field in record else _nested(record, field)
 
 
 def _nested(record: Mapping[str, Any], field: str) -> Any:
     value: Any = record
     for name in field.split("."):
         if not isinstance(value, Mapping) or name not in value:
-            raise MissingFieldError(field)
+            return _composed(record, field)
         value = value[name]
     return value
+
+
+def _composed(record: Mapping[str, Any], field: str) -> Any:
+    """The field whose name is the same text in other code points: `ü` may be one or two."""
+    if not field.isascii():
+        wanted = unicodedata.normalize("NFC", field)
+        for name, value in record.items():
+            if unicodedata.normalize("NFC", name) == wanted:
+                return value
+    raise MissingFieldError(field)
 
 
 def _text(value: Any) -> str:
@@ -97,6 +131,7 @@ class Renderer:
         body if `api` is `invoke_model`; `places` must be given where the prompt names images or documents
         (parse.py sees to all of that); ValueError otherwise."""
         self._slots: list[Callable[[Mapping[str, Any]], str]] = []
+        self._templates = [Template(one) for one in (prompt.template, prompt.system) if one]
         self._mark = "\ue000"
         while self._mark in _ENCODE([prompt.to_json(), output.to_json() if output else None]):
             self._mark += "\ue000"
@@ -124,6 +159,24 @@ class Renderer:
         pieces = re.split(f'"{self._mark}([0-9]+){self._mark}"', _ENCODE(_body_of(family, api)(parts)))
         self._order = [self._slots[int(number)] for number in pieces[1::2]]
         self._literals = pieces[::2]
+
+    @property
+    def fields(self) -> list[str]:
+        """Names of the texts' placeholders."""
+        return [name for one in self._templates for name in one.fields]
+
+    @property
+    def unusual(self) -> list[str]:
+        """As Template's, of all texts."""
+        return [name for one in self._templates for name in one.unusual]
+
+    @property
+    def in_single_braces(self) -> list[str]:
+        return [name for one in self._templates for name in one.in_single_braces]
+
+    def empty(self, record: Mapping[str, Any]) -> list[str]:
+        """Named fields of a record that put nothing into its prompt."""
+        return [name for one in self._templates for name in one.empty(record)]
 
     def render(self, record: Mapping[str, Any]) -> str:
         """Compact JSON of the request body. Raises MissingFieldError, EmptyPromptError, IllegalMediaError."""
@@ -186,7 +239,8 @@ def asked(output: Output, family: Family) -> tuple[dict[str, Any] | None, str | 
     """How the run's schema is asked for: the schema to put into the body, or the words to add to the prompt."""
     if output.schema is None:
         return None, None
-    if output.ask == "native" or (output.ask == "auto" and family.structured):
+    how = output.asked or output.ask
+    if how == "native" or (how == "auto" and family.structured):
         schema = native(output.schema)
         if schema is not None:
             return schema, None

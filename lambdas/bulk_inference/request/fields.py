@@ -118,6 +118,18 @@ class Fields:
         return f"{self.path}.{name}" if self.path and name else self.path or name
 
 
+def kind_of(value: Any) -> str:
+    """What a JSON value is, in words."""
+    kinds = (
+        (bool, "true or false"),
+        ((int, float), "a number"),
+        (str, "a string"),
+        (list, "a list"),
+        (dict, "an object"),
+    )
+    return next((words for kind, words in kinds if isinstance(value, kind)), "null")
+
+
 def listed(names: Iterable[str]) -> str:
     """Names as an error shows them."""
     return ", ".join(sorted(names)) or "nothing"

@@ -17,11 +17,12 @@ _LIMITS: Final[Mapping[str, tuple[float, float]]] = {
     "infer_concurrency": (1, 10_000),
     "items_per_batch": (1, 1_000),
     "tolerated_failure_percentage": (0, 100),
+    "tolerated_rejected_percentage": (0, 100),
     "canary_records": (0, 50),
     "job_timeout_hours": (24, 168),
     "max_attempts": (1, 10),
 }
-"""Inclusive. Whole numbers but for the percentage; CreateModelInvocationJob sets the hours' bounds."""
+"""Inclusive. Whole numbers but for the percentages; CreateModelInvocationJob sets the hours' bounds."""
 
 CANARY_WORTH: Final = 20
 """Records that a canary tries, if need be, before it condemns a run, and up to which a run of records that somebody
@@ -43,7 +44,7 @@ def parse_limits(request: Fields) -> dict[str, Any]:
     limits: dict[str, Any] = {}
     for name, (low, high) in _LIMITS.items():
         value: float | None
-        if name == "tolerated_failure_percentage":
+        if name.endswith("_percentage"):
             value = given.number(name, low, high)
         else:
             value = given.whole(name, low, high)

@@ -11,9 +11,10 @@ from bulk_inference.request.recombine import parse_recombine
 from bulk_inference.structured.admission import problems
 from bulk_inference.structured.native import native
 
-_KEYS = ("schema", "ask", "recombine", "parquet", "ordered")
+_KEYS = ("schema", "ask", "on_truncated", "recombine", "parquet", "ordered")
 
 ASKS = ("auto", "native", "prompt")
+ON_TRUNCATED = ("land", "fail")
 
 
 def parse_output(
@@ -31,6 +32,7 @@ def parse_output(
     return Output(
         schema=schema,
         ask=ask,
+        on_truncated=given.choice("on_truncated", ON_TRUNCATED) or "land",
         recombine=parse_recombine(
             given,
             run,

@@ -24,7 +24,7 @@ from bulk_inference.core.run_spec import (
 from bulk_inference.core.settings import ModelSettings, Prices, Settings
 from bulk_inference.render.media import places_of
 from bulk_inference.request.chunking import parse_chunking
-from bulk_inference.request.fields import Fields, Problems, listed, near
+from bulk_inference.request.fields import Fields, Problems, kind_of, listed, near
 from bulk_inference.request.limits import parse_limits, parse_prices
 from bulk_inference.request.output import parse_output
 from bulk_inference.request.prompt import parse_prompt
@@ -65,6 +65,7 @@ class RunRequest:
 
 def parse(run: str, request: Mapping[str, Any], settings: Settings, input_bucket: str) -> RunRequest:
     """`run`: the execution's name. Raises InvalidRequestError that lists every problem."""
+    _require_object(run, request)
     problems: Problems = []
     fields = Fields(request, problems)
     fields.only(_SECTIONS, unlisted=(STARTED_BY,))
@@ -109,6 +110,14 @@ def parse(run: str, request: Mapping[str, Any], settings: Settings, input_bucket
         dry_run=dry_run,
         digest=digest(request),
     )
+
+
+def _require_object(run: str, request: Any) -> None:
+    if not isinstance(request, Mapping):
+        what = kind_of(request)
+        raise InvalidRequestError(
+            f'the request of run {run!r} must be a JSON object such as {{"source": …, "model": …}}, not {what}'
+        )
 
 
 def digest(request: Mapping[str, Any]) -> str:

@@ -13,9 +13,12 @@ from bulk_inference.request.fields import Fields
 
 _PLACES: Final = ("key", "keys", "prefix", "glob")
 _KEYS: Final = (
-    "bucket", *_PLACES, "format", "encoding", "csv", "id_field", "sequence_field", "carry", "ranges", "failures_of",
-    "reduces",
+    "bucket", *_PLACES, "format", "encoding", "csv", "parquet", "id_field", "sequence_field", "carry", "allow_empty",
+    "ranges", "failures_of", "reduces",
 )  # fmt: skip
+
+BINARY: Final = ("base64", "text")
+"""How columns of bytes in Parquet are read, the default first."""
 
 MAX_KEYS: Final = 1_000
 MAX_CARRIED: Final = 20
@@ -64,8 +67,10 @@ def parse_source(request: Fields, run: str, tenant: str, settings: Settings, inp
         id_field=given.text("id_field"),
         sequence_field=given.text("sequence_field"),
         carry=_distinct(given, "carry", MAX_CARRIED) or [],
+        parquet_binary=_parquet(given, format_),
         ranges=ranges,
         failures_of=failures_of,
+        allow_empty=given.flag("allow_empty") or False,
         reduces=reduces,
     )
 
@@ -108,20 +113,29 @@ def _encoding(given: Fields, format_: str) -> str | None:
 def _csv(given: Fields, format_: str) -> Csv:
     if "csv" in given and format_ not in (AUTO, CSV):
         given.problem("csv", f"is for source.format csv, not {format_}")
-    section = given.section("csv", ("delimiter", "quote", "header", "quoted_newlines"))
-    delimiter = _character(section, "delimiter")
+    section = given.section("csv", ("delimiter", "quote", "escape", "header", "quoted_newlines"))
+    delimiter = AUTO if section.given.get("delimiter") == AUTO else _character(section, "delimiter", word=AUTO)
+    escape = _character(section, "escape") or ""
     quote = '"' if "quote" not in section else _character(section, "quote", or_none=True) or ""
     if delimiter is not None and delimiter == quote:
         section.problem("delimiter", "must be another character than the quote")
+    if escape and escape in (quote, delimiter):
+        section.problem("escape", "must be another character than quote and delimiter; doubled quotes need none")
     header, names = True, None
     if isinstance(section.given.get("header"), list):
         names = _distinct(section, "header", 10_000)
     else:
         header = section.flag("header") is not False
-    return Csv(delimiter, quote, header, names, section.flag("quoted_newlines") is not False)
+    return Csv(delimiter, quote, header, names, section.flag("quoted_newlines") is not False, escape)
 
 
-def _character(section: Fields, name: str, *, or_none: bool = False) -> str | None:
+def _parquet(given: Fields, format_: str) -> str:
+    if "parquet" in given and format_ not in (AUTO, PARQUET):
+        given.problem("parquet", f"is for source.format parquet, not {format_}")
+    return given.section("parquet", ("binary",)).choice("binary", BINARY) or BINARY[0]
+
+
+def _character(section: Fields, name: str, *, or_none: bool = False, word: str = "") -> str | None:
     """White space may be a delimiter, so that this is no text as others are."""
     if name not in section:
         return None
@@ -129,6 +143,11 @@ def _character(section: Fields, name: str, *, or_none: bool = False) -> str | No
     if or_none and value == "":
         return None
     if not isinstance(value, str) or len(value) != 1 or value in "\r\n\0":
-        section.problem(name, "must be one character" + (", or empty if nothing is quoted" if or_none else ""))
+        section.problem(
+            name,
+            "must be one character"
+            + (", or empty if nothing is quoted" if or_none else "")
+            + (f", or {word}" if word else ""),
+        )
         return None
     return value

@@ -10,7 +10,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Final, NoReturn
 
-from bulk_inference.core.result_line import stop_reason, text_of
+from bulk_inference.core.answer_text import GUARDRAIL, MAX_TOKENS, REFUSAL, ended, stop_reason, text_of
+from bulk_inference.core.answer_text import NO_TEXT as ENDED_WITHOUT_TEXT
 from bulk_inference.structured.checker import Checker
 
 NO_TEXT: Final = "NoText"
@@ -20,9 +21,6 @@ MISMATCH: Final = "SchemaMismatch"
 TRUNCATED: Final = "Truncated"
 STOPPED: Final = "Stopped"
 """errorCode of a failure of class `schema`."""
-
-_LENGTH: Final = frozenset({"max_tokens", "length", "model_context_window_exceeded"})
-_NATURAL: Final = frozenset({"end_turn", "stop_sequence", "stop", "tool_use", "complete", "finish", "finished", ""})
 
 _WHITE: Final = " \t\r\n"
 _FENCE: Final = re.compile(r"^[ \t]*```[^\n`]*\n(.*?)^[ \t]*```[ \t]*$", re.S | re.M)
@@ -45,14 +43,25 @@ def judge(output: Any, checker: Checker) -> Judgement:
     verdict = _judge(text, checker)
     if verdict.code is None:
         return verdict
+    return cut_off(output) or _stopped(output) or verdict
+
+
+def cut_off(output: Any) -> Judgement | None:
+    """The failure of an answer that ended at its token limit; None for every other."""
+    if ended(output) != MAX_TOKENS:
+        return None
     reason = stop_reason(output)
-    if reason in _LENGTH:
-        return Judgement(
-            code=TRUNCATED, message=f"the answer ended at its token limit ({reason}): raise prompt.inference.maxTokens"
-        )
-    if reason not in _NATURAL:
-        return Judgement(code=STOPPED, message=f"the answer was ended: stop reason {reason}")
-    return verdict
+    return Judgement(
+        code=TRUNCATED, message=f"the answer ended at its token limit ({reason}): raise prompt.inference.maxTokens"
+    )
+
+
+def _stopped(output: Any) -> Judgement | None:
+    end = ended(output)
+    if end in (None, ENDED_WITHOUT_TEXT):
+        return None
+    words = stop_reason(output)[:40] if end in (REFUSAL, GUARDRAIL) else end
+    return Judgement(code=STOPPED, message=f"the answer was ended: stop reason {words or end}")
 
 
 def only_value(text: str | None) -> Any:

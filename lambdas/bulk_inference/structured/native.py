@@ -4,11 +4,22 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from bulk_inference.structured.admission import references, resolve, root_types
+from bulk_inference.structured.compiling import ANNOTATIONS
 
 _NATIVE_FORMATS: Final = frozenset({"date", "date-time", "email", "hostname", "ipv4", "ipv6", "time", "uri"})
 
 
 _NATIVE_KEPT: Final = frozenset({"type", "enum", "const", "required", "description", "title", "$ref"})
+
+
+MAX_OPTIONAL: Final = 24
+"""Properties that are not required, and"""
+MAX_UNIONS: Final = 16
+"""choices between types, in one schema: more are refused
+(https://docs.anthropic.com/en/docs/build-with-claude/structured-outputs)."""
+
+_MERGED: Final = frozenset({"type", "properties", "required", "additionalProperties"})
+"""Keywords by which the parts of an allOf can be told as one schema."""
 
 
 class _NotNativeError(Exception):
@@ -25,9 +36,67 @@ def native(schema: Mapping[str, Any]) -> dict[str, Any] | None:
     if root_types(schema) != frozenset({"object"}) or _recursive(schema):
         return None
     try:
-        return _native(schema)
+        made = _native(_without_all_of(schema, schema))
     except _NotNativeError:
         return None
+    optional, unions = _choices(made)
+    return made if optional <= MAX_OPTIONAL and unions <= MAX_UNIONS else None
+
+
+def _without_all_of(schema: Any, root: Mapping[str, Any]) -> Any:
+    """An allOf that holds references, which is not taken, as the one object that it means."""
+    if isinstance(schema, list):
+        return [_without_all_of(one, root) for one in schema]
+    if not isinstance(schema, Mapping):
+        return schema
+    made = {
+        key: value if key in _LITERAL else _without_all_of(value, root)
+        for key, value in schema.items()
+        if key != "allOf"
+    }
+    parts = schema.get("allOf")
+    if not isinstance(parts, list):
+        return made
+    if not any(isinstance(one, Mapping) and "$ref" in one for one in parts):
+        return {**made, "allOf": [_without_all_of(one, root) for one in parts]}
+    resolved = [resolve(one["$ref"], root) if isinstance(one, Mapping) and "$ref" in one else one for one in parts]
+    return _joined([made, *(_without_all_of(one, root) for one in resolved)])
+
+
+_LITERAL: Final = frozenset({"enum", "const", "default", "examples", "required"})
+
+
+def _joined(parts: list[Any]) -> dict[str, Any]:
+    """Raises _NotNativeError for parts that say more than which properties there are."""
+    first = parts[0]
+    joined: dict[str, Any] = {key: value for key, value in first.items() if key not in _MERGED}
+    properties: dict[str, Any] = {}
+    required: list[str] = []
+    for number, one in enumerate(parts):
+        beside = one.keys() - _MERGED - ANNOTATIONS - {"$defs", "definitions"} if isinstance(one, Mapping) else {"?"}
+        # Closed parts that are joined contradict each other, unless each knows all properties.
+        if (number and beside) or not isinstance(one, Mapping) or one.get("type", "object") != "object":
+            raise _NotNativeError
+        if one.get("additionalProperties", False) not in (False, True):
+            raise _NotNativeError
+        for name, value in one.get("properties", {}).items():
+            if properties.setdefault(name, value) != value:
+                raise _NotNativeError
+        required += [name for name in one.get("required", []) if name not in required]
+    return {**joined, "type": "object", "properties": properties, "required": required}
+
+
+def _choices(schema: Any) -> tuple[int, int]:
+    """How many properties are optional, and how many unions there are, in a schema as it would be asked for."""
+    if isinstance(schema, list):
+        found = [_choices(one) for one in schema]
+        return sum(one for one, _ in found), sum(two for _, two in found)
+    if not isinstance(schema, Mapping):
+        return 0, 0
+    optional, unions = _choices([value for key, value in schema.items() if key not in _LITERAL])
+    if isinstance(properties := schema.get("properties"), Mapping):
+        optional += len(properties.keys() - set(schema.get("required", [])))
+    return optional, unions + ("anyOf" in schema)
 
 
 def _native(schema: Any) -> dict[str, Any]:

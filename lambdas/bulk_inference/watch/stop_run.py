@@ -29,6 +29,8 @@ STATUSES: Final = {"FAILED": "failed", "ABORTED": "aborted", "TIMED_OUT": "timed
 _NESTED: Final = ("shard_and_submit", "fan_out")
 """State machines that the pipeline starts, by the end of their names."""
 
+_NESTINGS: Final = 3
+"""Machines that start machines."""
 _COMMONEST: Final = 5
 _CHILDREN: Final = 10
 _CAUSE_LENGTH: Final = 500
@@ -136,7 +138,7 @@ def _close(stopping: Stopping, services: StopServices, lease: Lease) -> dict[str
         stopped=why,
     )
     publish(document, services.output, lease)
-    services.bus.put(DETAIL_TYPE, {**detail_of(spec, status, summed.counts, services.output.name), "stopped": why})
+    services.bus.put(DETAIL_TYPE, {**detail_of(spec, status, summed, services.output.name), "stopped": why})
     values: dict[str, Any] = {
         "status": status,
         "counts": summed.counts,
@@ -226,13 +228,30 @@ def explain(stopping: Stopping, summed: Account, services: StopServices) -> dict
     # What the pipeline says of a nested execution that failed is that it failed.
     first = next((one for one in nested if one.status in ("FAILED", "TIMED_OUT") and one.error), ended)
     children = _children(map_runs)
+    error, cause = _innermost(first.error, first.cause)
     return {
-        "error": first.error,
-        "cause": _told(first.error, first.cause),
+        "error": error,
+        "cause": _said(stopping, ended) or _told(error, cause),
         "thresholds": _thresholds(ended, map_runs, children),
         "errors": [kind.to_json() for kind in summed.errors[:_COMMONEST]],
         "children": children,
     }
+
+
+def _innermost(error: str, cause: str) -> tuple[str, str]:
+    """Of a machine that failed because one that it had started did: why that one failed."""
+    for _ in range(_NESTINGS):
+        try:
+            child = json.loads(cause)
+            error, cause = str(child["Error"]), str(child["Cause"])
+        except (TypeError, ValueError, KeyError):
+            break
+    return error, cause
+
+
+def _said(stopping: Stopping, ended: Execution) -> str:
+    """Who stops an execution may say why (StopExecution's cause): words of an operator, of no record."""
+    return ended.cause[:_CAUSE_LENGTH] if stopping.status == "aborted" and ended.cause else ""
 
 
 def _thresholds(

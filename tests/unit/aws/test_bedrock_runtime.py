@@ -11,6 +11,9 @@ from botocore.response import StreamingBody
 from botocore.stub import Stubber
 
 from bulk_inference.aws.bedrock_runtime import Runtime
+from bulk_inference.core.index_line import Pointer
+from bulk_inference.core.result_line import INVOCATION_METRICS, result_line, usage_of
+from tests.cases import CASES
 
 BODY: dict[str, Any] = {"messages": [{"role": "user", "content": [{"text": "hi"}]}]}
 ANSWER: dict[str, Any] = {
@@ -55,6 +58,27 @@ def test_converse_takes_the_json_of_a_batch_record(client: Any) -> None:
         assert Runtime(client).infer("m", "converse", body).output is not None
 
 
+def test_tokens_in_headers_are_the_answers_where_its_body_has_none(client: Any) -> None:
+    case = CASES / "tokens-in-headers"
+    headers = json.loads((case / "headers.json").read_text())
+    with Stubber(client) as stub:
+        own = b'{"prompt_token_count": 1, "generation": "a"}'
+        for body in ((case / "answer.json").read_bytes(), own, b'{"text": ""}'):
+            answer = {
+                "body": StreamingBody(io.BytesIO(body), len(body)),
+                "contentType": "application/json",
+                "ResponseMetadata": {"HTTPHeaders": headers, "HTTPStatusCode": 200},
+            }
+            stub.add_response("invoke_model", answer)
+        mistral, llama, cohere = (Runtime(client).infer("m", "invoke_model", {"prompt": "x"}) for _ in range(3))
+    line, usage = result_line(Pointer("r"), mistral.output, "b")
+    assert json.loads(line)["usage"] == {"inputTokens": 5, "outputTokens": 7}
+    assert (usage.unknown, json.loads(line)["text"]) == (0, "hello")
+    assert usage_of(cohere.output).output_tokens == 7
+    # What the body says itself stays as it is.
+    assert llama.output == {"prompt_token_count": 1, "generation": "a"}
+
+
 def test_invoke_model(client: Any) -> None:
     def answer(text: bytes) -> dict[str, Any]:
         return {
@@ -74,7 +98,11 @@ def test_invoke_model(client: Any) -> None:
         stub.add_response("invoke_model", answer(b"oops"), sent)
         good = Runtime(client).infer("m", "invoke_model", {"inputText": "ü"})
         bad = Runtime(client).infer("m", "invoke_model", {"inputText": "ü"})
-    assert (good.output, good.input_tokens, good.output_tokens) == ({"embedding": [1]}, 6, 0)
+    assert (good.output, good.input_tokens, good.output_tokens) == (
+        {"embedding": [1], INVOCATION_METRICS: {"inputTokenCount": 6, "outputTokenCount": 0}},
+        6,
+        0,
+    )
     assert (bad.output, bad.error_class) == (None, "model_error")
 
 
@@ -82,6 +110,8 @@ def test_invoke_model(client: Any) -> None:
     ("code", "status", "error_class", "retryable"),
     [
         ("ThrottlingException", 429, "throttled", True),
+        ("ValidationException", 429, "throttled", True),
+        ("AccessDeniedException", 503, "unavailable", True),
         ("ModelTimeoutException", 408, "model_timeout", True),
         ("ModelErrorException", 424, "model_error", True),
         ("ModelNotReadyException", 429, "unavailable", True),

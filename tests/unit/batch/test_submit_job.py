@@ -25,7 +25,7 @@ def test_the_request_names_input_output_role_and_shape() -> None:
     assert request.invocation_type == "Converse"
     assert request.role_arn == made.spec.model.batch_role_arn
     assert request.name == job["jobName"]
-    assert request.name.startswith("tickets-00001-a1-")
+    assert request.name.startswith("tickets-run-1-00001-a1-")
     assert request.token.startswith(request.name.rpartition("-")[2])
 
 
@@ -136,7 +136,7 @@ def test_an_own_job_is_found_again_even_when_it_took_the_last_slot() -> None:
     with pytest.raises(BaseException, match="create job"):
         go(made)
     made.world.revive()
-    assert go(made)["jobName"].startswith("tickets-00001-a1-")
+    assert go(made)["jobName"].startswith("tickets-run-1-00001-a1-")
 
 
 def test_a_shard_that_is_written_again_under_a_key_makes_no_second_job() -> None:

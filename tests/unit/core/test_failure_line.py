@@ -6,6 +6,8 @@ import pytest
 
 from bulk_inference.core.failure_line import CLASSES, Failure, class_of_line, class_of_outcome, retryable
 from bulk_inference.core.index_line import Pointer
+from bulk_inference.core.result_line import parse
+from tests.cases import CASES
 
 
 @pytest.mark.parametrize(
@@ -21,6 +23,13 @@ from bulk_inference.core.index_line import Pointer
         ("418", "", "unknown"),
         ("", "", "unknown"),
         ("InternalServerException", "", "unknown"),
+        ("429", "Too many tokens, please wait before trying again.", "throttle"),
+        ("503", "Too many tokens in flight", "model"),
+        ("500", "the context window could not be allocated", "model"),
+        ("413", "", "too_large"),
+        ("400", "too many input tokens", "too_large"),
+        ("ThrottlingException", "Too many tokens per day", "throttle"),
+        ("", "Too many tokens", "unknown"),
     ],
 )
 def test_classes_of_error_lines(code: str, message: str, expected: str) -> None:
@@ -40,6 +49,15 @@ def test_classes_of_error_lines(code: str, message: str, expected: str) -> None:
 )
 def test_classes_of_refusals_on_demand(error_class: str, expected: str) -> None:
     assert class_of_outcome(error_class, "") == expected
+    words = class_of_outcome(error_class, "Too many tokens, please wait before trying again.")
+    assert words == ("too_large" if expected == "validation" else expected), "words only refine a refusal"
+
+
+def test_a_throttle_in_words_is_a_throttle() -> None:
+    line = parse((CASES / "throttle-words" / "output-line.jsonl").read_bytes())
+    assert line is not None
+    assert retryable(class_of_line(line.error_code, line.error_message))
+    assert class_of_line(line.error_code, line.error_message) == "throttle"
 
 
 def test_the_line_has_the_words_and_the_message_has_not() -> None:

@@ -37,7 +37,7 @@ def test_what_bedrock_would_refuse_is_refused_by_its_member(change: dict[str, ob
 
 def test_the_longest_legal_name_of_a_module_makes_a_legal_job_name() -> None:
     token = identity("r", "00001", 999, "m", "d")
-    name = job_name("a" * 24, "00001", 999, token)
+    name = job_name("a" * 24, "r" * 64, "00001", 999, token)
     assert len(name) <= 63
     check(replace(GOOD, name=name, token=token))
 
@@ -68,3 +68,18 @@ def test_the_ten_statuses_are_terminal_or_in_flight() -> None:
         "Submitted",
         "Validating",
     ]
+
+
+@pytest.mark.parametrize(
+    ("run", "name"),
+    [
+        ("nightly-2027-01-15", "tickets-nightly-2027-01-15-00001-a1-0123456789"),
+        ("acme_nightly", "tickets-acme-nightly-00001-a1-0123456789"),
+        ("r" * 64, f"tickets-{'r' * 35}-00001-a1-0123456789"),
+        ("_", "tickets-00001-a1-0123456789"),
+    ],
+)
+def test_a_job_leads_back_to_its_run(run: str, name: str) -> None:
+    token = "0123456789abcdef"
+    assert job_name("tickets", run, "00001", 1, token) == name
+    assert len(name) <= 63

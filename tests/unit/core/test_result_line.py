@@ -147,14 +147,14 @@ SHAPES: list[tuple[str, Any, str | None, Usage]] = [
     ),
     ("nova embedding", {"embeddings": [{"embeddingType": "TEXT", "embedding": [0.1]}]}, None, Usage(unknown=1)),
     ("usage without numbers", {"usage": {"inputTokens": None}, "content": [{"text": "a"}]}, "a", Usage(unknown=1)),
-    ("nothing known", {"x": 1}, None, Usage(unknown=1)),
+    ("nothing known", {"x": 1}, None, Usage(unknown=1, no_text=1)),
     (
         "nulls all over",
         {"output": None, "content": None, "usage": None, "results": None},
         None,
-        Usage(unknown=1),
+        Usage(unknown=1, no_text=1),
     ),
-    ("no object", [0.5], None, Usage(unknown=1)),
+    ("no object", [0.5], None, Usage(unknown=1, no_text=1)),
 ]
 
 

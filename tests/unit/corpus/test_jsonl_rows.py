@@ -7,6 +7,7 @@ from itertools import pairwise
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from bulk_inference.corpus.disguises import HEAD_BYTES, disguise
 from bulk_inference.corpus.jsonl_rows import BOM, first_byte, lines_of_range
 from bulk_inference.corpus.rows import Row
 from tests.worlds.corpus_world import BLOCKS, COLUMNS, CUT_BYTES, assert_all_rendered, cut, gzipped, jsonl, source, zstd
@@ -129,7 +130,7 @@ def test_jsonl_whatever_the_cuts(texts: list[str], cut_bytes: int, block: int) -
 @settings(deadline=None)
 @given(st.binary(max_size=300), BLOCKS)
 def test_any_bytes_as_jsonl_are_accounted_for(body: bytes, block: int) -> None:
-    if body.startswith((b"\xff\xfe", b"\xfe\xff")):
+    if body.startswith((b"\xff\xfe", b"\xfe\xff")) or disguise(body[:HEAD_BYTES], "jsonl"):
         return
     found = cut({"a.jsonl": body}, source(), cut_bytes=20, block=block)
     lines = [line for line in body.removeprefix(b"\xef\xbb\xbf").split(b"\n") if line.strip()]

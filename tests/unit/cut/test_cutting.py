@@ -162,10 +162,10 @@ def test_failure_lines_name_line_field_and_rule() -> None:
     assert (count.read, count.accepted, count.rejected, count.duplicate) == (4, 1, 2, 1)
     missing, large, double = files.failed
     assert missing == {
-        "recordId": None,
+        "recordId": "b",
         "errorClass": "missing_field",
         "errorCode": "RejectedLine",
-        "errorMessage": "line 3: field 'text': missing, and the prompt names it",
+        "errorMessage": "line 3: field 'text': missing, and the prompt names it; the row has id",
         "attempt": 0,
         "source": {"bucket": "corpus-bucket", "key": "t/corpus/a.jsonl", "offset": 26, "length": 11},
     }

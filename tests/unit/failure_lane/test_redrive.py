@@ -379,3 +379,24 @@ def test_finish_still_holds_after_everything() -> None:
     stage = site.stage
     detail = finish(stage.spec, finish_services(stage))
     assert detail["status"] == "succeeded"
+
+
+@pytest.mark.parametrize("given", [[], "x", None, 7])
+def test_what_is_no_object_is_refused_like_any_other(given: Any) -> None:
+    with pytest.raises(InvalidRequestError, match="the request must be a JSON object such as"):
+        parse(given)
+
+
+def test_the_run_of_a_redrive_must_be_there() -> None:
+    with pytest.raises(InvalidRequestError, match="other was never planned"):
+        Site().go("redrive", run="other")
+
+
+def test_another_prompt_is_not_ignored_while_a_resubmission_goes_on() -> None:
+    site = Site()
+    first = site.go("resubmit", run=RUN, mode="sync")
+    assert site.go("resubmit", run=RUN, mode="sync")["state"] == "goes on"
+    for changes in ({"prompt": {"template": "{{id}}"}}, {"mode": "batch"}, {}):
+        with pytest.raises(InvalidRequestError, match=f"run {first['as']} goes on .* another prompt, model, mode"):
+            site.go("resubmit", run=RUN, **changes)
+    assert list(site.pipeline.running) == [first["as"]]

@@ -10,7 +10,8 @@ from bulk_inference.batch.collect_results import ShardTask, collect
 from bulk_inference.core.errors import ConservationError, IncompleteRunError, InvalidRequestError
 from bulk_inference.core.runs_table import LEASE, LIVE, META, cut_sk, run_pk, shard_sk, unit_sk
 from bulk_inference.failure_lane.reprocess import LaneMessage, reprocess
-from bulk_inference.finish.finishing import DETAIL_TYPE, finish
+from bulk_inference.finish.conservation import Account
+from bulk_inference.finish.finishing import DETAIL_TYPE, finish, status_of
 from tests.worlds.finished_world import go, stage
 from tests.worlds.inference_world import RUN, Killed, Stage, assert_survives_kills, finish_services, make_spec
 from tests.worlds.shard_world import IDS, SHARD, bad, event, ok
@@ -39,6 +40,7 @@ def test_a_run_that_conserves_succeeds_and_says_so_once() -> None:
         "scope": RUN,
         "status": "succeeded",
         "counts": counts,
+        "rejections": {"unknown": 1},
         "manifest": {"bucket": "out-bucket", "key": "default/runs/run-1/manifest.json"},
     }
     assert made.bus.events == [(DETAIL_TYPE, detail)]
@@ -249,3 +251,22 @@ def test_names_from_outside_cannot_write_into_the_report() -> None:
 
 def test_a_worker_that_dies_anywhere_and_a_retry_end_in_the_same() -> None:
     assert_survives_kills(stage, go, at_least=4)
+
+
+@pytest.mark.parametrize(
+    ("counts", "status"),
+    [
+        ({}, "empty"),
+        ({"read": 3, "duplicate": 3}, "unchanged"),
+        ({"read": 3, "rejected": 3}, "rejected"),
+        ({"read": 3, "accepted": 3, "failed": 3}, "nothing_landed"),
+        ({"read": 3, "accepted": 3, "pending": 3}, "incomplete"),
+        ({"read": 3, "accepted": 3, "failed": 2, "landed": 1}, "succeeded"),
+        ({"read": 3, "accepted": 3, "dropped": 3}, "succeeded"),
+    ],
+)
+def test_a_run_from_which_nothing_came_is_no_success(counts: dict[str, int], status: str) -> None:
+    summed = Account()
+    for name, number in counts.items():
+        setattr(summed, name, number)
+    assert status_of(summed, []) == status

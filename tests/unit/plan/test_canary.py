@@ -11,7 +11,7 @@ from bulk_inference.plan.canary import CanaryResult, Tried, run_canary
 from bulk_inference.structured.checker import checker
 from tests.worlds.inference_world import converse
 
-GOOD = ModelOutcome(output={})
+GOOD = ModelOutcome(output={"content": [{"text": "x"}]})
 BAD = ModelOutcome(
     error_class="invalid_request", error_code="ValidationException", error_message="temperature and top_p"
 )
@@ -39,6 +39,15 @@ def run(*outcomes: ModelOutcome) -> Tried:
 def test_success_and_no_record_pass_silently() -> None:
     assert (run(GOOD, GOOD).result.records, run(GOOD, GOOD).result.note) == (2, None)
     assert run() == Tried(CanaryResult(), [])
+
+
+def test_answers_that_were_cut_are_told() -> None:
+    cut = ModelOutcome(output={"content": [{"text": "x"}], "stop_reason": "max_tokens"})
+    empty = ModelOutcome(output={"content": [], "stop_reason": "refusal"})
+    assert run(*[cut] * 5).result.note == "5 of 5 answers ended at their token limit (raise prompt.inference.maxTokens)"
+    assert run(GOOD, empty, ModelOutcome(output={"content": []})).result.note == (
+        "1 of 3 answers were refused by the model; 1 of 3 answers hold no text"
+    )
 
 
 def test_one_poison_record_does_not_stop_the_run() -> None:

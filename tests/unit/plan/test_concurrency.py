@@ -80,7 +80,7 @@ def test_inference(
 def test_the_reason_shows_the_numbers() -> None:
     decision = workers(UNSET, minutely(600_000), 1000, None, 1, FREE)
     assert "600000 tokens per minute (override), about 1000 held by one request" in decision.why
-    assert "only about 1 batches" in decision.why
+    assert "all of about 1 batch; " in decision.why
 
 
 def test_failed_records_go_at_the_pace_of_their_queue() -> None:

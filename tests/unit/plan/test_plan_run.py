@@ -192,8 +192,25 @@ def test_an_empty_corpus(world: World, lines: list[bytes]) -> None:
     assert ("the corpus is empty" in spec(world).estimate.notes) is not bool(lines)
 
 
-def test_a_prefix_without_objects_is_an_empty_corpus(world: World) -> None:
-    assert world.plan(source={"prefix": "default/corpus/2027/"})["next"] == "finish"
+def test_a_prefix_without_objects_may_be_an_empty_corpus(world: World) -> None:
+    assert world.plan(source={"prefix": "default/corpus/2027/", "allow_empty": True})["next"] == "finish"
+
+
+@pytest.mark.parametrize(
+    ("source", "words"),
+    [
+        ({"prefix": "default/corpus/tikets/"}, r"there is no object at .*did you mean default/corpus/tickets\?"),
+        ({"glob": "default/corpus/tickets/*.csv"}, r"source\.glob: there is no object at"),
+        ({"prefix": "default/corpus/tickets/2027"}, r"source\.prefix: there is no object at"),
+        ({"prefix": "default/corpus/drafts/"}, r"all of 2 objects are hidden .*ipynb_checkpoints/1\.jsonl"),
+    ],
+)
+def test_a_misspelt_place_is_refused(world: World, source: dict[str, str], words: str) -> None:
+    world.corpus(*LINES, key="default/corpus/tickets/1.jsonl")
+    for name in (".ipynb_checkpoints", "_tmp"):
+        world.corpus(*LINES, key=f"default/corpus/drafts/{name}/1.jsonl")
+    with pytest.raises(InvalidRequestError, match=words):
+        world.plan(source=source)
 
 
 def test_a_prefix_takes_jsonl_and_says_what_it_leaves_out(world: World) -> None:
@@ -203,7 +220,7 @@ def test_a_prefix_takes_jsonl_and_says_what_it_leaves_out(world: World) -> None:
     world.corpus(b"", key="default/corpus/d/")
     plan = world.plan(source={"prefix": "default/corpus/d/"})
     assert [part.key[-7:] for cut in world.cuts(plan) for part in cut.parts] == ["1.jsonl", "2.jsonl"]
-    assert "1 objects are not jsonl by their name" in " ".join(spec(world).estimate.notes)
+    assert "1 object is not jsonl by name" in " ".join(spec(world).estimate.notes)
 
 
 @pytest.mark.parametrize(
@@ -227,10 +244,13 @@ def test_a_corpus_that_cannot_be_read(world: World, source: dict[str, Any], word
 
 def test_a_corpus_without_any_record_is_the_requests_fault(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     world.corpus(*LINES)
-    with pytest.raises(InvalidRequestError, match=r"none of 200 lines of the corpus .* missing_field: field 'body'"):
+    with pytest.raises(
+        InvalidRequestError, match=r"none of 200 lines of the corpus .* missing_field: line 1 of .*: field 'body'"
+    ):
         world.plan(prompt={"template": "Say {{body}}"})
     monkeypatch.setattr(sampling, "HOPELESS_LINES", 201)
-    assert world.plan(prompt={"template": "Say {{body}}"})["next"] == "cut"
+    with pytest.raises(InvalidRequestError, match=r"all of it was read.* 200 of 200 rows \(100.0 %\)"):
+        world.plan(prompt={"template": "Say {{body}}"})
 
 
 def test_a_corpus_in_another_bucket(world: World) -> None:

@@ -36,7 +36,7 @@ def test_the_report_is_in_answer_plan_and_bucket(world: World) -> None:
     report = plan["report"]
     assert report["mode"] == {
         "value": "batch",
-        "why": "mode batch: about 200 records, at least 10 jobs of the minimum 10",
+        "why": "about 200 records, at least 10 jobs of the minimum 10",
     }
     assert report["corpus"] == {
         "bytes": plan["cuts"]["bytes"],
@@ -44,6 +44,7 @@ def test_the_report_is_in_answer_plan_and_bucket(world: World) -> None:
         "records": 200,
         "sampledRecords": 200,
         "exact": True,
+        "rejections": [],
     }
     # Shards of at most 60 records.
     assert report["work"] == {"shards": 4, "jobs": 4, "waves": 1, "syncRecords": 0, "syncBatches": 0}
@@ -53,7 +54,7 @@ def test_the_report_is_in_answer_plan_and_bucket(world: World) -> None:
     spec = RunSpec.from_json(world.input.get_json("default/runs/run-1/plan/run.json") or {})
     assert spec.report == report == world.output.get_json("default/runs/run-1/plan/report.json")
     text = (world.output.get("default/runs/run-1/plan/report.txt") or b"").decode()
-    assert "about 4 jobs in 1 waves" in text
+    assert "about 4 jobs in 1 wave of" in text
 
 
 def test_the_settings_are_what_was_decided(world: World) -> None:
@@ -162,7 +163,7 @@ def test_only_a_dry_run_has_another_id_than_its_execution(world: World) -> None:
     ("limits", "words"),
     [
         ({"max_records": 199}, r"limits\.max_records: 200 records \(counted\) are more than the 199 "),
-        ({"max_tokens": 200}, r"limits\.max_tokens: \d+ input and output tokens \(counted\) are more than the 200 "),
+        ({"max_tokens": 200}, r"limits\.max_tokens: [\d,]+ input and output tokens \(counted\) are more than the 200 "),
     ],
 )
 def test_a_run_that_is_too_large_is_refused_before_anything_is_paid(
@@ -182,6 +183,24 @@ def test_a_run_as_large_as_allowed_passes(world: World) -> None:
     assert world.seal(plan)["batch"]["records"] == 200
 
 
+def test_an_estimate_within_its_error_refuses_nothing(world: World) -> None:
+    # Short rows first, of which the sample is: the estimate is far above the true number.
+    rows = [{"id": f"s{n}", "text": "x"} for n in range(300)]
+    world.corpus(*rows, *({"id": f"l{n}", "text": "y" * 40} for n in range(690)))
+    plan = world.plan(limits={"max_records": 1000})
+    assert plan["report"]["corpus"]["records"] > 1000
+    assert "limits.max_records: " in " ".join(plan["report"]["notes"])
+    assert "an estimate, so that the count decides when all is cut" in " ".join(plan["report"]["notes"])
+    world.cut_all(plan)
+    assert world.seal(plan)["batch"]["records"] == 990
+    world.corpus(*rows, *({"id": f"l{n}", "text": "y" * 10} for n in range(1690)))
+    world.cut_all(plan := world.plan("run-2", limits={"max_records": 1500}))
+    with pytest.raises(InvalidRequestError, match=r"limits\.max_records: 1,990 records \(counted by cutting\)"):
+        world.seal(plan)
+    with pytest.raises(InvalidRequestError, match=r"limits\.max_records: .* \(estimated from 200 of them\)"):
+        world.plan("run-3", limits={"max_records": 1000})
+
+
 def test_the_modules_limits_hold_where_the_request_names_none(world: World) -> None:
     world.settings({**SETTINGS, "defaults": {"canaryRecords": 0, "maxRecords": 150}})
     with pytest.raises(InvalidRequestError, match="more than the 150"):
@@ -192,7 +211,7 @@ def test_the_modules_limits_hold_where_the_request_names_none(world: World) -> N
 def test_the_canarys_answers_may_show_that_a_run_is_too_large(world: World) -> None:
     answers(world, 30, 1000)
     with pytest.raises(
-        InvalidRequestError, match=r"max_tokens: \d+ .* \(estimated from the answers to 3 canary records\)"
+        InvalidRequestError, match=r"max_tokens: [\d,]+ .* \(estimated from the answers to 3 canary records\)"
     ):
         world.plan(limits={"max_tokens": 100_000})
 
@@ -212,7 +231,7 @@ def test_a_run_that_turns_out_too_large_is_refused_by_the_true_count(world: Worl
     assert plan["report"]["corpus"]["records"] < 2000
     assert not plan["report"]["corpus"]["exact"]
     world.cut_all(plan)
-    with pytest.raises(InvalidRequestError, match=r"limits\.max_records: 3200 records \(counted by cutting\)"):
+    with pytest.raises(InvalidRequestError, match=r"limits\.max_records: 3,200 records \(counted by cutting\)"):
         world.seal(plan)
     assert world.input.get("default/runs/run-1/plan/jobs.jsonl") is None
 
@@ -223,7 +242,7 @@ def test_tokens_are_counted_again_from_what_was_cut(world: World) -> None:
     plan = world.plan("b", limits={"max_tokens": planned + 1000})
     world.cut_all(plan)
     with pytest.raises(
-        InvalidRequestError, match=r"limits\.max_tokens: \d+ input and output tokens \(counted by cutting\)"
+        InvalidRequestError, match=r"limits\.max_tokens: [\d,]+ input and output tokens \(counted by cutting\)"
     ):
         world.seal(plan)
 

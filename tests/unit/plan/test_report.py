@@ -11,6 +11,7 @@ from bulk_inference.core.stored_run import beside
 from bulk_inference.finish.conservation import Account
 from bulk_inference.finish.report_page import page
 from bulk_inference.finish.reporting import manifest
+from bulk_inference.plan.asking import Asking
 from bulk_inference.plan.canary import CanaryResult
 from bulk_inference.plan.concurrency import Decision
 from bulk_inference.plan.report import Concurrencies, Planned, as_text, report
@@ -27,11 +28,13 @@ PLANNED = Planned(
     dry_run=True,
     planned_at="2027-01-15T08:00:00+00:00",
     mode="batch",
-    why="mode batch as requested",
+    why="as requested",
     model=Model("m", "us.m", "f", "converse", True, "arn"),
     corpus_bytes=12_345,
     cuts=2,
     whole=False,
+    rejections=(),
+    asking=Asking(""),
     estimate=Estimate(records=1000, input_tokens=500_000, output_tokens=20_000, max_output_tokens=100_000),
     tokens_basis="guessed",
     work=Work(9, 9, 3, 100, 1),
@@ -74,18 +77,18 @@ def test_the_text_says_all_that_matters() -> None:
     text = as_text(report(PLANNED))
     for words in (
         "Dry run of run r of tenant t",
-        "batch: mode batch as requested",
+        "batch: as requested",
         "12,345 bytes in 2 cuts, about 1,000 records",
         "about 9 jobs in 3 waves of at most 24 hours each, 100 records on demand",
         "4 (job_slots: j)",
         "about 500,000 in, 20,000 out, at most 100,000",
-        "about 0.385 EUR, at most 0.825",
+        "about 0.39 EUR, at most 0.82",
         "5 records answered",
         "a note",
     ):
         assert words in text
     sync = as_text(report(replace(PLANNED, mode="sync", dry_run=False, whole=True, minutes=Minutes(3.5, "slow"))))
-    for words in ("Plan of run r", "cuts, 1,000 records", "1 item batches on demand", "3.5 (slow)"):
+    for words in ("Plan of run r", "cuts, 1,000 records", "1 item batch on demand", "3.5 (slow)"):
         assert words in sync
 
 

@@ -45,11 +45,15 @@ def test_mode_sync_has_batches_and_no_jobs() -> None:
 @pytest.mark.parametrize(("records", "tokens", "named"), [(11, 5, "max_records"), (5, 11, "max_tokens")])
 def test_what_is_too_large_is_refused_by_its_limit(records: int, tokens: int, named: str) -> None:
     with pytest.raises(InvalidRequestError, match=rf"^limits\.{named}: 11 .* \(counted\) are more than the 10 "):
-        refuse_larger(limits(max_records=10, max_tokens=10), records, tokens, "counted")
+        refuse_larger(limits(max_records=10, max_tokens=10), records, tokens, "counted", exact=True)
 
 
 def test_what_is_as_large_as_allowed_passes() -> None:
-    refuse_larger(limits(max_records=10, max_tokens=10), 10, 10, "counted")
+    assert refuse_larger(limits(max_records=10, max_tokens=10), 10, 10, "counted", exact=True) == []
+    (note,) = refuse_larger(limits(max_records=10, max_tokens=10), 20, 10, "estimated")
+    assert note.endswith("an estimate, so that the count decides when all is cut")
+    with pytest.raises(InvalidRequestError):
+        refuse_larger(limits(max_records=10, max_tokens=10), 21, 10, "estimated")
     refuse_larger(limits(), 10**9, 10**12, "counted")
 
 

@@ -177,3 +177,10 @@ def test_a_source_in_full() -> None:
     found = parsed(request(source=section)).source
     assert (found.glob, found.format, found.encoding, found.carry) == (section["glob"], "csv", "iso8859-1", ["a"])
     assert found.csv == Csv("\t", "", True, ["a", "b"], False)
+
+
+@pytest.mark.parametrize(("given", "kind"), [([], "a list"), ("x", "a string"), (None, "null"), (7, "a number")])
+def test_what_is_no_object_is_refused_like_any_other(given: Any, kind: str) -> None:
+    said = problems(given)
+    assert said.startswith("the request of run 'run-1' must be a JSON object such as ")
+    assert said.endswith(f"not {kind}")

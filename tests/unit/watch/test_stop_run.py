@@ -277,3 +277,26 @@ def test_an_end_and_a_start_that_come_when_all_is_over_change_nothing() -> None:
     assert go(made, redriveCount=0) == Stopped(None)
     assert go_on(running, made.stop_world) is False
     assert made.runs.items[(run_pk(RUN), META)]["status"] == "succeeded"
+
+
+def test_what_an_operator_gives_as_cause_is_told() -> None:
+    made = stage()
+    made.executions.end(made.spec.execution_arn, "ABORTED", error="Operator", cause="wrong prompt, see ticket 7")
+    stopped = go(made, status="ABORTED")
+    assert stopped.meta is not None
+    assert (stopped.meta["stopped"]["error"], stopped.meta["stopped"]["cause"]) == (
+        "Operator",
+        "wrong prompt, see ticket 7",
+    )
+
+
+def test_a_failed_assembly_says_why() -> None:
+    """The pipeline's own cause holds that of the machine that it started."""
+    made = stage()
+    inner = json.dumps({"errorType": "InvalidRequestError", "errorMessage": "run run-1: its documents are not reduced"})
+    cause = json.dumps({"ExecutionArn": "arn", "Input": "{}", "Error": "InvalidRequestError", "Cause": inner})
+    made.executions.end(made.spec.execution_arn, "FAILED", error="States.TaskFailed", cause=cause)
+    stopped = go(made, status="FAILED")
+    assert stopped.meta is not None
+    assert stopped.meta["stopped"]["error"] == "InvalidRequestError"
+    assert stopped.meta["stopped"]["cause"] == "run run-1: its documents are not reduced"
