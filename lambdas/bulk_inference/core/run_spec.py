@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from bulk_inference.core.json_document import Document, Json
-from bulk_inference.core.settings import JobVpc, Prices, SourceBucket
+from bulk_inference.core.settings import JobVpc, Prices
 
 
 @dataclass(frozen=True)
@@ -48,6 +48,8 @@ class Source(Document):
     csv: Csv = field(default_factory=Csv)
     carry: list[str] = field(default_factory=list)
     """Fields that go through to the results."""
+    record_form: bool | None = None
+    """Whether a JSON line with `modelInput` is a request body of its own; None: where no template renders it."""
     reduces: str | None = None
     """The run whose documents are reduced: each row holds answers of it, for one prompt (assembly.py)."""
 
@@ -63,7 +65,6 @@ class Model(Document):
     api: str
     """`converse` or `invoke_model`, for both modes."""
     batch: bool
-    batch_role_arn: str
 
 
 @dataclass(frozen=True)
@@ -261,9 +262,6 @@ class RunSpec(Document):
     output_kms_key_arn: str | None = None
     output: Output = field(default_factory=Output)
     chunking: Chunking | None = None
-    input_bucket: str = ""
-    source_buckets: dict[str, SourceBucket] = field(default_factory=dict)
-    """The module's: what records may point to besides the input bucket."""
     job_vpc: JobVpc | None = None
     job_tags: dict[str, str] = field(default_factory=dict)
     prices: Prices | None = None

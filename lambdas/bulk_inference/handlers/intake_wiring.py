@@ -100,6 +100,7 @@ def window_world(context: Any) -> WindowServices:
             runs=table(),
             ledger=wiring.ledger(),
             executions=wiring.executions(),
+            settings=wiring.settings(),
             now=clock.now(),
             leases=wiring.leases(),
         ),

@@ -11,6 +11,7 @@ from botocore.response import StreamingBody
 from botocore.stub import Stubber
 
 from bulk_inference.aws.bedrock_runtime import Runtime
+from tests.worlds.inference_world import REACH
 
 BODY: dict[str, Any] = {"messages": [{"role": "user", "content": [{"text": "hi"}]}]}
 ANSWER: dict[str, Any] = {
@@ -31,7 +32,7 @@ def client() -> Any:
 def test_converse(client: Any) -> None:
     with Stubber(client) as stub:
         stub.add_response("converse", ANSWER, {"modelId": "m", **BODY})
-        outcome = Runtime(client).infer("m", "converse", BODY)
+        outcome = Runtime(client).infer("m", "converse", BODY, REACH)
     assert outcome.output == ANSWER
     assert (outcome.input_tokens, outcome.output_tokens, outcome.error_class) == (3, 4, None)
 
@@ -52,7 +53,7 @@ def test_converse_takes_the_json_of_a_batch_record(client: Any) -> None:
     }
     with Stubber(client) as stub:
         stub.add_response("converse", ANSWER, sent)
-        assert Runtime(client).infer("m", "converse", body).output is not None
+        assert Runtime(client).infer("m", "converse", body, REACH).output is not None
 
 
 def test_invoke_model(client: Any) -> None:
@@ -72,8 +73,8 @@ def test_invoke_model(client: Any) -> None:
     with Stubber(client) as stub:
         stub.add_response("invoke_model", answer(b'{"embedding": [1]}'), sent)
         stub.add_response("invoke_model", answer(b"oops"), sent)
-        good = Runtime(client).infer("m", "invoke_model", {"inputText": "ü"})
-        bad = Runtime(client).infer("m", "invoke_model", {"inputText": "ü"})
+        good = Runtime(client).infer("m", "invoke_model", {"inputText": "ü"}, REACH)
+        bad = Runtime(client).infer("m", "invoke_model", {"inputText": "ü"}, REACH)
     assert (good.output, good.input_tokens, good.output_tokens) == ({"embedding": [1]}, 6, 0)
     assert (bad.output, bad.error_class) == (None, "model_error")
 
@@ -96,7 +97,7 @@ def test_invoke_model(client: Any) -> None:
 def test_a_refusal_is_data(client: Any, code: str, status: int, error_class: str, retryable: bool) -> None:
     with Stubber(client) as stub:
         stub.add_client_error("converse", code, "the words", status)
-        outcome = Runtime(client).infer("m", "converse", BODY)
+        outcome = Runtime(client).infer("m", "converse", BODY, REACH)
     assert (outcome.error_class, outcome.error_code, outcome.error_message) == (error_class, code, "the words")
     assert (outcome.output, outcome.retryable) == (None, retryable)
 
@@ -106,12 +107,12 @@ def test_a_dead_connection_is_data(client: Any, monkeypatch: pytest.MonkeyPatch)
         raise ReadTimeoutError(endpoint_url="https://…")
 
     monkeypatch.setattr(client, "converse", hang)
-    assert Runtime(client).infer("m", "converse", BODY).error_class == "model_timeout"
+    assert Runtime(client).infer("m", "converse", BODY, REACH).error_class == "model_timeout"
 
 
 def test_a_body_that_the_sdk_refuses_is_data_without_its_text(client: Any) -> None:
     body = {"messages": [{"role": "user", "content": [{"text": {"SECRET": "SECRET, type: x"}}]}], "system": "SECRET\nS"}
-    outcome = Runtime(client).infer("m", "converse", body)
+    outcome = Runtime(client).infer("m", "converse", body, REACH)
     assert outcome.error_class == "invalid_request"
     assert "messages[0].content[0].text" in (outcome.error_message or "")
     assert "SECRET" not in (outcome.error_message or "")

@@ -11,7 +11,7 @@ from moto import mock_aws
 from bulk_inference.aws import dynamodb
 from bulk_inference.core.environment import Environment
 from bulk_inference.handlers import guard, wiring
-from tests.worlds.inference_world import Stage
+from tests.worlds.inference_world import SETTINGS, Stage
 
 IDS = [f"r{n}" for n in range(6)]
 
@@ -36,6 +36,7 @@ def made(monkeypatch: pytest.MonkeyPatch) -> Iterator[Stage]:
         "batch_jobs": lambda: stage.jobs,
         "task_tokens": lambda: stage.tasks,
         "completion_bus": lambda: stage.bus,
+        "settings": lambda: SETTINGS,
         "stop_world": lambda context: stage.stop_world,
         "run_spec": lambda tenant, run: stage.spec,
         "unit_context": lambda tenant, run, context, **given: replace(
