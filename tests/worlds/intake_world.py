@@ -244,6 +244,7 @@ class Intake:
             self.bus,
             lambda run: f"arn:{run}",
             lambda tenant, run: load_spec(self.input, Places(tenant, run)),
+            lambda: SETTINGS,
         )
 
     @property

@@ -119,6 +119,7 @@ def follow_world(context: Any) -> FollowServices:
         bus=wiring.completion_bus(),
         execution_arn=lambda run: f"{executions}:{run}",
         spec_of=wiring.run_spec,
+        settings=wiring.settings,
     )
 
 

@@ -325,7 +325,6 @@ def test_a_shift_that_dies_anywhere_loses_nothing() -> None:
     "item",
     [
         {"recordId": "b", "modelInput": {"prompt": "paid by another"}},
-        {"recordId": "b", "parked": "other/runs/r/parked/part-1.jsonl", "offset": 0, "length": -1},
         {"recordId": "b"},
         "b",
     ],
