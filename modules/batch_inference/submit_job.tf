@@ -23,7 +23,7 @@ data "aws_iam_policy_document" "submit_job" {
   statement {
     sid       = "ReadRunFiles"
     actions   = ["s3:GetObject"]
-    resources = ["${local.input}/*/runs/*", "${local.input}/*/corpus/*"]
+    resources = ["${local.input}/*/runs/*", "${local.input}/*/corpus/*", "${local.input}/config/settings.json"]
   }
 
   # Images and documents that records point to must lie beside them, in a folder of the job.

@@ -10,6 +10,7 @@ module "tenant_run" {
   machine     = "run-${each.key}"
   description = "Starts runs of tenant ${each.key} of ${var.name}"
   starts      = [{ arn = var.pipeline_arn, executions = "${each.key}_*" }]
+  functions   = [local.redrive_failures_arn]
   runtime     = var.runtime
   tags        = var.tags
 
@@ -17,5 +18,7 @@ module "tenant_run" {
     partition    = var.account.partition
     tenant       = each.key
     pipeline_arn = var.pipeline_arn
+
+    redrive_failures_arn = local.redrive_failures_arn
   })
 }

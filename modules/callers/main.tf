@@ -13,6 +13,8 @@ locals {
   input  = "arn:${var.account.partition}:s3:::${var.stores.input_bucket}"
   output = "arn:${var.account.partition}:s3:::${var.stores.output_bucket}"
 
+  redrive_failures_arn = "arn:${var.account.partition}:lambda:${var.account.region}:${var.account.id}:function:${var.redrive_function}"
+
   # What a caller starts and watches, by tenant: asl/tenant_run.asl.json prefixes the names of its runs.
   ways_in = { for tenant in var.tenants : tenant => {
     machine    = contains(local.entries, tenant) ? "${local.machines}:${var.name}-run-${tenant}" : var.pipeline_arn

@@ -25,7 +25,7 @@ data "aws_iam_policy_document" "infer_batch" {
   statement {
     sid       = "ReadRunFiles"
     actions   = ["s3:GetObject"]
-    resources = ["${local.input}/*/runs/*", "${local.input}/*/corpus/*", "${local.output}/*/runs/*"]
+    resources = ["${local.input}/*/runs/*", "${local.input}/*/corpus/*", "${local.input}/config/settings.json", "${local.output}/*/runs/*"]
   }
 
   statement {

@@ -37,6 +37,7 @@ from bulk_inference.core.run_spec import (
 from bulk_inference.corpus.ranges import Cut, CutRange
 from bulk_inference.cut.cut_run import CutServices, cut_run
 from bulk_inference.cut.seal_run import SealServices, seal_run
+from tests.worlds.inference_world import SETTINGS
 
 RUN, TENANT = "benchmark", "default"
 
@@ -111,8 +112,8 @@ def spec_of(form: str, size: int) -> RunSpec:
         execution_arn="",
         mode="batch",
         priority="normal",
-        source=Source("corpus", key="corpus.jsonl"),
-        model=Model("m", "m", "claude-haiku-4-5", "converse", True, ""),
+        source=Source("corpus", key="default/corpus/corpus.jsonl"),
+        model=Model("m", "m", "claude-haiku-4-5", "converse", True),
         prompt=Prompt("Summarise: {{text}}", "Be brief.", {"maxTokens": 256}) if form == "object" else Prompt(),
         quotas=Quotas(quota, quota, quota, quota, quota, quota),
         limits=Limits(100, 100_000, 900_000_000, 8 * 1024 * 1024, size, 0, 3, 24, 90),
@@ -161,7 +162,7 @@ def main() -> None:
         input_bucket, output_bucket = Bucket("in", client), Bucket("out", client)
         spec = spec_of(arguments.form, size)
         input_bucket.put(Places(TENANT, RUN).spec, json.dumps(spec.to_json()).encode())
-        cut = Cut("00001", [CutRange("corpus.jsonl", 0, size, size, "etag")])
+        cut = Cut("00001", [CutRange("default/corpus/corpus.jsonl", 0, size, size, "etag")])
         ledger: Any = None
         started, processor = time.perf_counter(), time.process_time()
         world = CutServices(
@@ -171,6 +172,7 @@ def main() -> None:
             runs,
             ledger,
             ledger,
+            SETTINGS,
             0,
             Leases(runs, time.time, keeper=unattended),
         )

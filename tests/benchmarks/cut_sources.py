@@ -29,6 +29,7 @@ from bulk_inference.core.run_spec import Source
 from bulk_inference.corpus.ranges import Cut, CutRange
 from bulk_inference.cut.cut_run import CutServices, cut_run
 from tests.benchmarks.cut_one_gigabyte import RUN, TENANT, FolderS3, Items, spec_of
+from tests.worlds.inference_world import SETTINGS
 
 _CHANCE = random.Random(7)
 WORDS = ["".join(_CHANCE.choices("abcdefghijklmnopqrstuvwxyzäöü", k=_CHANCE.randint(2, 11))) for _ in range(5000)]
@@ -103,6 +104,7 @@ def cut(root: str, form: str) -> dict[str, Any]:
         runs,
         ledger,
         executions,
+        SETTINGS,
         0,
         Leases(runs, time.time, keeper=unattended),
     )

@@ -274,3 +274,25 @@ def test_a_command_whose_worker_is_killed_is_given_again(stack: Stack, action: s
 def executions(stack: Stack) -> list[str]:
     listed = stack.aws.client("stepfunctions").list_executions(stateMachineArn=stack.outputs["pipeline_arn"])
     return [str(one["name"]) for one in listed["executions"]]
+
+
+def test_a_tenant_resubmits_and_drops_its_own_failures_and_no_others(stack: Stack) -> None:
+    """By its own state machine, which pins the tenant whatever the command says."""
+    states, arn = stack.aws.client("stepfunctions"), stack.outputs["tenants"]["other"]["state_machine_arn"]
+
+    def ask(name: str, command: dict[str, Any]) -> dict[str, Any]:
+        started = states.start_execution(stateMachineArn=arn, name=name, input=json.dumps(command))["executionArn"]
+        return stack.wait(started, timeout=120)
+
+    stack.upload("other/corpus/own/t.jsonl", jsonl(tickets(20)))
+    faults = [{"target": "record", "match": {"prompt": ["Ticket 3: "]}, "do": "error", "errorCode": 400}]
+    stack.aws.local("PUT", "/_local/faults", faults)
+    body = request("own", "sync", run={"tenant": "other"}, source={"prefix": "other/corpus/own/"})
+    assert ask("lane", body)["status"] == "SUCCEEDED"
+    stack.aws.local("DELETE", "/_local/faults")
+    foreign = ask("lane-foreign", {"drop": {"run": "other_lane", "tenant": "default", "reason": "not wanted"}})
+    assert json.loads(foreign["output"])["dropped"] == 1, "the tenant is pinned: it is the run of this one that counts"
+    squat = ask("lane-squat", {"resubmit": {"run": "other_lane", "as": "default_x"}})
+    assert (squat["status"], "as: must begin with other_" in squat["cause"]) == ("FAILED", True)
+    theirs = ask("lane-theirs", {"drop": {"run": "no-run-of-ours", "tenant": "default", "reason": "not wanted"}})
+    assert theirs["status"] == "FAILED"

@@ -77,6 +77,7 @@ FUNCTIONS_OF: dict[str, str] = {
     "pipeline": "plan_run cut_shards seal_shards finish_run",
     "shard_and_submit": "submit_job collect_results infer_batch",
     "fan_out": "infer_batch",
+    "run-*": "redrive_failures",
     "assemble_results": _ASSEMBLE,
     "reconcile_schedule": "reconcile_jobs",
     "follow_schedule": "follow_pools",
@@ -113,7 +114,7 @@ _INFER_ALL = f"{_INFER} infer_documents"
 _S3 = {
     "s3:GetObject": {
         # cut_shards and plan_run read corpora wherever they lie in the input bucket.
-        "{input}/config/settings.json": "plan_run cut_shards redrive_failures",
+        "{input}/config/settings.json": f"{_INFER} cut_shards submit_job redrive_failures",
         "{input}/{tenant}/corpus/{name}": "plan_run cut_shards submit_job infer_batch reprocess_records fan_out",
         "{input}/{tenant}/runs/{run}/plan/{name}": _READ_PLAN,
         "{input}/{tenant}/runs/{run}/shards/{name}": f"{_READ_RUN_FILES} {BATCH}",
@@ -142,6 +143,7 @@ _S3 = {
         "{input}/{tenant}/runs/{run}/sync/{name}": "cut_shards seal_shards collect_results",
         "{output}/{tenant}/runs/{run}/plan/report.json": f"plan_run {_LAND} infer_documents",
         "{output}/{tenant}/runs/{run}/plan/report.txt": f"plan_run {_LAND} infer_documents",
+        "{output}/{tenant}/runs/{run}/plan/report.canary.jsonl": f"plan_run {_LAND} infer_documents",
         "{output}/{tenant}/runs/{run}/results/{name}": _LAND,
         # Whoever settles a failed record takes the name of its part from a worker that was frozen.
         "{output}/{tenant}/runs/{run}/results/part-reprocess-{name}": f"{_LAND} redrive_failures update_runs",

@@ -11,6 +11,7 @@ LINES = 50
 PARAMETERS = 6
 
 FOLDERS: Mapping[str, str] = {
+    "lambdas/bulk_inference/core": "shared vocabulary: what was cut off it, everybody would import besides",
     "lambdas/bulk_inference/handlers": "flat: a handler per state, found by the state's name",
 }
 """Folders that may hold more modules, each with its reason."""

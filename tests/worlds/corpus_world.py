@@ -23,6 +23,7 @@ from bulk_inference.corpus.rows import Row
 from bulk_inference.cut.cutting import CutCount, cut_records
 from bulk_inference.render.records import RecordReader
 from bulk_inference.render.rendering import Renderer
+from tests.worlds.inference_world import REACH
 
 PREFIX = "default/corpus/c/"
 MAX_LINE = 100_000
@@ -182,6 +183,7 @@ def cut_bucket(
         max_line_bytes=max_line,
         carry=given.carry,
         untyped=corpus.format == formats.CSV,
+        reach=REACH,
     )
 
     def rows_of(part: CutRange) -> Iterable[Row]:

@@ -20,6 +20,7 @@ from bulk_inference.core.jobs import Job, JobNameTakenError, JobRequest
 from bulk_inference.core.keys import Places
 from bulk_inference.core.leases import Leases, unattended
 from bulk_inference.core.ports import Clock, ConditionalPut, Execution, Increment, MapRun, Put, Remove, Update, Write
+from bulk_inference.core.reach import Reach
 from bulk_inference.core.run_spec import (
     Cuts,
     Estimate,
@@ -33,6 +34,7 @@ from bulk_inference.core.run_spec import (
     Source,
 )
 from bulk_inference.core.runs_table import COUNT, LEASE, STALE, Item
+from bulk_inference.core.settings import Settings, SourceBucket, TenantSettings
 from bulk_inference.cut import item_batches
 from bulk_inference.finish.finishing import FinishServices
 from bulk_inference.land.unit_context import UnitContext
@@ -41,6 +43,15 @@ from bulk_inference.watch.stop_run import StopServices
 
 NOW = 1_800_000_000.0
 RUN, TENANT = "run-1", "default"
+
+
+SETTINGS = Settings(
+    name="tickets",
+    models={},
+    tenants={TENANT: TenantSettings("arn:aws:iam::123456789012:role/batch")},
+    source_buckets={"archive": SourceBucket()},
+)
+REACH = Reach(SETTINGS, TENANT, "in-bucket")
 
 
 class Killed(BaseException):
@@ -481,7 +492,9 @@ class FakeModel:
         self.calls: list[str] = []
         self._lock = threading.Lock()
 
-    def infer(self, model_id: str, api: str, body: Mapping[str, Any]) -> FakeOutcome:
+    def infer(self, model_id: str, api: str, body: Mapping[str, Any], reach: Reach) -> FakeOutcome:
+        if (why := reach.misplaced(body)) is not None:
+            return FakeOutcome(error_class="invalid_request", error_code="IllegalMedia", error_message=why)
         prompt = body.get("prompt", "")
         with self._lock:
             self.calls.append(prompt)
@@ -519,7 +532,7 @@ def make_spec(**changes: Any) -> RunSpec:
         mode="batch",
         priority="normal",
         source=Source(bucket="in-bucket", prefix="default/corpus/x/"),
-        model=Model("m", "us.vendor.m-v1:0", "claude", "converse", True, "arn:aws:iam::123456789012:role/batch"),
+        model=Model("m", "us.vendor.m-v1:0", "claude", "converse", True),
         prompt=Prompt(),
         quotas=Quotas(Quota(5, "override"), quota, quota, quota, quota, Quota(3, "override")),
         limits=Limits(5, 100, 10**6, 10**6, 10**6, 0, 3, 24, 90),
@@ -560,6 +573,7 @@ class Stage:
             self.time.clock,
             self.executions,
             self.leases,
+            lambda: SETTINGS,
         )
 
     @property
@@ -681,7 +695,7 @@ def _outcome(work: Callable[[Stage], Any], stage: Stage) -> Any:
 
 def submit_services(made: Stage) -> SubmitServices:
     return SubmitServices(
-        name="tickets",
+        settings=SETTINGS,
         input_bucket=made.input,
         output_bucket="out-bucket",
         runs=made.runs,

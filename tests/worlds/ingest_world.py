@@ -13,7 +13,9 @@ from bulk_inference.aws.bedrock_runtime import ModelOutcome
 from bulk_inference.aws.dynamodb import Ledger, RunsTable
 from bulk_inference.aws.s3 import Bucket
 from bulk_inference.core.leases import Leases, unattended
+from bulk_inference.core.reach import Reach
 from bulk_inference.core.runs_table import run_pk, unit_sk
+from bulk_inference.core.settings import Settings
 from bulk_inference.corpus.ranges import Cut
 from bulk_inference.cut.cut_run import CutServices, cut_run
 from bulk_inference.cut.seal_run import SealServices, seal_run
@@ -53,7 +55,9 @@ class Model:
         self.bodies: list[Mapping[str, Any]] = []
         self.outcome = ModelOutcome(output={})
 
-    def infer(self, model_id: str, api: str, body: Mapping[str, Any]) -> ModelOutcome:
+    def infer(self, model_id: str, api: str, body: Mapping[str, Any], reach: Reach) -> ModelOutcome:
+        if (why := reach.misplaced(body)) is not None:
+            return ModelOutcome(error_class="invalid_request", error_code="IllegalMedia", error_message=why)
         self.bodies.append(body)
         return self.outcome
 
@@ -117,7 +121,15 @@ class World:
 
     def cut(self, plan: Mapping[str, Any], cut: Cut) -> dict[str, Any]:
         world = CutServices(
-            self.input, self.output, self.bucket, self.runs, self.ledger, self.executions, NOW, self.leases
+            self.input,
+            self.output,
+            self.bucket,
+            self.runs,
+            self.ledger,
+            self.executions,
+            Settings.from_json(self.input.get_json("config/settings.json") or {}),
+            NOW,
+            self.leases,
         )
         return cut_run(plan["run"], plan["tenant"], cut, world)
 

@@ -11,6 +11,7 @@ from typing import Any
 from bulk_inference.core.keys import Places
 from bulk_inference.core.leases import Leases, unattended
 from bulk_inference.core.ports import Attributes, ConditionalPut, Depth
+from bulk_inference.core.reach import Reach
 from bulk_inference.core.runs_table import META, run_pk
 from bulk_inference.core.settings import Settings
 from bulk_inference.core.stored_run import load_spec
@@ -217,6 +218,7 @@ class Intake:
             runs=self.runs,
             ledger=self.ledger,
             executions=self.executions,
+            settings=SETTINGS,
             now=self.time.now,
             leases=self.leases,
         )
@@ -242,6 +244,7 @@ class Intake:
             self.bus,
             lambda run: f"arn:{run}",
             lambda tenant, run: load_spec(self.input, Places(tenant, run)),
+            lambda: SETTINGS,
         )
 
     @property
@@ -267,6 +270,7 @@ class Intake:
             self.time.clock,
             self.executions,
             self.leases,
+            lambda: SETTINGS,
         )
 
     @property
@@ -340,8 +344,8 @@ class SayingModel:
     def __init__(self, model: FakeModel) -> None:
         self._model = model
 
-    def infer(self, model_id: str, api: str, body: Mapping[str, Any]) -> FakeOutcome:
-        return self._model.infer(model_id, api, {"prompt": body["messages"][0]["content"][0]["text"]})
+    def infer(self, model_id: str, api: str, body: Mapping[str, Any], reach: Reach) -> FakeOutcome:
+        return self._model.infer(model_id, api, {"prompt": body["messages"][0]["content"][0]["text"]}, reach)
 
 
 def refusal(kind: str = "invalid_request") -> FakeOutcome:

@@ -11,10 +11,10 @@ IDS = [f"r{n:02d}" for n in range(12)]
 PIECE = "00001-001"
 
 
-def sequential(positions: Any, body_of: Any, call: Any, clock: Any) -> Any:
+def sequential(positions: Any, call_of: Any, clock: Any) -> Any:
     """infer_all without threads, so that a run of a test is the same every time."""
     for at in positions:
-        yield at, call(body_of(at))
+        yield at, call_of(at)()
 
 
 def stage(ids: list[str] | None = None) -> Stage:

@@ -11,6 +11,7 @@ from bulk_inference.core.failure_line import Failure
 from bulk_inference.core.keys import Places
 from bulk_inference.core.result_line import result_line
 from bulk_inference.core.runs_table import DOCUMENT, META, Item, document_pk, run_pk
+from bulk_inference.core.settings import Settings
 from bulk_inference.core.stored_run import load_spec
 from bulk_inference.intake.consumer import DocumentConsumer
 from bulk_inference.intake.pool_outcomes import PoolOutcomes, PoolOutcomeServices, follow
@@ -54,6 +55,7 @@ class Pools:
             self.bus,
             lambda run: f"arn:{run}",
             lambda tenant, run: load_spec(world.input, Places(tenant, run)),
+            lambda: Settings.from_json(world.input.get_json("config/settings.json") or {}),
         )
 
     def send(self, **documents: Any) -> str:

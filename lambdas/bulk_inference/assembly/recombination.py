@@ -36,13 +36,14 @@ def merge(values: Iterable[Any], keys: Sequence[str]) -> MergedValue:
     merged: Any = None
     for value in values:
         merged = merger.merge(merged, value, "$")
-    return MergedValue(merged, merger.conflicts[:_SHOWN_CONFLICTS])
+    return MergedValue(merged, list(merger.conflicts)[:_SHOWN_CONFLICTS])
 
 
 class _Merger:
     def __init__(self, keys: Sequence[str]) -> None:
         self._keys = keys
-        self.conflicts: list[str] = []
+        self.conflicts: dict[str, None] = {}
+        """Paths, in their order."""
 
     def merge(self, one: Any, other: Any, path: str) -> Any:
         if other is None or other == "":
@@ -55,7 +56,7 @@ class _Merger:
         if isinstance(one, list) and isinstance(other, list):
             return self._joined(one, other, path)
         if not _alike(one, other) and path not in self.conflicts:
-            self.conflicts.append(path)
+            self.conflicts[path] = None
         return one
 
     def _fields(self, one: Mapping[str, Any], other: Mapping[str, Any], path: str) -> dict[str, Any]:

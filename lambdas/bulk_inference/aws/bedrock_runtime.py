@@ -24,6 +24,8 @@ from botocore.exceptions import (
 )
 from botocore.exceptions import ConnectionError as NoConnectionError
 
+from bulk_inference.core.json_text import JsonError, is_too_deep, loads
+from bulk_inference.core.reach import Reach
 from bulk_inference.core.result_line import INVOCATION_METRICS, usage_of
 
 if TYPE_CHECKING:
@@ -39,6 +41,9 @@ UNAVAILABLE: Final = "unavailable"
 INVALID_REQUEST: Final = "invalid_request"
 ACCESS_DENIED: Final = "access_denied"
 MODEL_NOT_FOUND: Final = "model_not_found"
+
+MISPLACED: Final = "IllegalMedia"
+"""errorCode of a body that was not sent, because it points where its tenant may not."""
 
 RETRYABLE: Final = frozenset({THROTTLED, MODEL_TIMEOUT, MODEL_ERROR, UNAVAILABLE})
 """Error classes that another try may cure."""
@@ -76,6 +81,11 @@ class ModelOutcome:
         return self.error_class in RETRYABLE
 
 
+_TOO_DEEP: Final = ModelOutcome(
+    error_class=MODEL_ERROR, error_code="TooDeep", error_message="the answer is nested too deeply"
+)
+
+
 @cache
 def connect(
     max_connections: int = 32, sdk_attempts: int = 2, read_timeout: int = READ_TIMEOUT_SECONDS
@@ -104,9 +114,11 @@ class Runtime:
         self._client = client
         self._converse_shape = client.meta.service_model.operation_model("Converse").input_shape
 
-    def infer(self, model_id: str, api: str, body: Mapping[str, Any]) -> ModelOutcome:
-        """One inference. `api` is `converse` or `invoke_model`; `body` the record's modelInput. Never raises for what
-        the service or the network answers."""
+    def infer(self, model_id: str, api: str, body: Mapping[str, Any], reach: Reach) -> ModelOutcome:
+        """One inference. `api` is `converse` or `invoke_model`; `body` the record's modelInput. What it points to,
+        Bedrock reads with this function's rights: hence `reach`. Never raises for what service or network answer."""
+        if (why := reach.misplaced(body)) is not None:
+            return ModelOutcome(error_class=INVALID_REQUEST, error_code=MISPLACED, error_message=why)
         try:
             if api == "converse":
                 return self._converse(model_id, body)
@@ -121,6 +133,9 @@ class Runtime:
             return ModelOutcome(error_class=MODEL_TIMEOUT, error_code=type(error).__name__, error_message=str(error))
         except (HTTPClientError, NoConnectionError) as error:
             return ModelOutcome(error_class=UNAVAILABLE, error_code=type(error).__name__, error_message=str(error))
+        except RecursionError:
+            # The SDK's parser, over an answer of a thousand levels.
+            return _TOO_DEEP
         except BotoCoreError as error:
             return ModelOutcome(error_class=INVALID_REQUEST, error_code=type(error).__name__, error_message=str(error))
 
@@ -128,6 +143,8 @@ class Runtime:
         members = _members(self._converse_shape, {key: value for key, value in body.items() if key != "modelId"})
         answer: dict[str, Any] = dict(self._client.converse(modelId=model_id, **members))
         answer.pop("ResponseMetadata", None)
+        if is_too_deep(answer):
+            return _TOO_DEEP
         usage = answer.get("usage") or {}
         return ModelOutcome(
             output=_plain(answer),
@@ -146,8 +163,8 @@ class Runtime:
         text = answer["body"].read()
         headers = answer["ResponseMetadata"]["HTTPHeaders"]
         try:
-            output = json.loads(text)
-        except ValueError:
+            output = loads(text)
+        except JsonError:
             output = None
         if not isinstance(output, dict):
             return ModelOutcome(

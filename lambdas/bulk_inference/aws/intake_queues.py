@@ -3,6 +3,7 @@
 https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_SendMessage.html
 """
 
+import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final
 
@@ -55,5 +56,14 @@ class IntakeQueue:
 _COUNTS: Final = ("", "NotVisible", "Delayed")
 
 
+_UNSENDABLE: Final = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+"""What SQS takes in no text:
+https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_SendMessage.html"""
+
+
 def _typed(attributes: Attributes) -> Any:
-    return {name: {"DataType": "String", "StringValue": value} for name, value in attributes.items() if value}
+    return {
+        name: {"DataType": "String", "StringValue": _UNSENDABLE.sub("\ufffd", value)}
+        for name, value in attributes.items()
+        if value
+    }

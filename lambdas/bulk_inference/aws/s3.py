@@ -23,6 +23,7 @@ from botocore.exceptions import ClientError, HTTPClientError, IncompleteReadErro
 from botocore.exceptions import ConnectionError as NoConnectionError
 
 from bulk_inference.core.errors import AccessDeniedError, InvalidRequestError, ThrottledError, WorkInProgressError
+from bulk_inference.core.json_text import JsonError, loads
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -145,9 +146,12 @@ class Bucket:
             return self._body(key, f"bytes={offset}-{offset + length - 1}", None)[0]
 
     def get_json(self, key: str) -> Any | None:
-        """A small JSON object's value, or None if there is none."""
+        """A small JSON object's value, or None if there is none. Raises InvalidRequestError for what is no JSON."""
         body = self.get(key)
-        return None if body is None else json.loads(body)
+        try:
+            return None if body is None else loads(body)
+        except JsonError as error:
+            raise InvalidRequestError(f"s3://{self.name}/{key} {error}: it was not written by the pipeline") from None
 
     def put(self, key: str, body: bytes, content_type: str = "application/octet-stream") -> None:
         with _explained(self.name, key, "s3:PutObject"):

@@ -197,7 +197,6 @@ class _Collection:
             attempt=task.attempt,
             job_arn=job.arn if job else None,
             status=job.status if job else None,
-            message=job.message if job else None,
             spent=self._spent_before() + int(job is None or job.status != "Stopped"),
         )
 
@@ -410,11 +409,12 @@ class _Collection:
 
     def _refuse(self, unprocessed: list[str], refusal: str | None) -> None:
         """Accounts for every record as failed. The failure lane gets none of them: it would try them unchanged."""
-        message = refusal if refusal is not None else (self.unit.message or "Bedrock gave no message")
+        said = self.job.message if self.job is not None else None
+        message = refusal if refusal is not None else (said or "Bedrock gave no message")
         code = "JobRejected" if refusal is not None else "JobFailed"
         batch = (Failure(self._pointer(one), VALIDATION, code, message, self.task.attempt) for one in unprocessed)
         self._quarantine(batch, queue=False)
-        self.unit = replace(self.unit, next="fail", message=message)
+        self.unit = replace(self.unit, next="fail")
 
     def _write_next_attempt(self, piece: str, wanted: set[str]) -> None:
         """The left-over lines as a shard of their own, byte for byte, with an index of the same order."""
@@ -494,7 +494,10 @@ def _conclude(task: ShardTask, unit_context: UnitContext, unit: Unit) -> dict[st
     where = f"shard {task.shard}, attempt {task.attempt}"
     counts = unit.counts
     if unit.next == "fail":
-        raise ShardFailedError(f"{where}: {counts.failed} records failed with their job: {unit.message}")
+        raise ShardFailedError(
+            f"{where}: {counts.failed} records failed with their job ({unit.status or 'refused'}): what Bedrock "
+            "said is in its failure lines"
+        )
     tolerated = unit_context.spec.settings.tolerated_failure_percentage
     if (
         unit.settled

@@ -12,16 +12,17 @@ from bulk_inference.batch.collect_results import input_piece
 from bulk_inference.batch.slots import require_slot
 from bulk_inference.batch.staging import stage
 from bulk_inference.batch.task_tokens import answer, token_attribute
-from bulk_inference.core.errors import InvalidRequestError, ThrottledError
+from bulk_inference.core.errors import InvalidRequestError, JobRejectedError, ThrottledError
 from bulk_inference.core.jobs import JobNameTakenError, JobRequest, check, identity, job_name
 from bulk_inference.core.keys import Places
 from bulk_inference.core.names import Attempt
 from bulk_inference.core.ports import BatchJobs, CopyingBucket, Runs, Tasks
 from bulk_inference.core.priorities import slots_for
+from bulk_inference.core.reach import Reach
 from bulk_inference.core.run_spec import RunSpec
 from bulk_inference.core.runs_table import JOB, JOBS, OPEN, job_key, run_pk, unit_sk
+from bulk_inference.core.settings import Settings
 from bulk_inference.core.times import expiry
-from bulk_inference.render.media import may_point
 
 _OVERTIME_SECONDS: Final = 3600
 """Beyond its own timeout, after which a job should long have ended: then reconciliation stops it."""
@@ -56,8 +57,8 @@ class SubmitTask:
 
 @dataclass(frozen=True)
 class SubmitServices:
-    name: str
-    """Of the pipeline: what its jobs' names begin with."""
+    settings: Settings
+    """As Terraform wrote them: the pipeline's name, with which names of jobs begin, roles, and places."""
     input_bucket: CopyingBucket
     output_bucket: str
     runs: Runs
@@ -84,15 +85,15 @@ def submit(task: SubmitTask, spec: RunSpec, services: SubmitServices) -> dict[st
         found = jobs.find(request.name)
         arn = found.arn if found else None
     if arn is None:
-        if may_point(spec):
-            key = stage(spec, piece, task.unit, services.input_bucket)
-            request = replace(request, input_uri=f"s3://{services.input_bucket.name}/{key}")
+        reach = Reach(services.settings, task.tenant, services.input_bucket.name)
+        key = stage(spec, piece, task.unit, services.input_bucket, reach)
+        request = replace(request, input_uri=f"s3://{services.input_bucket.name}/{key}")
         check(request)
         most = slots_for(spec.priority, spec.quotas.max_jobs_in_flight.value)
         require_slot(jobs, request.model_id, most, runs=runs, now=now)
     _store(task, request, arn, runs, now, expiry(spec, now))
     if arn is None:
-        arn = _create(request, jobs)
+        arn = _create(task, request, jobs, services.input_bucket)
         _store(task, request, arn, runs, now, expiry(spec, now))
     job = jobs.get(arn)
     if job is not None:
@@ -111,16 +112,16 @@ def _input_piece(task: SubmitTask, runs: Runs) -> str:
 def _request(task: SubmitTask, spec: RunSpec, piece: str, services: SubmitServices, token: str | None) -> JobRequest:
     """`token`: of an earlier try. Under SSE-KMS the same bytes get another ETag whenever they are written, such as by a
     second worker that seals: the attempt stays the one that was made."""
-    places, name, input_bucket = Places(spec.tenant, spec.run), services.name, services.input_bucket
+    places, settings, input_bucket = Places(spec.tenant, spec.run), services.settings, services.input_bucket
     key = places.shard(piece)
     shard = input_bucket.find(key)
     if shard is None:
         raise InvalidRequestError(f"s3://{input_bucket.name}/{key} does not exist: shard {task.shard} cannot be sent")
     token = token or identity(task.run, task.shard, task.attempt, spec.model.invoke_id, f"{shard.etag}-{shard.size}")
     return JobRequest(
-        name=job_name(name, task.run, task.shard, task.attempt, token),
+        name=job_name(settings.name, task.run, task.shard, task.attempt, token),
         token=token,
-        role_arn=spec.model.batch_role_arn,
+        role_arn=_batch_role(task, settings),
         model_id=spec.model.invoke_id,
         invocation_type=_INVOCATION_TYPES[spec.model.api],
         input_uri=f"s3://{input_bucket.name}/{key}",
@@ -129,7 +130,7 @@ def _request(task: SubmitTask, spec: RunSpec, piece: str, services: SubmitServic
         kms_key_arn=spec.output_kms_key_arn,
         tags={
             **spec.job_tags,
-            "bulk-inference:name": name,
+            "bulk-inference:name": settings.name,
             "bulk-inference:tenant": spec.tenant,
             "bulk-inference:run": spec.run,
         },
@@ -137,9 +138,24 @@ def _request(task: SubmitTask, spec: RunSpec, piece: str, services: SubmitServic
     )
 
 
-def _create(request: JobRequest, jobs: BatchJobs) -> str:
+def _batch_role(task: SubmitTask, settings: Settings) -> str:
+    """The tenant's, as Terraform says it now, whatever a plan says. Bedrock reads and writes the files with it."""
+    tenant = settings.tenants.get(task.tenant)
+    if tenant is None:
+        raise InvalidRequestError(f"{task.tenant!r} is no tenant of this module (any more): no job runs for it")
+    return tenant.batch_role_arn
+
+
+def _create(task: SubmitTask, request: JobRequest, jobs: BatchJobs, bucket: CopyingBucket) -> str:
+    places = Places(task.tenant, task.run)
     try:
         return jobs.create(request)
+    except JobRejectedError as error:
+        key = places.refusal(task.unit)
+        bucket.put(key, str(error).encode(), "text/plain; charset=utf-8")
+        raise JobRejectedError(
+            f"Bedrock refused to create job {request.name}: what it said is in s3://{bucket.name}/{key}"
+        ) from None
     except JobNameTakenError:
         job = jobs.find(request.name)
         if job is None:

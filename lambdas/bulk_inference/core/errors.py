@@ -5,9 +5,16 @@ A Python exception's class name is the error name that Step Functions matches in
 name of ours in `asl/` is a class here.
 """
 
+from typing import Final
+
 
 class BulkInferenceError(Exception):
     """Base of every error of ours."""
+
+
+BAD_DATA: Final = (ArithmeticError, AssertionError, AttributeError, LookupError, RecursionError, TypeError, ValueError)
+"""What Python raises over data that is not as it should be. Where one record is parsed, checked, rendered or judged,
+each of them is that record's failure and nobody else's; what AWS's SDK raises is none of them."""
 
 
 class InvalidRequestError(BulkInferenceError):

@@ -73,6 +73,9 @@ _TOO_LARGE: Final = re.compile(
 
 MESSAGE_VERSION: Final = 1
 
+CORPUS_WORDS: Final = frozenset({"carry", "sequence"})
+"""Members of a pointer that are values of the corpus: they stay in S3, where the record's index line has them."""
+
 
 @dataclass(frozen=True)
 class Failure:
@@ -119,7 +122,7 @@ class Failure:
             "unit": unit,
             "piece": piece,
             "recordId": self.pointer.record_id,
-            "item": dict(item),
+            "item": {name: value for name, value in item.items() if name not in CORPUS_WORDS},
             "errorClass": self.error_class,
             "errorCode": self.error_code,
             "attempt": self.attempt,

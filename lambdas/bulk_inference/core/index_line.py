@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Final, Self
 
 from bulk_inference.core import names
+from bulk_inference.core.json_text import JsonError, loads
 from bulk_inference.core.keys import Places
 
 _PIECE: Final = re.compile(r"[A-Za-z0-9_-]{1,100}")
@@ -114,6 +115,10 @@ class Pointer:
         return None if self.source is None else {"bucket": bucket, **self.source}
 
 
+class StrayPointerError(ValueError):
+    """A pointer that leads to no record of its run."""
+
+
 def fetch(
     pointer: Pointer,
     places: Places,
@@ -122,20 +127,26 @@ def fetch(
 ) -> Mapping[str, Any]:
     """The record's modelInput, read by a range (key, offset, length) of the bucket in which it lies.
 
-    Raises ValueError if what lies there is not the record.
+    Raises StrayPointerError if what lies there is not the record, or if it lies where this run keeps none: pointers
+    come in messages and state inputs, and the functions may read what is another run's.
     """
     if pointer.body is not None:
         return pointer.body
     if pointer.parked is not None:
         if not pointer.parked.startswith(places.parked_prefix):
-            raise ValueError(f"{pointer.parked} is no place where this run parks records")
+            raise StrayPointerError(f"a record is said to be parked outside of {places.parked_prefix}")
         raw = output_range(pointer.parked, pointer.offset, pointer.length)
     else:
-        raw = input_range(places.shard(pointer.shard or ""), pointer.offset, pointer.length)
-    line = json.loads(raw)
-    if not isinstance(line, dict) or line.get("recordId") != pointer.record_id:
-        raise ValueError(f"the bytes at {pointer.offset} of {pointer.parked or pointer.shard} are another record")
-    body: Mapping[str, Any] = line["modelInput"]
+        if pointer.shard is None or not names.PIECE.fullmatch(pointer.shard):
+            raise StrayPointerError("a record is said to lie in a piece whose name is none")
+        raw = input_range(places.shard(pointer.shard), pointer.offset, pointer.length)
+    try:
+        line = loads(raw)
+    except JsonError:
+        line = None
+    body = line.get("modelInput") if isinstance(line, dict) and line.get("recordId") == pointer.record_id else None
+    if not isinstance(body, dict):
+        raise StrayPointerError(f"the bytes at {pointer.offset} of piece {pointer.shard} are another record")
     return body
 
 

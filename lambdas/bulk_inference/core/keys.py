@@ -201,6 +201,15 @@ class Places:
         return f"{self.root}plan/report.txt"
 
     @property
+    def canary_words(self) -> str:
+        """JSONL, what the service said of the canary's records, where some failed: it may quote them."""
+        return f"{self.root}plan/report.canary.jsonl"
+
+    def refusal(self, attempt: str) -> str:
+        """What Bedrock said when it refused to create an attempt's job (input bucket)."""
+        return f"{self.root}shards/{attempt}.refusal.txt"
+
+    @property
     def manifest(self) -> str:
         return f"{self.root}manifest.json"
 

@@ -41,6 +41,9 @@ PROMPT: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
 RECORD: Final = re.compile(r"[A-Za-z0-9_-]{1,64}")
 """A recordId that is sent to Bedrock as it is; others travel under an alias."""
 
+PIECE: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9-]{0,99}")
+"""What names of pieces and item batches are made of: nothing that would lead out of a folder."""
+
 REPROCESSED: Final = "reprocess-"
 """Units of single records in the failure lane, and their parts."""
 DOCUMENT: Final = "document-"

@@ -6,6 +6,7 @@ from types import TracebackType
 from typing import Any, Protocol, Self, TypeAlias
 
 from bulk_inference.core.jobs import Job, JobRequest
+from bulk_inference.core.reach import Reach
 from bulk_inference.core.runs_table import Item
 
 Attributes = Mapping[str, str]
@@ -324,7 +325,9 @@ class Outcome(Protocol):
 
 
 class Model(Protocol):
-    def infer(self, model_id: str, api: str, body: Mapping[str, Any]) -> Outcome: ...
+    def infer(self, model_id: str, api: str, body: Mapping[str, Any], reach: Reach) -> Outcome:
+        """Sends nothing that points where `reach` does not allow: such a body is refused as invalid_request."""
+        ...
 
 
 @dataclass(frozen=True)

@@ -5,14 +5,16 @@ bytes only: real outputs hold U+2028 and U+0085 unescaped, at which `str.splitli
 """
 
 import json
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, fields, replace
 from math import isfinite
-from typing import Any, Final, NamedTuple, NoReturn
+from typing import Any, Final, NamedTuple
 
 from bulk_inference.core.answer_text import GUARDRAIL, MAX_TOKENS, NO_TEXT, REFUSAL, ended, get
 from bulk_inference.core.answer_text import text_of as text_of
 from bulk_inference.core.index_line import Pointer
+from bulk_inference.core.json_text import MAX_DEPTH, TOO_DEEP, JsonError, loads
 
 _BOM: Final = b"\xef\xbb\xbf"
 
@@ -117,25 +119,37 @@ def parse(raw: bytes) -> OutputLine | None:
     Unset members may be missing or null, unknown ones are ignored.
     """
     try:
-        line = json.loads(raw.removeprefix(_BOM), parse_constant=_refuse)
-    except (ValueError, RecursionError):
-        return None
+        line = loads(raw.removeprefix(_BOM))
+    except JsonError as refusal:
+        return _too_deep_to_keep(raw) if refusal.kind == TOO_DEEP else None
     record_id = line.get("recordId") if isinstance(line, dict) else None
     if not isinstance(record_id, str):
         return None
     error = line.get("error")
     if error is not None:
         detail = error if isinstance(error, Mapping) else {"errorMessage": error}
-        return OutputLine(record_id, None, _text(detail.get("errorCode")), _text(detail.get("errorMessage")))
+        return OutputLine(record_id, None, _code(detail.get("errorCode")), _text(detail.get("errorMessage")))
     output = line.get("modelOutput")
     return None if output is None else OutputLine(record_id, output)
+
+
+def _too_deep_to_keep(raw: bytes) -> OutputLine | None:
+    """A line of which it can be told whose it is: its record failed, and does not go into the next attempt."""
+    try:
+        record_id = json.loads(raw.removeprefix(_BOM))["recordId"]
+    except (ValueError, RecursionError, LookupError, TypeError):
+        return None
+    return OutputLine(record_id, None, "TooDeep", _TOO_DEEP) if isinstance(record_id, str) else None
+
+
+_TOO_DEEP: Final = f"the answer holds JSON nested more than {MAX_DEPTH} deep"
 
 
 def parse_id(raw: bytes) -> str | None:
     """The recordId of a result line; None if it has none."""
     try:
         record_id = json.loads(raw).get("recordId")
-    except (ValueError, AttributeError):
+    except (ValueError, AttributeError, RecursionError):
         return None
     return record_id if isinstance(record_id, str) else None
 
@@ -244,9 +258,14 @@ def _whole(value: Any) -> int | None:
     return int(value)
 
 
+_CODE: Final = re.compile(r"[A-Za-z0-9_.:-]{0,64}")
+
+
+def _code(value: Any) -> str:
+    """It goes into items and messages, where no words may: what does not look like a code is none."""
+    code = _text(value)
+    return code if _CODE.fullmatch(code) else "Unknown"
+
+
 def _text(value: Any) -> str:
     return "" if value is None else str(value)
-
-
-def _refuse(constant: str) -> NoReturn:
-    raise ValueError(f"{constant} is not JSON")

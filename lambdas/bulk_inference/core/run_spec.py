@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from bulk_inference.core.json_document import Document, Json
-from bulk_inference.core.settings import JobVpc, Prices, SourceBucket
+from bulk_inference.core.settings import JobVpc, Prices
 
 
 @dataclass(frozen=True)
@@ -54,6 +54,8 @@ class Source(Document):
     """How columns of bytes are read: `base64` or `text` (UTF-8)."""
     allow_empty: bool = False
     """Whether there may be no object at all: else that is taken for a misspelt place."""
+    record_form: bool | None = None
+    """Whether a JSON line with `modelInput` is a request body of its own; None: where no template renders it."""
     reduces: str | None = None
     """The run whose documents are reduced: each row holds answers of it, for one prompt (assembly.py)."""
 
@@ -69,7 +71,6 @@ class Model(Document):
     api: str
     """`converse` or `invoke_model`, for both modes."""
     batch: bool
-    batch_role_arn: str
 
 
 @dataclass(frozen=True)
@@ -273,9 +274,6 @@ class RunSpec(Document):
     output_kms_key_arn: str | None = None
     output: Output = field(default_factory=Output)
     chunking: Chunking | None = None
-    input_bucket: str = ""
-    source_buckets: dict[str, SourceBucket] = field(default_factory=dict)
-    """The module's: what records may point to besides the input bucket."""
     job_vpc: JobVpc | None = None
     job_tags: dict[str, str] = field(default_factory=dict)
     prices: Prices | None = None

@@ -88,6 +88,11 @@ class SourceBucket(Document):
     tenants: list[str] | None = None
     """Whose runs may read it; None: everybody's."""
 
+    @property
+    def folder(self) -> str:
+        """What keys must begin with: `team` opens `team/`, and not `team-secret/`."""
+        return f"{self.prefix.rstrip('/')}/" if self.prefix.strip("/") else ""
+
 
 @dataclass(frozen=True)
 class JobVpc(Document):

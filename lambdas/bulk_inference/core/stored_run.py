@@ -19,7 +19,12 @@ def load_spec(input_bucket: Bucket, places: Places) -> RunSpec:
             f"s3://{input_bucket.name}/{places.spec} does not exist: start the run by the pipeline, whose "
             "plan_run writes it"
         )
-    return RunSpec.from_json(value)
+    spec = RunSpec.from_json(value)
+    if (spec.tenant, spec.run) != (places.tenant, places.run):
+        raise InvalidRequestError(
+            f"s3://{input_bucket.name}/{places.spec} is the plan of another run: start the run anew under another name"
+        )
+    return spec
 
 
 def run_item(spec: RunSpec, now: float) -> Item:

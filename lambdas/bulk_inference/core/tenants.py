@@ -73,28 +73,32 @@ def within(settings: Settings, tenant: str, resolved: RunSettings) -> RunSetting
 def refusal(settings: Settings, tenant: str, input_bucket: str, bucket: str, key: str) -> str | None:
     """Why a run of this tenant may not read an object (or all objects whose keys begin so), or None.
 
-    `key` is text from a request or from a record: a key, a prefix, or the part of a glob before its first wildcard.
+    `key` is text from a request, a record or a message: a key, a prefix, or the part of a glob before its first
+    wildcard.
     """
     if ".." in key.split("/"):
         return "must not hold .. as a part of its path"
     if bucket == input_bucket:
-        runs = f"{tenant}/runs/"
-        if not key.startswith(f"{tenant}/"):
-            return f"must start with {tenant}/ in the input bucket, for example {tenant}/corpus/…"
-        if key.startswith(runs) or runs.startswith(key):
-            return f"must not reach into {runs}, where runs keep their own files"
-        return None
+        corpus = f"{tenant}/corpus/"
+        return None if key.startswith(corpus) else f"must start with {corpus} in the input bucket"
     source = settings.source_buckets.get(bucket)
     if source is None or (source.tenants is not None and tenant not in source.tenants):
         open_to = sorted(
             name for name, one in settings.source_buckets.items() if one.tenants is None or tenant in one.tenants
         )
-        return (
-            f"tenant {tenant} may not read bucket {bucket}: source_buckets opens {', '.join(open_to) or 'none'} to it"
-        )
-    if not key.startswith(source.prefix):
-        return f"must start with {source.prefix} in bucket {bucket}, as source_buckets has it"
+        return f"tenant {tenant} may not read that bucket: source_buckets opens {', '.join(open_to) or 'none'} to it"
+    if not key.startswith(source.folder):
+        return f"must start with {source.folder} in bucket {bucket}, as source_buckets has it"
     return None
+
+
+def planned_refusal(settings: Settings, tenant: str, input_bucket: str, bucket: str, key: str) -> str | None:
+    """As refusal, of a key in a plan: there the pipeline also names files of its own, which no request may name. These
+    are pools of the intake and prompts of reductions."""
+    own = key.startswith(f"{tenant}/intake/") or (key.startswith(f"{tenant}/runs/") and "/reductions/" in key)
+    if bucket == input_bucket and own and ".." not in key.split("/"):
+        return None
+    return refusal(settings, tenant, input_bucket, bucket, key)
 
 
 _UNKNOWN: Final = TenantSettings(batch_role_arn="")

@@ -239,9 +239,12 @@ def _header(cells: list[str] | None, refusal: RejectedLineError | None, key: str
         encoding = "; name its encoding by source.encoding" if refusal and refusal.error_class == UNDECODABLE else ""
         raise InvalidRequestError(f"{key}: its first row cannot be a header: {why}{encoding}")
     names = [name if name.strip() else f"column_{n}" for n, name in enumerate(cells, 1)]
-    twice = sorted({name for name in names if names.count(name) > 1})
-    if twice:
-        raise InvalidRequestError(
-            f"{key}: its header names {twice[0]!r} twice: rename a column, or give names by source.csv.header"
-        )
+    first: dict[str, int] = {}
+    for number, name in enumerate(names, 1):
+        if (before := first.setdefault(name, number)) != number:
+            # By number: what is taken for a header may be a row.
+            raise InvalidRequestError(
+                f"{key}: its header names columns {before} and {number} alike: rename one, or give names by "
+                "source.csv.header"
+            )
     return names

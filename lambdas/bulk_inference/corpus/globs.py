@@ -3,6 +3,10 @@
 import re
 from typing import Final
 
+from bulk_inference.core.linear_patterns import LinearPattern, PatternError, linear
+
+_ANY: Final = r"[\s\S]*"
+
 _SPECIAL: Final = re.compile(r"[*?\[]")
 
 
@@ -16,8 +20,8 @@ def literal_prefix(glob: str) -> str:
     return glob if found is None else glob[: found.start()]
 
 
-def compiled(glob: str) -> re.Pattern[str]:
-    """Raises GlobError."""
+def compiled(glob: str) -> LinearPattern:
+    """Raises GlobError. Matching takes time linear in the key, however many wildcards follow each other."""
     text, position = "", 0
     while position < len(glob):
         character = glob[position]
@@ -25,7 +29,7 @@ def compiled(glob: str) -> re.Pattern[str]:
             # Also no folder at all: a/**/b matches a/b.
             text, position = text + r"(?:[^/]+/)*", position + 3
         elif glob.startswith("**", position):
-            text, position = text + ".*", position + 2
+            text, position = text + _ANY, position + 2
         elif character == "*":
             text, position = text + "[^/]*", position + 1
         elif character == "?":
@@ -42,6 +46,6 @@ def compiled(glob: str) -> re.Pattern[str]:
         else:
             text, position = text + re.escape(character), position + 1
     try:
-        return re.compile(text, re.DOTALL)
-    except re.error as error:
-        raise GlobError(f"characters in brackets: {error}") from None
+        return linear(text)
+    except PatternError as error:
+        raise GlobError(str(error)) from None

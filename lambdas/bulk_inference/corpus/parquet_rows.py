@@ -12,6 +12,7 @@ NaN and infinities stay floats. A date or time that Arrow cannot name, such as P
 import base64
 import json
 import uuid
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from io import SEEK_CUR, SEEK_END, RawIOBase
 from typing import Any, Final, NamedTuple, TypeAlias
@@ -91,9 +92,9 @@ class Table:
         except (pyarrow.ArrowException, OSError) as error:
             raise InvalidRequestError(f"{name} is no Parquet file that can be read: {_first_line(error)}") from None
         names = self._schema.names
-        twice = sorted({one for one in names if names.count(one) > 1})
-        if twice:
-            raise InvalidRequestError(f"{name} has two columns {twice[0]!r}: rename one")
+        if len(set(names)) < len(names):
+            twice = min(one for one, count in Counter(names).items() if count > 1)
+            raise InvalidRequestError(f"{name} has two columns {twice!r}: rename one")
         columns = self._file.schema
         uuids = {columns.column(n).path for n in range(len(columns)) if columns.column(n).logical_type.type == "UUID"}
         self._names = names

@@ -22,7 +22,7 @@ from bulk_inference.corpus.globs import compiled, literal_prefix
 from bulk_inference.corpus.jsonl_rows import first_byte, lines_of_range
 from bulk_inference.corpus.parquet_rows import RangeReader, Table
 from bulk_inference.corpus.ranges import CutRange, Handling, ObjectInfo
-from bulk_inference.corpus.rows import EMPTY_DOCUMENT, UNDECODABLE, RejectedLineError, Row
+from bulk_inference.corpus.rows import EMPTY_DOCUMENT, TOO_LARGE, UNDECODABLE, RejectedLineError, Row
 
 _TAIL_SEGMENT: Final = 256 * 1024
 """Read at a time beyond a range's end, where the rest of its last line lies, and by callers that stop early."""
@@ -42,6 +42,16 @@ _LOOKED_AT: Final = 1_000
 
 _LARGE_SHARE: Final = 4
 """A plan says so when an object that only one worker can read is larger than such a part of that."""
+
+
+UNPACKED_AT_LEAST: Final = 8 * 1024 * 1024
+UNPACKED_TIMES: Final = 100
+"""Bytes that a compressed object may unpack to: so many, and so many times its own. Text packs to a fifth or a
+twentieth; what packs to a hundredth says nothing, and would cost a worker its 15 minutes."""
+
+
+class OverpackedError(Exception):
+    """A compressed object unpacks to more than it may."""
 
 
 class CorpusBucket(Protocol):
@@ -286,7 +296,7 @@ def part_rows(
         return reader.parquet()
     if shape.format == formats.TEXT:
         return reader.document()
-    rows = reader.csv() if shape.format == formats.CSV else reader.jsonl()
+    rows = given_up(reader.csv() if shape.format == formats.CSV else reader.jsonl())
     return rows if part.rows is None else _selected(rows, part.rows)
 
 
@@ -337,6 +347,18 @@ def unpacked_share(bucket: CorpusBucket, part: CutRange, codec: str) -> float:
             for block in Unpacked(raw, codec):
                 unpacked += len(block)
     return end / max(unpacked, 1)
+
+
+def given_up(rows: Iterator[Row]) -> Iterator[Row]:
+    """The rows of an object, and one that is refused where the object unpacks to more than it may: what is before it
+    counts, and the objects beside it too."""
+    number = 0
+    try:
+        for row in rows:
+            number = row.number
+            yield row
+    except OverpackedError as error:
+        yield Row(number + 1, 0, 0, refusal=RejectedLineError(TOO_LARGE, str(error)), kind="packed")
 
 
 def _selected(rows: Iterator[Row], intervals: list[list[int]]) -> Iterator[Row]:
@@ -535,8 +557,16 @@ class _Reader:
             raise InvalidRequestError(f"{inside}: {why}")
 
     def _unpacked(self, raw: Iterator[bytes], codec: str) -> Iterator[bytes]:
+        most = UNPACKED_AT_LEAST + UNPACKED_TIMES * self._part.size
+        unpacked = 0
         try:
-            yield from Unpacked(raw, codec)
+            for block in Unpacked(raw, codec):
+                unpacked += len(block)
+                if unpacked > most:
+                    raise OverpackedError(
+                        f"the object has {self._part.size} bytes and unpacks to more than {most}: it is given up here"
+                    )
+                yield block
         except DamagedError as error:
             # How many rows are lost, nobody can tell: no account of this object would be true.
             raise InvalidRequestError(f"{self._name} cannot be unpacked: {error}: upload it again") from None

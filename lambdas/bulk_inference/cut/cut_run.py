@@ -5,13 +5,16 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any, Final, Self
 
+from bulk_inference.core.errors import InvalidRequestError
 from bulk_inference.core.keys import Places
 from bulk_inference.core.leases import Lease, Leases
 from bulk_inference.core.model_families import family_named
 from bulk_inference.core.names import cut_part, own_scope
 from bulk_inference.core.ports import Bucket, Executions, Put, Runs, Writer
+from bulk_inference.core.reach import Reach
 from bulk_inference.core.run_spec import RunSpec
 from bulk_inference.core.runs_table import Item, cut_sk, run_pk
+from bulk_inference.core.settings import Settings
 from bulk_inference.core.stored_run import load_spec
 from bulk_inference.core.times import expiry
 from bulk_inference.corpus.formats import CSV
@@ -20,7 +23,7 @@ from bulk_inference.corpus.reader import CorpusBucket, part_rows
 from bulk_inference.cut.cutting import ClaimedElsewhere, PieceSink, cut_records
 from bulk_inference.ledger import claims
 from bulk_inference.ledger.rival_claims import RivalClaims
-from bulk_inference.render.media import places_of
+from bulk_inference.render.media import MediaPlaces
 from bulk_inference.render.records import RecordReader
 from bulk_inference.render.rendering import renderer_for
 
@@ -30,9 +33,9 @@ _CUTTERS: Final = 4
 """Pieces whose batches are cut at once: most of the time of a small one is waiting for S3."""
 
 
-def record_reader(spec: RunSpec) -> RecordReader:
+def record_reader(spec: RunSpec, reach: Reach) -> RecordReader:
     """How lines of this run become records."""
-    places = places_of(spec.source.bucket, spec.input_bucket, spec.tenant, spec.source_buckets)
+    places = MediaPlaces(spec.source.bucket, reach)
     family = family_named(spec.model.family)
     renderer = renderer_for(spec.prompt, family, spec.model.api, output=spec.output, places=places)
     return RecordReader(
@@ -47,7 +50,8 @@ def record_reader(spec: RunSpec) -> RecordReader:
         strip_cache_points=spec.mode == "batch",
         api=spec.model.api,
         batch=spec.mode == "batch",
-        media=places,
+        reach=reach,
+        record_form=spec.source.record_form,
     )
 
 
@@ -60,6 +64,7 @@ class CutServices:
     runs: Runs
     ledger: claims.ClaimStore
     executions: Executions
+    settings: Settings
     now: float
     """Epoch seconds."""
     leases: Leases
@@ -80,13 +85,15 @@ def _cut(run: str, tenant: str, cut: Cut, services: CutServices, lease: Lease) -
     places = Places(tenant, run)
     lease.withdraw([cut_part(cut.cut)], lambda part: services.output_bucket.empty(places.failures(part)))
     spec = load_spec(services.input_bucket, places)
+    reach = Reach(services.settings, tenant, services.input_bucket.name)
+    _require_own(cut, spec, reach)
     corpus = services.source_bucket(spec.source.bucket)
     with _CutFiles(services.input_bucket, services.output_bucket, places, lease.part(cut_part(cut.cut))) as files:
         count = cut_records(
             cut,
             spec.source.bucket,
             lambda part: part_rows(corpus, part, spec.source, spec.limits.max_line_bytes),
-            record_reader(spec),
+            record_reader(spec, reach),
             files,
             max_records=spec.limits.max_records_per_shard,
             max_bytes=spec.limits.max_bytes_per_shard,
@@ -102,6 +109,13 @@ def _cut(run: str, tenant: str, cut: Cut, services: CutServices, lease: Lease) -
     }
     lease.commit(Put(item), last=True)
     return item
+
+
+def _require_own(cut: Cut, spec: RunSpec, reach: Reach) -> None:
+    """The cut came as an argument: whoever made it, it reads what the tenant may. Raises InvalidRequestError."""
+    for part in cut.parts:
+        if (why := reach.planned_refusal(spec.source.bucket, part.key)) is not None:
+            raise InvalidRequestError(f"cut {cut.cut} of run {spec.run} names an object that it may not read: {why}")
 
 
 def _answer(item: Item) -> dict[str, Any]:

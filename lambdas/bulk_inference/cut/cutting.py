@@ -11,11 +11,11 @@ from dataclasses import dataclass, field
 from typing import Any, Final, Protocol
 
 from bulk_inference.core import names
-from bulk_inference.core.errors import InvalidRequestError
+from bulk_inference.core.errors import BAD_DATA, InvalidRequestError
 from bulk_inference.core.rejections import MAX_SAMPLES, Rejection, RowCount
 from bulk_inference.corpus.ranges import Cut, CutRange
 from bulk_inference.corpus.rows import RejectedLineError, Row, source_json
-from bulk_inference.render.records import DUPLICATE, Record, RecordReader
+from bulk_inference.render.records import DUPLICATE, UNREADABLE, Record, RecordReader
 
 LOOKUP_RECORDS: Final = 100
 """Keys in one BatchGetItem."""
@@ -125,7 +125,7 @@ def cut_records(
                 continue
             count.read_row(row)
             try:
-                records = reader.read_row(row)
+                records = read_row(reader, row)
             except RejectedLineError as error:
                 count.reject(row, key, error.error_class)
                 refuse(part, row, error, reader.id_of(row, part.key))
@@ -155,6 +155,15 @@ def cut_records(
     pieces.close()
     count.pieces = pieces.counts
     return count
+
+
+def read_row(reader: RecordReader, row: Row) -> Sequence[Record]:
+    """What a row becomes. Whatever else it sets off in Python is its own refusal, too: of many rows, one in a form that
+    nobody has thought of must not end the run. Raises RejectedLineError."""
+    try:
+        return reader.read_row(row)
+    except BAD_DATA as error:
+        raise RejectedLineError(UNREADABLE, f"the row cannot be made a record: {type(error).__name__}") from None
 
 
 class _Pieces:
@@ -272,6 +281,6 @@ def sample_records(
     for row in rows:
         if not row.is_blank:
             try:
-                yield row, reader.read_row(row)
+                yield row, read_row(reader, row)
             except RejectedLineError as error:
                 yield row, error

@@ -8,10 +8,12 @@ event holds one line, however many records the batch has: what is left of it is 
 import json
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Any, Final, Self
 
 from bulk_inference.core import names
 from bulk_inference.core.index_line import canonical
+
+_KEYS: Final = frozenset({"batch", "index", "offset", "length", "records"})
 
 
 @dataclass(frozen=True)
@@ -30,10 +32,15 @@ class ItemBatch:
     @classmethod
     def from_items(cls, items: Any) -> Self | None:
         """The slice that a child was given; None where its items are records or pointers."""
-        if len(items) != 1 or not isinstance(items[0], Mapping) or not {"batch", "index"} <= items[0].keys():
+        if len(items) != 1 or not isinstance(items[0], Mapping) or not items[0].keys() >= _KEYS:
             return None
         (line,) = items
-        return cls(line["batch"], line["index"], line["offset"], line["length"], line["records"])
+        numbers = [line[name] for name in ("offset", "length", "records")]
+        if not all(isinstance(one, int) and one >= 0 for one in numbers):
+            return None
+        if not all(isinstance(line[name], str) and names.PIECE.fullmatch(line[name]) for name in ("batch", "index")):
+            return None
+        return cls(line["batch"], line["index"], *numbers)
 
     def to_json(self) -> dict[str, Any]:
         return {

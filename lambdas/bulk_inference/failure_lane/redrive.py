@@ -21,6 +21,7 @@ from bulk_inference.core import names
 from bulk_inference.core.errors import InvalidRequestError
 from bulk_inference.core.failure_line import CLASSES, DUPLICATE
 from bulk_inference.core.index_line import canonical
+from bulk_inference.core.json_text import loads
 from bulk_inference.core.keys import Places
 from bulk_inference.core.leases import Leases
 from bulk_inference.core.ports import Bucket, Clock, DeadLetters, Letter, Pipeline, Runs
@@ -63,8 +64,8 @@ _EMPTY_LOOKS: Final = 2
 _KEYS: Final[Mapping[str, tuple[str, ...]]] = {
     "redrive": ("run", "tenant", "error_classes", "priority", "max_messages_per_second"),
     "resubmit": (
-        "run", "tenant", "rejected", "error_classes", "record_ids", "as", "mode", "priority", "source", "model",
-        "prompt", "limits",
+        "run", "tenant", "rejected", "error_classes", "record_ids", "as", "as_prefix", "mode", "priority", "source",
+        "model", "prompt", "limits",
     ),
     "drop": ("run", "tenant", "error_classes", "record_ids", "reason"),
 }  # fmt: skip
@@ -127,6 +128,10 @@ class _Parser:
             self._problem("run", f"missing: the run whose failed records {self._action} is about")
         if new_run is not None and new_run == run:
             self._problem("as", "must be another id than the run's own")
+        prefix = self._text("as_prefix") or ""
+        if new_run is not None and not new_run.startswith(prefix):
+            # A tenant's own way in pins the prefix: else a run of one tenant could take a name of another's.
+            self._problem("as", f"must begin with {prefix}, as the names of this tenant's runs do")
         command = Command(
             action=self._action,
             run=run,
@@ -357,7 +362,7 @@ def _sweep(
 
 def _read(letter: Letter) -> LaneMessage | None:
     try:
-        return LaneMessage.from_json(json.loads(letter.body))
+        return LaneMessage.from_json(loads(letter.body))
     except (ValueError, KeyError, TypeError, AttributeError):
         return None
 
@@ -550,6 +555,7 @@ def _request(spec: RunSpec, new_run: str, command: Command, records: int) -> dic
         "id_field": spec.source.id_field,
         "sequence_field": spec.source.sequence_field,
         "carry": spec.source.carry or None,
+        "record_form": spec.source.record_form,
         "ranges": Places(spec.tenant, new_run).ranges,
         "failures_of": spec.run,
         "reduces": spec.source.reduces,

@@ -24,10 +24,11 @@ from bulk_inference.core.backoff import FIRST_PAUSE, LONGEST_PAUSE, MOST_POSTPON
 from bulk_inference.core.errors import InvalidRequestError, ThrottledError, WorkInProgressError
 from bulk_inference.core.failure_line import MESSAGE_VERSION, SCHEMA, Failure, class_of_outcome, retryable
 from bulk_inference.core.index_line import Pointer
+from bulk_inference.core.json_text import loads
 from bulk_inference.core.leases import Lease
 from bulk_inference.core.names import lane_unit, same_records
 from bulk_inference.core.ports import Clock, ConditionalPut, Lane, Outcome, Put
-from bulk_inference.core.result_line import Usage, extract
+from bulk_inference.core.result_line import Usage, extract, split
 from bulk_inference.core.runs_table import late_sk, run_pk, unfit_sk
 from bulk_inference.land.landing import LANDING_RESERVE_SECONDS, LANDING_RESERVE_SHARE, Owner, give_back, land
 from bulk_inference.land.late_outcomes import digest, landed, late_attributes, left_over, mark_stale
@@ -81,6 +82,9 @@ class LaneMessage:
         """Raises ValueError on a message of another version, KeyError on one that lacks a member."""
         if body.get("version") != MESSAGE_VERSION:
             raise ValueError(f"message version {body.get('version')!r} is not {MESSAGE_VERSION}")
+        # Messages hold pointers alone: a whole record in one was not put there by the pipeline.
+        if Pointer.from_json(body["item"]).body is not None:
+            raise ValueError("item holds no pointer")
         return cls(
             run=body["run"],
             tenant=body["tenant"],
@@ -133,10 +137,10 @@ def _reprocess(message: LaneMessage, unit_context: UnitContext, lease: Lease) ->
     if (left := left_over(lease, unit_context.places, unit_context.output)) is not None:
         # A worker that died has landed it, and could not say so.
         return _note(message, unit_context, lease, landed(left))
-    pointer, owner = Pointer.from_json(message.item), _owner(message, lease)
+    pointer, owner = _whole(Pointer.from_json(message.item), unit_context), _owner(message, lease)
     if unit_context.held_elsewhere(pointer.record_id, owner):
         return _note(message, unit_context, lease, late_attributes(Late.DUPLICATE, "", b"", Usage()))
-    outcome = unit_context.infer(unit_context.body(pointer))
+    outcome = unit_context.call(pointer)()
     if outcome.error_class is not None:
         # What a dead worker has claimed must not shadow the record, whoever lands it in the end.
         give_back([pointer.record_id], owner, unit_context.spec, unit_context.ledger)
@@ -195,6 +199,19 @@ def _refused(
         # Two answers in a row were of no use: a third would cost as much and hardly be better.
         return NonRetryableRecordError(f"record {message.record_id} of run {message.run}: {kind} {code}", kind, code)
     return _failed(message, kind, code)
+
+
+def _whole(pointer: Pointer, unit_context: UnitContext) -> Pointer:
+    """With what the message leaves out: values of the corpus that ride along to the result. They are in the record's
+    index line, which lies beside its piece."""
+    source = unit_context.spec.source
+    if pointer.shard is None or not (source.carry or source.sequence_field):
+        return pointer
+    for raw, _ in split(unit_context.input.read(unit_context.places.index(pointer.shard))):
+        line = json.loads(raw)
+        if line["recordId"] == pointer.record_id:
+            return replace(pointer, carry=line.get("carry"), sequence=line.get("sequence"))
+    return pointer
 
 
 def _keep(message: LaneMessage, unit_context: UnitContext, lease: Lease, failure: Failure, outcome: Outcome) -> None:
@@ -273,7 +290,7 @@ class LaneConsumer:
         Raises RecordFailedError or WorkInProgressError for one that is to come back; when, has been said to the queue.
         """
         try:
-            message = LaneMessage.from_json(json.loads(delivery.body))
+            message = LaneMessage.from_json(loads(delivery.body))
         except (ValueError, KeyError, TypeError, AttributeError):
             # It says nothing of whether it has been held before.
             self._lane.hold(delivery.body, LONGEST_PAUSE)

@@ -11,6 +11,7 @@ from bulk_inference.core.environment import Environment
 from bulk_inference.core.leases import Leases
 from bulk_inference.corpus.ranges import Cut
 from bulk_inference.cut.cut_run import CutServices, cut_run
+from bulk_inference.handlers import wiring
 
 logger = Logger()
 # boto is not patched: its calls from reader threads have no segment to hang on.
@@ -32,6 +33,7 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
         runs=runs,
         ledger=dynamodb.Ledger(env.ledger_table, dynamodb.connect()),
         executions=stepfunctions.Executions(stepfunctions.connect()),
+        settings=wiring.settings(),
         now=time.time(),
         leases=Leases(runs, time.time),
     )

@@ -100,6 +100,7 @@ def window_services(context: Any) -> WindowServices:
             runs=table(),
             ledger=wiring.ledger(),
             executions=wiring.executions(),
+            settings=wiring.settings(),
             now=clock.now(),
             leases=wiring.leases(),
         ),
@@ -118,6 +119,7 @@ def pool_outcome_services(context: Any) -> PoolOutcomeServices:
         bus=wiring.completion_bus(),
         execution_arn=lambda run: f"{executions}:{run}",
         spec_of=wiring.run_spec,
+        settings=wiring.settings,
     )
 
 

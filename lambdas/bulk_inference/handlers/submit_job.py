@@ -21,7 +21,7 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
     """Event: run, tenant, attempt, shard, taskToken. The state waits for its token, whatever is returned here."""
     env, task = wiring.environment(), SubmitTask.from_event(event)
     services = SubmitServices(
-        name=env.name,
+        settings=wiring.settings(),
         input_bucket=wiring.input_bucket(),
         output_bucket=env.output_bucket,
         runs=wiring.runs_table(),

@@ -146,4 +146,5 @@ def unit_context(tenant: str, run: str, context: Any, *, longest_call: int | Non
         clock=clock(context),
         executions=executions(),
         leases=leases(),
+        settings=settings,
     )

@@ -26,6 +26,7 @@ from typing import Any, Final
 from bulk_inference.core import names
 from bulk_inference.core.errors import BulkInferenceError
 from bulk_inference.core.index_line import canonical
+from bulk_inference.core.json_text import JsonError, loads
 from bulk_inference.core.runs_table import DOCUMENT, Item, document_pk
 from bulk_inference.render.records import MAX_RECORD_ID_BYTES
 from bulk_inference.request.fields import Fields, Problems
@@ -149,16 +150,12 @@ def default_scope(prompt: str) -> str:
 
 def _object(body: str) -> dict[str, Any]:
     try:
-        value = json.loads(body, parse_constant=_refuse)
-    except (ValueError, RecursionError):
-        raise RefusedDocumentError(BAD_MESSAGE, "the message is not JSON") from None
+        value = loads(body)
+    except JsonError as error:
+        raise RefusedDocumentError(BAD_MESSAGE, f"the message: {error}") from None
     if not isinstance(value, dict):
         raise RefusedDocumentError(BAD_MESSAGE, "the message is no JSON object")
     return value
-
-
-def _refuse(constant: str) -> Any:
-    raise ValueError(constant)
 
 
 def _unfit(text: str) -> bool:

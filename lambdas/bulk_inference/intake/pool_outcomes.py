@@ -19,9 +19,11 @@ from bulk_inference.core.errors import ConservationError
 from bulk_inference.core.keys import Places
 from bulk_inference.core.leases import Leases
 from bulk_inference.core.ports import Bucket, Bus, Clock, Executions, Intake
+from bulk_inference.core.reach import Reach
 from bulk_inference.core.result_line import split
 from bulk_inference.core.run_spec import RunSpec
 from bulk_inference.core.runs_table import ASSEMBLY, CUTS, META, POOLS, RESUBMISSIONS, Item, document_pk, run_pk
+from bulk_inference.core.settings import Settings
 from bulk_inference.corpus.rows import RejectedLineError, Row
 from bulk_inference.cut.cut_run import record_reader
 from bulk_inference.finish.finishing import ACCOUNTED, FinishServices, check, finish
@@ -83,6 +85,8 @@ class PoolOutcomeServices:
     """Of a run."""
     spec_of: Callable[[str, str], RunSpec]
     """By tenant and run."""
+    settings: Callable[[], Settings]
+    """As Terraform wrote them."""
 
     @property
     def runs(self) -> Intake:
@@ -225,7 +229,8 @@ def _chunks_elsewhere(
     spec = services.spec_of(item["tenant"], item["run"])
     if spec.chunking is None:
         return {}
-    reader, found = record_reader(spec), dict[str, DocumentOutcome]()
+    reach = Reach(services.settings(), spec.tenant, services.input.name)
+    reader, found = record_reader(spec, reach), dict[str, DocumentOutcome]()
     for raw, _ in split(services.input.read(Places(item["tenant"], item["run"]).pool_corpus)):
         document = str(json.loads(raw)[ID_FIELD])
         if document in documents:

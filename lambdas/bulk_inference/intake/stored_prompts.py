@@ -5,12 +5,12 @@ prompt may change while messages wait: what counts is what it says when a docume
 apart by the prompt's digest, so that one run has one prompt.
 """
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
 from bulk_inference.core.errors import InvalidRequestError
+from bulk_inference.core.json_text import JsonError, loads
 from bulk_inference.core.settings import Settings
 from bulk_inference.intake.message import BAD_PROMPT, RefusedDocumentError, default_scope
 from bulk_inference.request import parse
@@ -72,9 +72,9 @@ def read(tenant: str, name: str, body: bytes | None, bucket: str) -> StoredPromp
     if body is None:
         raise _bad(f"prompt: {where} does not exist")
     try:
-        request = json.loads(body)
-    except ValueError:
-        raise _bad(f"prompt: {where} is not JSON") from None
+        request = loads(body)
+    except JsonError as error:
+        raise _bad(f"prompt: {where}: {error}") from None
     if not isinstance(request, dict):
         raise _bad(f"prompt: {where} is no JSON object")
     run = request.get("run", {})

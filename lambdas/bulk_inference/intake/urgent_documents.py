@@ -198,7 +198,7 @@ def open_window(run: str, prompt: StoredPrompt, scope: str, services: WindowServ
     places = Places(prompt.tenant, run)
     request = prompt.run_request(f"{places.pool}documents/", scope, PRIORITY, prefix=True)
     parsed = check(prompt, run, request, services.settings, services.input.name)
-    spec = window_spec(parsed, services.settings, services.input.name, services.clock.now())
+    spec = window_spec(parsed, services.settings, services.clock.now())
     body = json.dumps(spec.to_json(), ensure_ascii=False, indent=1).encode()
     services.input.put_if_absent(places.spec, body, "application/json")
     now = int(services.clock.now())
@@ -232,16 +232,15 @@ def _pool_item(run: str, prompt: StoredPrompt, scope: str, spec: RunSpec, now: i
     }
 
 
-def window_spec(request: RunRequest, settings: Settings, input_bucket: str, now: float) -> RunSpec:
+def window_spec(request: RunRequest, settings: Settings, now: float) -> RunSpec:
     """The resolved run of a window. No quota decides anything in it: documents go one by one."""
     return run_spec(
         request,
         settings,
-        input_bucket,
         Decisions(
             execution_arn=f"window:{request.run}",
             mode="sync",
-            model=model_of(request, settings, batch=False),
+            model=model_of(request, batch=False),
             source=request.source,
             quotas=resolve(request.model, {}),
             limits=Limits(

@@ -1,11 +1,11 @@
 """What a unit of work has at hand: its run, the places of it, and the services it works with."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
-from bulk_inference.core.errors import WorkInProgressError
+from bulk_inference.core.errors import BAD_DATA, WorkInProgressError
 from bulk_inference.core.failure_line import SCHEMA
 from bulk_inference.core.index_line import Pointer, fetch
 from bulk_inference.core.keys import Places
@@ -13,16 +13,17 @@ from bulk_inference.core.leases import Lease, Leases
 from bulk_inference.core.model_families import family_named
 from bulk_inference.core.names import next_parts, own_scope
 from bulk_inference.core.ports import BatchJobs, Bucket, Clock, Executions, Model, Outcome, Put, Queue, Runs
+from bulk_inference.core.reach import Reach
 from bulk_inference.core.result_line import Valued
 from bulk_inference.core.run_spec import FAIL, RunSpec
 from bulk_inference.core.runs_table import LATES, run_pk, unit_sk
+from bulk_inference.core.settings import Settings
 from bulk_inference.core.times import expiry
 from bulk_inference.land.landing import Owner
 from bulk_inference.land.units import Unit
 from bulk_inference.ledger.claims import ClaimJudge, ClaimStore, current_claims, held, is_free
 from bulk_inference.ledger.rival_claims import RivalClaims
 from bulk_inference.render import cache_points
-from bulk_inference.render.media import IllegalMediaError, locations, may_point, places_of
 from bulk_inference.structured.answers import cut_off, judge
 from bulk_inference.structured.checker import Checker, checker
 
@@ -52,6 +53,13 @@ class UnitContext:
     clock: Clock
     executions: Executions
     leases: Leases
+    settings: Callable[[], Settings]
+    """As Terraform wrote them."""
+
+    @cached_property
+    def reach(self) -> Reach:
+        """What bodies may point to, whoever wrote them."""
+        return Reach(self.settings(), self.spec.tenant, self.input.name)
 
     @cached_property
     def stands(self) -> ClaimJudge:
@@ -134,27 +142,21 @@ class UnitContext:
         schema = self.spec.output.schema
         return None if schema is None else checker(schema)
 
+    def call(self, pointer: Pointer) -> Callable[[], Outcome]:
+        """The record's on-demand inference. One that cannot be read is refused, and nobody else suffers from it."""
+        try:
+            body = fetch(pointer, self.places, self.input.get_range, self.output.get_range)
+        except BAD_DATA as error:
+            refusal = Judged(None, "invalid_request", type(error).__name__, "the record cannot be read")
+            return lambda: refusal
+        return lambda: self.infer(body)
+
     def infer(self, body: Mapping[str, Any]) -> Outcome:
         """One on-demand inference, with the run's cache points, its answer judged by the run's schema."""
         model = self.spec.model
-        if (refusal := self._misplaced(body)) is not None:
-            return Judged(None, "invalid_request", "IllegalMedia", refusal)
         body = cache_points.add(body, self.spec.prompt, model.api, family_named(model.family).body)
-        outcome = self.model.infer(model.invoke_id, model.api, body)
+        outcome = self.model.infer(model.invoke_id, model.api, body, self.reach)
         return outcome if outcome.error_class is not None else self.judge(outcome.output)
-
-    def _misplaced(self, body: Mapping[str, Any]) -> str | None:
-        """Why the body points where the run's tenant may not: lines that came whole have not been looked at before."""
-        spec = self.spec
-        if not may_point(spec):
-            return None
-        places = places_of(spec.source.bucket, spec.input_bucket, spec.tenant, spec.source_buckets)
-        try:
-            for location in locations(body):
-                places.resolve(str(location.get("uri", "")))
-        except IllegalMediaError as error:
-            return f"s3Location: {error}"
-        return None
 
     def judge(self, output: Any) -> Judged:
         """What an answer (a response body) comes to: its output (a Valued where the run has a schema), or a failure."""
@@ -162,10 +164,10 @@ class UnitContext:
             return Judged(output, SCHEMA, cut.code, cut.message)
         if self.checker is None:
             return Judged(output)
-        verdict = judge(output, self.checker)
+        try:
+            verdict = judge(output, self.checker)
+        except BAD_DATA as error:
+            return Judged(output, SCHEMA, type(error).__name__, "the answer cannot be judged")
         if verdict.code is None:
             return Judged(Valued(output, verdict.value))
         return Judged(output, SCHEMA, verdict.code, verdict.message)
-
-    def body(self, pointer: Pointer) -> Mapping[str, Any]:
-        return fetch(pointer, self.places, self.input.get_range, self.output.get_range)

@@ -125,7 +125,6 @@ class Unit(Document):
     # Of a job.
     job_arn: str | None = None
     status: str | None = None
-    message: str | None = None
     output_offset: int = 0
     """Bytes of the job's output that are landed."""
     output_etag: str | None = None

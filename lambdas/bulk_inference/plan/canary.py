@@ -13,7 +13,8 @@ from bulk_inference.core.answer_text import GUARDRAIL, MAX_TOKENS, NO_TEXT, REFU
 from bulk_inference.core.errors import CanaryFailedError, ThrottledError
 from bulk_inference.core.json_document import Document
 from bulk_inference.core.ports import Model, Outcome
-from bulk_inference.core.result_line import OTHER, Usage, extract, usage_of
+from bulk_inference.core.reach import Reach
+from bulk_inference.core.result_line import OTHER, Usage, encode, extract, text_of, usage_of
 from bulk_inference.plan.asking import is_refusal
 from bulk_inference.structured.answers import Judgement, judge
 from bulk_inference.structured.checker import Checker
@@ -22,6 +23,39 @@ _MESSAGE_CHARACTERS: Final = 600
 
 _UNFIT_ENOUGH: Final = 2
 """Answers that condemn a schema. A single one may be that one record's, and the failure lane may get a better one."""
+
+
+@dataclass(frozen=True)
+class OnDemand:
+    """The run's model, for bodies of its tenant."""
+
+    port: Model
+    invoke_id: str
+    api: str
+    reach: Reach
+    write: Callable[[bytes], None]
+    """Keeps what the service said of the canary's records, which may quote them: exceptions carry codes alone."""
+    where: str
+    """The place of that, for people."""
+
+    def tell(self, outcomes: Sequence[Outcome]) -> None:
+        """One line for each record: `{"errorClass", "errorCode", "errorMessage", "text"}`."""
+        self.write(
+            b"".join(
+                encode(
+                    {
+                        "errorClass": one.error_class,
+                        "errorCode": one.error_code,
+                        "errorMessage": one.error_message,
+                        "text": text_of(one.output),
+                    }
+                )
+                for one in outcomes
+            )
+        )
+
+    def infer(self, body: Mapping[str, Any]) -> Outcome:
+        return self.port.infer(self.invoke_id, self.api, body, self.reach)
 
 
 @dataclass(frozen=True)
@@ -56,12 +90,7 @@ _BLAMES_RECORD: Final = "invalid_request"
 
 
 def run_canary(
-    bodies: Sequence[Mapping[str, Any]],
-    model: Model,
-    invoke_id: str,
-    api: str,
-    checker: Checker | None = None,
-    wanted: int | None = None,
+    bodies: Sequence[Mapping[str, Any]], model: OnDemand, checker: Checker | None = None, wanted: int | None = None
 ) -> Tried:
     """Tries `wanted` of the bodies (None: all), and more of them while each has been refused for what it may have
     brought about by itself. Stops at the first throttle after a success: the point is made. `checker`: of the run's
@@ -71,15 +100,19 @@ def run_canary(
     every record failed and trying again would not help, or if no answer of several fits the schema; ThrottledError if
     every record failed for a reason that may pass.
     """
-    outcomes = _tried(bodies, lambda body: model.infer(invoke_id, api, body), wanted)
+    invoke_id = model.invoke_id
+    outcomes = _tried(bodies, model.infer, wanted)
     failed = [outcome for outcome in outcomes if outcome.output is None]
     if failed and len(failed) == len(outcomes):
-        _all_failed(failed, invoke_id)
+        model.tell(outcomes)
+        _all_failed(failed, invoke_id, model.where)
     usages = [extract(outcome.output)[1] for outcome in outcomes]
     counted = [number for number, usage in enumerate(usages) if usage.input_tokens]
     answers = [outcome.output for outcome in outcomes if outcome.output is not None]
     verdicts = [] if checker is None else [judge(answer, checker) for answer in answers]
     unfit = [verdict for verdict in verdicts if verdict.code is not None]
+    if unfit or failed:
+        model.tell(outcomes)
     if len(unfit) == len(answers) >= _UNFIT_ENOUGH:
         raise CanaryFailedError(
             f"none of the {len(answers)} answers to canary records from {invoke_id} fits output.schema, so that no job "
@@ -122,16 +155,13 @@ def _blames_record(outcome: Outcome) -> bool:
     return outcome.output is None and outcome.error_class == _BLAMES_RECORD
 
 
-def _all_failed(failed: Sequence[Outcome], invoke_id: str) -> None:
+def _all_failed(failed: Sequence[Outcome], invoke_id: str, where: str) -> None:
     codes = _codes(failed)
-    lasting_ones = [outcome for outcome in failed if not outcome.retryable]
     if all(outcome.retryable for outcome in failed):
-        words = (failed[-1].error_message or "")[:_MESSAGE_CHARACTERS]
-        raise ThrottledError(f"canary: {invoke_id} answered none of {len(failed)} records for now ({codes}): {words}")
-    lasting = lasting_ones[0]
+        raise ThrottledError(f"canary: {invoke_id} answered none of {len(failed)} records for now ({codes})")
     raise CanaryFailedError(
         f"all {len(failed)} canary records failed on demand with {invoke_id} ({codes}), so that no job was submitted. "
-        f"The service says: {(lasting.error_message or '')[:_MESSAGE_CHARACTERS]}"
+        f"What the service says is in {where}"
     )
 
 

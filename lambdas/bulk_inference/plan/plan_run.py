@@ -16,6 +16,7 @@ from bulk_inference.core.json_document import Json
 from bulk_inference.core.keys import Places
 from bulk_inference.core.model_families import geography_of
 from bulk_inference.core.ports import Bucket, Runs
+from bulk_inference.core.reach import Reach
 from bulk_inference.core.result_line import split
 from bulk_inference.core.run_spec import (
     Cuts,
@@ -41,11 +42,11 @@ from bulk_inference.corpus.reader import Corpus, CorpusBucket
 from bulk_inference.plan import concurrency, planning, quotas, sampling, sizing
 from bulk_inference.plan.asking import NATIVE, Asking, refused, seen
 from bulk_inference.plan.asking import first as ask_first
-from bulk_inference.plan.canary import CanaryResult, SchemaRefusedError, Tried, run_canary
+from bulk_inference.plan.canary import CanaryResult, OnDemand, SchemaRefusedError, Tried, run_canary
 from bulk_inference.plan.planning import Sample
 from bulk_inference.plan.report import Concurrencies, Planned, as_text, report
 from bulk_inference.plan.run_plan import Decisions, model_of, planned_at, run_spec
-from bulk_inference.render.media import MediaPlaces, places_of
+from bulk_inference.render.media import MediaPlaces
 from bulk_inference.render.record_bodies import refused_in_batch
 from bulk_inference.render.records import Record, RecordReader
 from bulk_inference.render.rendering import renderer_for
@@ -178,14 +179,14 @@ def _draw_up(
     if request.output.parquet:
         require_layer()
     limits_of = quotas.resolve(request.model, _found_quotas(request, services))
-    found = _look_at_corpus(request, tenants.defaults_of(settings, request.tenant), places, services)
+    reach = Reach(settings, request.tenant, services.input_bucket.name)
+    found = _look_at_corpus(request, tenants.defaults_of(settings, request.tenant), places, services, reach)
     decided, found = _decide(request, settings, limits_of, found)
-    model = model_of(request, settings, batch=_batch_capable(request))
+    model = model_of(request, batch=_batch_capable(request))
     created_at = planned_at(services.now)
     return run_spec(
         request,
         settings,
-        services.input_bucket.name,
         Decisions(
             execution_arn=execution_arn,
             mode=decided.mode,
@@ -340,14 +341,16 @@ class _Found:
         return self.sample.bytes if self.whole else self.cuts.bytes
 
 
-def _look_at_corpus(request: RunRequest, defaults: Defaults, places: Places, services: PlanServices) -> _Found:
+def _look_at_corpus(
+    request: RunRequest, defaults: Defaults, places: Places, services: PlanServices, reach: Reach
+) -> _Found:
     """Plans the cuts (a dry run writes them nowhere) and reads a sample."""
     bucket = services.source_bucket(request.source.bucket)
     corpus = Corpus(request.source, bucket)
     cut_bytes = request.limits.get("cut_bytes") or defaults.cut_bytes
     key = places.cuts(uuid.uuid4().hex[:12])
     if request.source.ranges is not None:
-        planned = pack_ranges(_ranges(request.source.ranges, bucket, services), cut_bytes)
+        planned = pack_ranges(_ranges(request.source.ranges, bucket, services, reach, request.source.bucket), cut_bytes)
     else:
         planned = plan_cuts(corpus, cut_bytes, corpus.handling)
     spread = _Spread(sampling.places(request.source))
@@ -357,18 +360,17 @@ def _look_at_corpus(request: RunRequest, defaults: Defaults, places: Places, ser
         with services.input_bucket.writer(key) as file:
             cuts = _survey(planned, key, spread, file.write)
     source = replace(request.source, format=corpus.format)
-    media = places_of(
-        request.source.bucket, services.input_bucket.name, request.tenant, _settings(services).source_buckets
-    )
+    media = MediaPlaces(request.source.bucket, reach)
     probes = spread.probes(source)
     rows = spread.rows(source)
+    canary_model = _on_demand(request, places, services, reach)
     schema = None if request.output.schema is None else checker(request.output.schema)
 
     def trial(bodies: Sequence[dict[str, Any]], wanted: int) -> Tried:
-        return run_canary(bodies, services.model, request.model.invoke_id, request.api, schema, wanted)
+        return run_canary(bodies, canary_model, schema, wanted)
 
     def look(asking: Asking) -> _Found:
-        reader = _reader(request, source, asking, media)
+        reader = _reader(request, source, asking, media, reach)
         sample, records = sampling.sample(bucket, source, probes, reader)
         return _Found(
             source,
@@ -386,7 +388,7 @@ def _look_at_corpus(request: RunRequest, defaults: Defaults, places: Places, ser
     return look(ask_first(request.output, request.family, request.mode, canary=canary))
 
 
-def _reader(request: RunRequest, source: Source, asking: Asking, media: MediaPlaces) -> RecordReader:
+def _reader(request: RunRequest, source: Source, asking: Asking, media: MediaPlaces, reach: Reach) -> RecordReader:
     output = replace(request.output, asked=asking.how)
     return RecordReader(
         id_field=source.id_field,
@@ -399,6 +401,20 @@ def _reader(request: RunRequest, source: Source, asking: Asking, media: MediaPla
         batch=request.mode == "batch",
         chunking=request.chunking,
         reduces=source.reduces is not None,
+        reach=reach,
+        record_form=source.record_form,
+    )
+
+
+def _on_demand(request: RunRequest, places: Places, services: PlanServices, reach: Reach) -> OnDemand:
+    output, key = services.output_bucket, places.canary_words
+    return OnDemand(
+        services.model,
+        request.model.invoke_id,
+        request.api,
+        reach,
+        lambda said: output.put(key, said, "application/x-ndjson"),
+        f"s3://{output.name}/{key}",
     )
 
 
@@ -527,11 +543,13 @@ def _found_quotas(request: RunRequest, services: PlanServices) -> dict[str, floa
     return found
 
 
-def _ranges(key: str, bucket: CorpusBucket, services: PlanServices) -> Iterator[CutRange]:
+def _ranges(key: str, bucket: CorpusBucket, services: PlanServices, reach: Reach, name: str) -> Iterator[CutRange]:
     """The ranges that redrive_failures has written. A record's offset leaves a byte order mark out, but a line begins
     with it."""
     for raw, _ in split(services.input_bucket.read(key)):
         part = CutRange.from_json(json.loads(raw))
+        if (why := reach.planned_refusal(name, part.key)) is not None:
+            raise InvalidRequestError(f"source.ranges: a range names an object that it may not read: {why}")
         if part.start == len(BOM) and b"".join(bucket.read(part.key, end=len(BOM), etag=part.etag)) == BOM:
             part = replace(part, start=0)
         yield part

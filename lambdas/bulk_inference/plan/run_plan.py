@@ -34,7 +34,7 @@ def planned_at(now: float) -> str:
     return datetime.fromtimestamp(now, UTC).isoformat(timespec="seconds")
 
 
-def model_of(request: RunRequest, settings: Settings, *, batch: bool) -> Model:
+def model_of(request: RunRequest, *, batch: bool) -> Model:
     """`batch`: whether the run may make batch jobs of the model."""
     return Model(
         id=request.model_id,
@@ -42,11 +42,10 @@ def model_of(request: RunRequest, settings: Settings, *, batch: bool) -> Model:
         family=request.family.key,
         api=request.api,
         batch=batch,
-        batch_role_arn=settings.tenants[request.tenant].batch_role_arn,
     )
 
 
-def run_spec(request: RunRequest, settings: Settings, input_bucket: str, decided: Decisions) -> RunSpec:
+def run_spec(request: RunRequest, settings: Settings, decided: Decisions) -> RunSpec:
     """Everything that the functions of the run need to know about it."""
     return RunSpec(
         run=request.run,
@@ -60,8 +59,6 @@ def run_spec(request: RunRequest, settings: Settings, input_bucket: str, decided
         prompt=request.prompt,
         output=replace(request.output, asked=decided.asked),
         chunking=request.chunking,
-        input_bucket=input_bucket,
-        source_buckets=settings.source_buckets,
         quotas=decided.quotas,
         limits=decided.limits,
         settings=decided.settings,

@@ -30,6 +30,9 @@ _BORDERS: Final = (_PARAGRAPH, _SENTENCE, _LINE, _WORD)
 _LONGEST_CLUSTER: Final = 64
 """Code points that are kept together at most: what is longer is no character that anybody reads."""
 
+_LONGEST_FLAGS: Final = 1_000
+"""Letters of flags in a row that are counted at most: a document of nothing else would be counted at every cut."""
+
 _WIDE: Final = re.compile(r"[^\x00-\xff]")
 """Characters that count as a token each (tokens.py)."""
 
@@ -180,7 +183,7 @@ def _whole(text: str, at: int) -> bool:
         return not ("\u1100" <= before <= "\u11ff" or "\uac00" <= before <= "\ud7a3")
     if _is_flag_letter(after):
         letters = 0
-        while letters < at and _is_flag_letter(text[at - 1 - letters]):
+        while letters < min(at, _LONGEST_FLAGS) and _is_flag_letter(text[at - 1 - letters]):
             letters += 1
         return letters % 2 == 0
     return True

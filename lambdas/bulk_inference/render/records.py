@@ -1,19 +1,23 @@
 """The record contract: one corpus row becomes a shard line `{"recordId", "modelInput"}`, or is rejected by name.
 
-A JSON line that holds `modelInput` is in record form already and passes byte for byte; everything else is rendered by
-the run's template. JSON is read as RFC 8259 has it, strictly: NaN and Infinity, a key twice in one object and half a
-surrogate pair are refused, because the readers downstream would not agree on what they mean.
+A run that has a template renders every row; one that has none, or whose request asks for it, takes a JSON line that
+holds `modelInput` for a record and passes it byte for byte. Whatever made it, a request body is checked as it will be
+parsed (core/reach.py). JSON is read strictly (core/json_text.py).
 """
 
 import json
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import isfinite
 from typing import Any, Final, NamedTuple
 
 from bulk_inference.core import names
+from bulk_inference.core.json_text import DUPLICATE_KEY as DUPLICATE_KEY
+from bulk_inference.core.json_text import NOT_JSON, JsonError, decode, loads
+from bulk_inference.core.json_text import TOO_DEEP as TOO_DEEP
 from bulk_inference.core.model_families import CONVERSE
+from bulk_inference.core.reach import Reach
 from bulk_inference.core.run_spec import Chunking
 from bulk_inference.corpus.rows import TOO_LARGE as TOO_LARGE
 from bulk_inference.corpus.rows import UNDECODABLE, Row
@@ -21,13 +25,11 @@ from bulk_inference.corpus.rows import RejectedLineError as RejectedLineError
 from bulk_inference.corpus.rows import too_large as too_large
 from bulk_inference.render import cache_points
 from bulk_inference.render.chunking import MAX_CHUNKS, TooManyChunksError, chunk_key, chunks
-from bulk_inference.render.media import IllegalMediaError, MediaPlaces, locations
+from bulk_inference.render.media import IllegalMediaError
 from bulk_inference.render.record_bodies import BATCH_REFUSES, refused_in_batch, without_envelope
 from bulk_inference.render.rendering import EmptyPromptError, MissingFieldError, Renderer
 
-NOT_JSON: Final = "not_json"
 NOT_OBJECT: Final = "not_object"
-DUPLICATE_KEY: Final = "duplicate_key"
 LONE_SURROGATE: Final = "lone_surrogate"
 MISSING_FIELD: Final = "missing_field"
 EMPTY_PROMPT: Final = "empty_prompt"
@@ -38,6 +40,7 @@ ILLEGAL_CARRY: Final = "illegal_carry"
 ILLEGAL_MEDIA: Final = "illegal_media"
 ILLEGAL_DOCUMENT: Final = "illegal_document"
 TOO_MANY_CHUNKS: Final = "too_many_chunks"
+UNREADABLE: Final = "unreadable"
 DUPLICATE: Final = "duplicate"
 """Error classes of rows that do not become records; those of single formats stand in rows.py."""
 
@@ -98,15 +101,17 @@ class RecordReader:
     sequence_field: str | None
     renderer: Renderer | None
     max_line_bytes: int
+    reach: Reach
+    """Of the run's tenant."""
     carry: Sequence[str] = ()
     untyped: bool = False
     """Fields are texts all (CSV), so that a sequence of digits counts as a number."""
     strip_cache_points: bool = False
     """From lines in record form, for jobs."""
-    media: MediaPlaces | None = None
-    """Where such lines may point to."""
+    record_form: bool | None = None
+    """Whether a row with `modelInput` is a request body of its own; None: where nothing renders rows."""
     api: str = CONVERSE
-    """Whose bodies they are."""
+    """Of such bodies."""
     batch: bool = False
     """Whether they go into batch jobs."""
     chunking: Chunking | None = None
@@ -136,6 +141,10 @@ class RecordReader:
     def in_single_braces(self) -> Sequence[str]:
         return () if self.renderer is None else self.renderer.in_single_braces
 
+    @property
+    def _takes_records(self) -> bool:
+        return self.renderer is None if self.record_form is None else self.record_form
+
     def read_row(self, row: Row) -> Sequence[Record]:
         """What one row becomes. Rows that are blank are none of this function's."""
         if row.refusal is not None:
@@ -153,7 +162,7 @@ class RecordReader:
         """`line` is not blank and holds no line end."""
         fields = parse_object(line)
         sequence, carry = self._sequence(fields), self._carried(fields)
-        if "modelInput" in fields:
+        if self._takes_records and "modelInput" in fields:
             return self._pass_through(line.strip(b" \t\r"), fields, sequence, carry)
         original = self._given_id(fields)
         record_id, alias_of = _record_id(original, line.strip(b" \t\r") if original is None else b"")
@@ -178,7 +187,7 @@ class RecordReader:
     def _chunked(self, fields: Mapping[str, Any], content: bytes, how: Chunking) -> list[Record]:
         """One record per chunk of the row's text. A row goes whole or not at all: if one chunk cannot be rendered, the
         row is rejected. Chunks of nothing but white space are left out."""
-        if "modelInput" in fields:
+        if self._takes_records and "modelInput" in fields:
             raise RejectedLineError(
                 ILLEGAL_DOCUMENT, "modelInput: the run chunks its rows, and a row in record form cannot be chunked"
             )
@@ -270,8 +279,7 @@ class RecordReader:
         given = fields.get("recordId")
         original = _id_text("recordId", given) if given is not None else None
         record_id, alias_of = _record_id(original, line)
-        if self.media is not None and b'"s3Location"' in line:
-            self._check_places(model_input, self.media)
+        self._check(model_input)
         cached = self.strip_cache_points and cache_points.may_hold(line)
         model_input = cache_points.strip(model_input) if cached else model_input
         if record_id == given and len(fields) == 2 and model_input is fields["modelInput"]:
@@ -280,13 +288,10 @@ class RecordReader:
         body = json.dumps(model_input, ensure_ascii=False, separators=(",", ":"))
         return Record(record_id, self._shard_line(record_id, body), alias_of, sequence, carry)
 
-    def _check_places(self, model_input: Mapping[str, Any], media: MediaPlaces) -> None:
+    def _check(self, model_input: Any) -> None:
         """The functions' roles reach more than a tenant may name."""
-        for location in locations(model_input):
-            try:
-                media.resolve(str(location.get("uri", "")))
-            except IllegalMediaError as error:
-                raise RejectedLineError(ILLEGAL_MEDIA, f"s3Location: {error}") from None
+        if (why := self.reach.misplaced(model_input)) is not None:
+            raise RejectedLineError(ILLEGAL_MEDIA, why)
 
     def _render(self, record_id: str, fields: Mapping[str, Any]) -> bytes:
         """The shard line."""
@@ -302,7 +307,12 @@ class RecordReader:
             raise RejectedLineError(EMPTY_PROMPT, "the rendered prompt is blank, which no model takes") from None
         except IllegalMediaError as error:
             raise RejectedLineError(ILLEGAL_MEDIA, str(error)) from None
-        return self._shard_line(record_id, body)
+        line = self._shard_line(record_id, body)
+        try:
+            self._check(loads(body))
+        except JsonError as error:
+            raise RejectedLineError(error.kind, f"the request body: {error}") from None
+        return line
 
     def _empty(self, fields: Mapping[str, Any]) -> Sequence[str]:
         return () if self.renderer is None else self.renderer.empty(fields)
@@ -326,19 +336,15 @@ class RecordReader:
 
 
 def parse_object(line: bytes) -> dict[str, Any]:
-    """One JSON object, strictly. Raises RejectedLineError: not_json, not_object, duplicate_key, lone_surrogate."""
+    """One JSON object, strictly. Raises RejectedLineError: not_json, not_object, duplicate_key, lone_surrogate,
+    too_deep."""
     try:
         text = line.decode().strip(" \t\r")
-        value, end = _DECODE(text)
+        value, end = decode(text)
     except UnicodeDecodeError as error:
         raise RejectedLineError(UNDECODABLE, f"not UTF-8: byte {error.start} of the line") from None
-    except json.JSONDecodeError as error:
-        raise RejectedLineError(NOT_JSON, f"no JSON: {error.msg} at character {error.pos + 1}") from None
-    except RecursionError:
-        raise RejectedLineError(NOT_JSON, "no JSON that can be read: nested too deeply") from None
-    except ValueError:
-        # Python refuses to turn thousands of digits into an integer.
-        raise RejectedLineError(NOT_JSON, "no JSON that can be read: a number has too many digits") from None
+    except JsonError as error:
+        raise RejectedLineError(error.kind, str(error)) from None
     if end != len(text):
         raise RejectedLineError(NOT_JSON, f"no JSON: text after the value, from character {end + 1} on")
     if not isinstance(value, dict):
@@ -404,24 +410,6 @@ def _id_text(field: str, value: Any) -> str:
     return value
 
 
-def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    fields = dict(pairs)
-    if len(fields) != len(pairs):
-        raise RejectedLineError(DUPLICATE_KEY, "an object holds the same key twice: which one counts is not defined")
-    return fields
-
-
-def _no_constant(name: str) -> Any:
-    raise RejectedLineError(NOT_JSON, f"no JSON: {name} is not a JSON number")
-
-
-def _finite(text: str) -> float:
-    number = float(text)
-    if number in (float("inf"), float("-inf")):
-        raise RejectedLineError(NOT_JSON, "a number is too large for a 64-bit float")
-    return number
-
-
 def _has_lone_surrogate(value: Mapping[str, Any]) -> bool:
     try:
         json.dumps(value, ensure_ascii=False).encode()
@@ -429,11 +417,6 @@ def _has_lone_surrogate(value: Mapping[str, Any]) -> bool:
         return True
     return False
 
-
-_DECODE: Final[Callable[[str], tuple[Any, int]]] = json.JSONDecoder(
-    object_pairs_hook=_unique, parse_constant=_no_constant, parse_float=_finite
-).raw_decode
-"""The value at the start of a text, and where it ends."""
 
 _KINDS: Final[Mapping[type, str]] = {
     str: "string",

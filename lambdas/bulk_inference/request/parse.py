@@ -13,8 +13,10 @@ from typing import Any, Final
 
 from bulk_inference.core import names, tenants
 from bulk_inference.core.errors import InvalidRequestError
+from bulk_inference.core.json_text import MAX_DEPTH, is_too_deep
 from bulk_inference.core.model_families import APIS, CONVERSE, Family, family_of
 from bulk_inference.core.priorities import PRIORITIES
+from bulk_inference.core.reach import Reach
 from bulk_inference.core.run_spec import (
     Chunking,
     Output,
@@ -22,7 +24,7 @@ from bulk_inference.core.run_spec import (
     Source,
 )
 from bulk_inference.core.settings import ModelSettings, Prices, Settings
-from bulk_inference.render.media import places_of
+from bulk_inference.render.media import MediaPlaces
 from bulk_inference.request.chunking import parse_chunking
 from bulk_inference.request.fields import Fields, Problems, kind_of, listed, near
 from bulk_inference.request.limits import parse_limits, parse_prices
@@ -66,6 +68,8 @@ class RunRequest:
 def parse(run: str, request: Mapping[str, Any], settings: Settings, input_bucket: str) -> RunRequest:
     """`run`: the execution's name. Raises InvalidRequestError that lists every problem."""
     _require_object(run, request)
+    if is_too_deep(request):
+        raise InvalidRequestError(f"the request of run {run!r} is nested more than {MAX_DEPTH} deep")
     problems: Problems = []
     fields = Fields(request, problems)
     fields.only(_SECTIONS, unlisted=(STARTED_BY,))
@@ -82,9 +86,11 @@ def parse(run: str, request: Mapping[str, Any], settings: Settings, input_bucket
     priority = given.choice("priority", PRIORITIES) or tenants.default_priority(settings, tenant)
     source = parse_source(fields, run, tenant, settings, input_bucket)
     model_id, model, family, api = _model(fields, settings)
-    media = places_of(source.bucket, input_bucket, tenant, settings.source_buckets)
+    media = MediaPlaces(source.bucket, Reach(settings, tenant, input_bucket))
     prompt = parse_prompt(fields, family, api, media)
     chunking = parse_chunking(fields, prompt)
+    if source.record_form is False and prompt.template is None and not prompt.media:
+        fields.problem("source.record_form", "is false, and there is no prompt.template that would render rows")
     output = parse_output(fields, run, family, api, media, chunking)
     limits, prices = parse_limits(fields), parse_prices(fields)
     for name, rule in tenants.problems(settings, tenant, model_id=model_id, priority=priority, limits=limits):

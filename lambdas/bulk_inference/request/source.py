@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from bulk_inference.core import tenants
+from bulk_inference.core import names, tenants
 from bulk_inference.core.keys import Places
 from bulk_inference.core.run_spec import Csv, Source
 from bulk_inference.core.settings import Settings
@@ -14,7 +14,7 @@ from bulk_inference.request.fields import Fields
 _PLACES: Final = ("key", "keys", "prefix", "glob")
 _KEYS: Final = (
     "bucket", *_PLACES, "format", "encoding", "csv", "parquet", "id_field", "sequence_field", "carry", "allow_empty",
-    "ranges", "failures_of", "reduces",
+    "record_form", "ranges", "failures_of", "reduces",
 )  # fmt: skip
 
 BINARY: Final = ("base64", "text")
@@ -33,9 +33,10 @@ def parse_source(request: Fields, run: str, tenant: str, settings: Settings, inp
     bucket = given.text("bucket") or input_bucket
     key, prefix, glob = given.text("key"), given.text("prefix"), given.text("glob")
     keys = _distinct(given, "keys", MAX_KEYS)
-    ranges, failures_of = given.text("ranges"), given.text("failures_of")
-    reduces = given.text("reduces")
-    if reduces is not None and (bucket != input_bucket or (prefix is None and ranges is None)):
+    ranges, failures_of, reduces = given.text("ranges"), given.text("failures_of"), given.text("reduces")
+    if reduces is not None and not names.RUN.fullmatch(reduces):
+        given.problem("reduces", "must be a run's id")
+    elif reduces is not None and (bucket != input_bucket or (prefix is None and ranges is None)):
         given.problem("reduces", "comes with a prefix below the named run's reductions, from assemble_results")
     if ("ranges" in given) != ("failures_of" in given):
         given.problem("", "ranges and failures_of come together, from redrive_failures")
@@ -48,11 +49,12 @@ def parse_source(request: Fields, run: str, tenant: str, settings: Settings, inp
         )
     places = [("key", key), ("prefix", prefix), ("glob", glob and _literal(given, glob))]
     places += [(f"keys[{number}]", one) for number, one in enumerate(keys or ())]
+    # Files of the pipeline's own: prompts of a run's reductions, and the pool that the intake made for this very run.
+    own = [Places(tenant, run).pool, *([] if reduces is None else [Places(tenant, reduces).reductions_prefix])]
     for name, value in places:
-        if reduces is not None and value is not None and value.startswith(Places(tenant, reduces).reductions_prefix):
+        if value is None or (bucket == input_bucket and value.startswith(tuple(own)) and ".." not in value):
             continue
-        refusal = None if value is None else tenants.refusal(settings, tenant, input_bucket, bucket, value)
-        if refusal is not None:
+        if (refusal := tenants.refusal(settings, tenant, input_bucket, bucket, value)) is not None:
             given.problem(name, refusal)
     format_ = given.choice("format", FORMATS) or AUTO
     return Source(
@@ -71,6 +73,7 @@ def parse_source(request: Fields, run: str, tenant: str, settings: Settings, inp
         ranges=ranges,
         failures_of=failures_of,
         allow_empty=given.flag("allow_empty") or False,
+        record_form=given.flag("record_form"),
         reduces=reduces,
     )
 

@@ -12,6 +12,8 @@ from typing import Any, Final
 
 import fastjsonschema
 
+from bulk_inference.core.json_text import MAX_DEPTH, is_too_deep
+from bulk_inference.core.linear_patterns import PatternError, linear
 from bulk_inference.structured.compiling import ANNOTATIONS, NAMED, compile_schema
 
 MAX_BYTES: Final = 50_000
@@ -46,7 +48,12 @@ def problems(schema: Any) -> list[str]:
     """What keeps a schema from being checked, each as `path: rule`; the path is relative to the schema."""
     if not isinstance(schema, Mapping):
         return [": must be an object, a JSON Schema"]
-    text = json.dumps(schema)
+    if is_too_deep(schema):
+        return [f": nested more than {MAX_DEPTH} deep"]
+    try:
+        text = json.dumps(schema, allow_nan=False)
+    except ValueError:
+        return [": holds NaN or an infinity, which are no JSON"]
     if len(text) > MAX_BYTES:
         return [f": has {len(text)} characters of JSON, more than the {MAX_BYTES} allowed"]
     try:
@@ -221,9 +228,9 @@ def _regex(value: Any) -> str | None:
     if not isinstance(value, str):
         return "must be a regular expression"
     try:
-        re.compile(value)
-    except re.error as error:
-        return f"is no regular expression: {error}"
+        linear(value)
+    except PatternError as error:
+        return str(error)
     return None
 
 

@@ -4,14 +4,14 @@ Models put JSON into code fences and between sentences. It is taken from there i
 value of a type that the schema allows. A value is never completed, mended or chosen among several.
 """
 
-import json
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, Final, NoReturn
+from typing import Any, Final
 
 from bulk_inference.core.answer_text import GUARDRAIL, MAX_TOKENS, REFUSAL, ended, stop_reason, text_of
 from bulk_inference.core.answer_text import NO_TEXT as ENDED_WITHOUT_TEXT
+from bulk_inference.core.json_text import JsonError, decode
 from bulk_inference.structured.checker import Checker
 
 NO_TEXT: Final = "NoText"
@@ -23,14 +23,14 @@ STOPPED: Final = "Stopped"
 """errorCode of a failure of class `schema`."""
 
 _WHITE: Final = " \t\r\n"
-_FENCE: Final = re.compile(r"^[ \t]*```[^\n`]*\n(.*?)^[ \t]*```[ \t]*$", re.S | re.M)
+_FENCE: Final = "```"
 _BEGINS_JSON: Final = re.compile(r"\{[ \t\r\n]*(?:[\"}]|\Z)|\[[ \t\r\n]*(?:[\"{\[]|\Z)")
 """A bracket that can hardly be prose."""
 
 
 @dataclass(frozen=True)
 class Judgement:
-    """`value`, or `code` and `message` of the failure. The message names path and rule, and quotes nothing but keys."""
+    """`value`, or `code` and `message` of the failure. The message names path and rule, and quotes no answer."""
 
     value: Any = None
     code: str | None = None
@@ -93,8 +93,9 @@ def _values(text: str, types: frozenset[str] | None) -> list[Any] | None:
     whole = _whole(text)
     if whole is not _NOTHING:
         return [whole]
-    fenced = [_whole(match.group(1)) for match in _FENCE.finditer(text)]
-    if len(fenced) == 1 and fenced[0] is not _NOTHING and not _brackets(_FENCE.sub("", text)):
+    inside, outside = _fenced(text)
+    fenced = [_whole(body) for body in inside]
+    if len(fenced) == 1 and fenced[0] is not _NOTHING and not _brackets(outside):
         return fenced
     found = _scan(text)
     if found is None:
@@ -102,20 +103,54 @@ def _values(text: str, types: frozenset[str] | None) -> list[Any] | None:
     return [value for value in found if types is None or ("object" if isinstance(value, dict) else "array") in types]
 
 
+def _fenced(text: str) -> tuple[list[str], str]:
+    """What stands in code fences, and what stands around them. A fence that nothing closes is no fence."""
+    inside: list[str] = []
+    outside: list[str] = []
+    body: list[str] | None = None
+    opening = ""
+    for line in text.split("\n"):
+        bare = line.strip(" \t")
+        if body is None:
+            if bare.startswith(_FENCE) and "`" not in bare[len(_FENCE) :]:
+                body, opening = [], line
+            else:
+                outside.append(line)
+        elif bare == _FENCE:
+            inside.append("".join(f"{one}\n" for one in body))
+            body = None
+        else:
+            body.append(line)
+    if body is not None:
+        outside += [opening, *body]
+    return inside, "\n".join(outside)
+
+
 def _scan(text: str) -> list[Any] | None:
-    """Objects and arrays of a text, outermost ones only."""
-    found, position = [], 0
+    """Objects and arrays of a text, outermost ones only. Each bracket may be read to the text's end in vain: a text
+    that makes that happen again and again is malformed."""
+    found, position, left = [], 0, _VAIN_SHARE * len(text) + _VAIN_CHARACTERS
+    tries = _VAIN_TRIES
     for start in _openings(text):
         if start < position:
             continue
         try:
-            value, position = _DECODER.raw_decode(text, start)
-        except (ValueError, RecursionError):
-            if _BEGINS_JSON.match(text, start):
+            value, position = decode(text, start)
+        except JsonError as error:
+            left -= error.position - start
+            tries -= 1
+            if left < 0 or not tries or _BEGINS_JSON.match(text, start):
                 return None
             continue
         found.append(value)
     return found
+
+
+_VAIN_SHARE: Final = 4
+_VAIN_CHARACTERS: Final = 10_000
+"""Of a text, so many times its length, and so many characters, may be read as JSON and turn out to be none."""
+_VAIN_TRIES: Final = 2_000
+"""Brackets that may turn out to begin no JSON: Python counts the lines of a text for each."""
 
 
 def _openings(text: str) -> Iterator[int]:
@@ -132,33 +167,11 @@ _NOTHING: Final = object()
 def _whole(text: str) -> Any:
     stripped = text.strip(_WHITE).removeprefix("\ufeff")
     try:
-        value, end = _DECODER.raw_decode(stripped)
-    except (ValueError, RecursionError):
+        value, end = decode(stripped)
+    except JsonError:
         return _NOTHING
     return value if end == len(stripped) else _NOTHING
 
 
 def _shown(types: frozenset[str] | None) -> str:
     return " or ".join(sorted(types)) if types else "object or array"
-
-
-def _refuse(constant: str) -> NoReturn:
-    raise ValueError(f"{constant} is not JSON")
-
-
-def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    fields = dict(pairs)
-    if len(fields) != len(pairs):
-        raise ValueError("a key twice in one object")
-    return fields
-
-
-def _finite(text: str) -> float:
-    number = float(text)
-    if number in (float("inf"), float("-inf")):
-        raise ValueError("too large for a 64-bit float")
-    return number
-
-
-_DECODER: Final = json.JSONDecoder(object_pairs_hook=_unique, parse_constant=_refuse, parse_float=_finite)
-"""Strict: readers downstream must all see the same value."""

@@ -137,7 +137,22 @@ def _native(schema: Any) -> dict[str, Any]:
 
 
 def _recursive(schema: Mapping[str, Any]) -> bool:
-    def leads_back(node: Any, above: frozenset[str]) -> bool:
-        return any(ref in above or leads_back(resolve(ref, schema), above | {ref}) for ref in set(references(node)))
+    """Whether a reference leads back to itself, or to the root. Each target is looked into once, however many lead
+    there."""
+    begun, ended = {"#"}, set[str]()
 
-    return leads_back({key: one for key, one in schema.items() if key not in ("$defs", "definitions")}, frozenset("#"))
+    def leads_back(node: Any) -> bool:
+        for ref in set(references(node)) - ended:
+            if ref in begun:
+                return True
+            begun.add(ref)
+            if leads_back(resolve(ref, schema)):
+                return True
+            ended.add(ref)
+        return False
+
+    try:
+        return leads_back({key: one for key, one in schema.items() if key not in ("$defs", "definitions")})
+    except RecursionError:
+        # References that lead from one to the next by the thousand: as good as endless.
+        return True

@@ -10,7 +10,8 @@ has accepted it, the unit is open.
 """
 
 import json
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
@@ -168,6 +169,17 @@ def _whole(pointer: Pointer) -> bytes:
     return encode({"recordId": pointer.record_id, "modelInput": pointer.body})
 
 
+_DENIED: Final = re.compile(r"\bperform: ([a-z0-9-]+:[A-Za-z]+)(?: on resource: (arn:[A-Za-z0-9:/._*-]+))?")
+"""What IAM says of a missing permission: an action and a resource."""
+
+
+def refused_call(outcome: Outcome, invoke_id: str) -> str:
+    """A refusal that no record is to blame for, in words of ours: the service's own might quote a record."""
+    found = _DENIED.search(outcome.error_message or "")
+    lacking = f": this function may not perform {found[1]} on {found[2] or 'its resource'}" if found else ""
+    return f"{outcome.error_code} for model {invoke_id}{lacking}"
+
+
 class _Landing:
     """One invocation's work on one unit."""
 
@@ -199,9 +211,9 @@ class _Landing:
         wanted = [at for at in self.pointers if self.unit.outcomes[at] == OPEN]
         self.unit_context.require_decided(self.pointers[at].record_id for at in wanted)
         missing = {number: sum(chunk_of(at) == number for at in wanted) for number in {chunk_of(at) for at in wanted}}
-        for at, outcome in infer_all(wanted, self._body, self.unit_context.infer, self.unit_context.clock):
+        for at, outcome in infer_all(wanted, self._call, self.unit_context.clock):
             if outcome.error_class in _SYSTEMIC:
-                self.refusal = f"{outcome.error_code}: {outcome.error_message}"
+                self.refusal = refused_call(outcome, self.unit_context.spec.model.invoke_id)
                 break
             self.settled[at] = outcome
             missing[chunk_of(at)] -= 1
@@ -210,14 +222,14 @@ class _Landing:
         for number in sorted({chunk_of(at) for at in self.settled}):
             self._flush(number)
 
-    def _body(self, at: int) -> Mapping[str, Any]:
+    def _call(self, at: int) -> Callable[[], Outcome]:
         try:
-            return self.unit_context.body(self.pointers[at])
-        except (InvalidRequestError, ValueError, KeyError):
+            return self.unit_context.call(self.pointers[at])
+        except InvalidRequestError:
             if self.batch.slice is not None:
                 raise
             # A line of a ready corpus that looks like a pointer: the model refuses it, and no other record with it.
-            return {}
+            return lambda: self.unit_context.infer({})
 
     def _flush(self, number: int) -> None:
         """Lands what is settled of one chunk: claim, parts, the unit's item, and only then the messages."""

@@ -6,9 +6,9 @@ fit. The pace is found out: each success widens the pool a little, each throttle
 
 import random
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from typing import Any, Final, Protocol
+from typing import Final
 
 from bulk_inference.core.ports import Clock, Outcome
 from bulk_inference.land.landing import LANDING_RESERVE_SECONDS, LANDING_RESERVE_SHARE
@@ -84,17 +84,13 @@ class AdaptiveLimiter:
         return int(self._limit)
 
 
-class Call(Protocol):
-    def __call__(self, body: Mapping[str, Any], /) -> Outcome: ...
-
-
-def infer_one(body: Mapping[str, Any], call: Call, pace: AdaptiveLimiter, clock: Clock) -> Outcome | None:
+def infer_one(call: Callable[[], Outcome], pace: AdaptiveLimiter, clock: Clock) -> Outcome | None:
     """One record, tried until it is settled; None when time ran out before."""
     errors = 0
     while pace.enter():
         throttled = False
         try:
-            outcome = call(body)
+            outcome = call()
             throttled = outcome.error_class == "throttled"
         finally:
             pace.leave(throttled=throttled)
@@ -109,22 +105,22 @@ def infer_one(body: Mapping[str, Any], call: Call, pace: AdaptiveLimiter, clock:
 
 def infer_all(
     positions: Sequence[int],
-    body_of: Callable[[int], Mapping[str, Any]],
-    call: Call,
+    call_of: Callable[[int], Callable[[], Outcome]],
     clock: Clock,
     *,
     width: int = WIDTH,
 ) -> Iterator[tuple[int, Outcome]]:
     """Infers the records at `positions`, yielding each as it is settled. What is not yielded had no time left.
 
-    An exception of `body_of` or `call` ends the iteration, after those that run have been given up.
+    `call_of` reads a record, what it returns sends it. An exception of one of them ends the iteration, after those that
+    run have been given up.
     """
     pace = AdaptiveLimiter(width, clock)
     keep = min(LANDING_RESERVE_SECONDS, LANDING_RESERVE_SHARE * clock.remaining())
     pool = ThreadPoolExecutor(min(width, max(1, len(positions))), "infer")
 
     def work(position: int) -> Outcome | None:
-        return infer_one(body_of(position), call, pace, clock)
+        return infer_one(call_of(position), pace, clock)
 
     try:
         futures: dict[Future[Outcome | None], int] = {pool.submit(work, position): position for position in positions}

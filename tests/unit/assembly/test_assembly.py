@@ -8,6 +8,7 @@ import pytest
 from bulk_inference.assembly import assembly, part_groups
 from bulk_inference.aws.bedrock_runtime import ModelOutcome
 from bulk_inference.core.errors import InvalidRequestError
+from bulk_inference.core.reach import Reach
 from bulk_inference.core.runs_table import META, RESUBMISSIONS, run_pk
 from tests.worlds.assembly_world import CHUNKING, CONCAT, PROMPT, REDUCE, Run, chunked, documents, label, text
 from tests.worlds.ingest_world import World, ingest_world
@@ -245,7 +246,7 @@ def test_a_prompt_that_the_model_refuses_costs_a_reduction_its_own_document(worl
     run.answer(label)
 
     class Picky:
-        def infer(self, model_id: str, api: str, body: Mapping[str, Any]) -> ModelOutcome:
+        def infer(self, model_id: str, api: str, body: Mapping[str, Any], reach: Reach) -> ModelOutcome:
             return ModelOutcome(error_class="invalid_request", error_code="V", error_message="refused")
 
     world.model = Picky()  # type: ignore[assignment]

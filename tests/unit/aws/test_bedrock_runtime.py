@@ -14,6 +14,7 @@ from bulk_inference.aws.bedrock_runtime import Runtime
 from bulk_inference.core.index_line import Pointer
 from bulk_inference.core.result_line import INVOCATION_METRICS, result_line, usage_of
 from tests.cases import CASES
+from tests.worlds.inference_world import REACH
 
 BODY: dict[str, Any] = {"messages": [{"role": "user", "content": [{"text": "hi"}]}]}
 ANSWER: dict[str, Any] = {
@@ -34,7 +35,7 @@ def client() -> Any:
 def test_converse(client: Any) -> None:
     with Stubber(client) as stub:
         stub.add_response("converse", ANSWER, {"modelId": "m", **BODY})
-        outcome = Runtime(client).infer("m", "converse", BODY)
+        outcome = Runtime(client).infer("m", "converse", BODY, REACH)
     assert outcome.output == ANSWER
     assert (outcome.input_tokens, outcome.output_tokens, outcome.error_class) == (3, 4, None)
 
@@ -55,7 +56,7 @@ def test_converse_takes_the_json_of_a_batch_record(client: Any) -> None:
     }
     with Stubber(client) as stub:
         stub.add_response("converse", ANSWER, sent)
-        assert Runtime(client).infer("m", "converse", body).output is not None
+        assert Runtime(client).infer("m", "converse", body, REACH).output is not None
 
 
 def test_tokens_in_headers_are_the_answers_where_its_body_has_none(client: Any) -> None:
@@ -96,8 +97,8 @@ def test_invoke_model(client: Any) -> None:
     with Stubber(client) as stub:
         stub.add_response("invoke_model", answer(b'{"embedding": [1]}'), sent)
         stub.add_response("invoke_model", answer(b"oops"), sent)
-        good = Runtime(client).infer("m", "invoke_model", {"inputText": "ü"})
-        bad = Runtime(client).infer("m", "invoke_model", {"inputText": "ü"})
+        good = Runtime(client).infer("m", "invoke_model", {"inputText": "ü"}, REACH)
+        bad = Runtime(client).infer("m", "invoke_model", {"inputText": "ü"}, REACH)
     assert (good.output, good.input_tokens, good.output_tokens) == (
         {"embedding": [1], INVOCATION_METRICS: {"inputTokenCount": 6, "outputTokenCount": 0}},
         6,
@@ -126,7 +127,7 @@ def test_invoke_model(client: Any) -> None:
 def test_a_refusal_is_data(client: Any, code: str, status: int, error_class: str, retryable: bool) -> None:
     with Stubber(client) as stub:
         stub.add_client_error("converse", code, "the words", status)
-        outcome = Runtime(client).infer("m", "converse", BODY)
+        outcome = Runtime(client).infer("m", "converse", BODY, REACH)
     assert (outcome.error_class, outcome.error_code, outcome.error_message) == (error_class, code, "the words")
     assert (outcome.output, outcome.retryable) == (None, retryable)
 
@@ -136,12 +137,12 @@ def test_a_dead_connection_is_data(client: Any, monkeypatch: pytest.MonkeyPatch)
         raise ReadTimeoutError(endpoint_url="https://…")
 
     monkeypatch.setattr(client, "converse", hang)
-    assert Runtime(client).infer("m", "converse", BODY).error_class == "model_timeout"
+    assert Runtime(client).infer("m", "converse", BODY, REACH).error_class == "model_timeout"
 
 
 def test_a_body_that_the_sdk_refuses_is_data_without_its_text(client: Any) -> None:
     body = {"messages": [{"role": "user", "content": [{"text": {"SECRET": "SECRET, type: x"}}]}], "system": "SECRET\nS"}
-    outcome = Runtime(client).infer("m", "converse", body)
+    outcome = Runtime(client).infer("m", "converse", body, REACH)
     assert outcome.error_class == "invalid_request"
     assert "messages[0].content[0].text" in (outcome.error_message or "")
     assert "SECRET" not in (outcome.error_message or "")

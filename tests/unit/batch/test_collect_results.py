@@ -154,8 +154,10 @@ def test_a_job_that_failed_as_a_whole_fails_its_shard_with_bedrocks_words() -> N
     """Its records are accounted for, and not handed to the lane, which would try them unchanged."""
     made = stage(None, "Failed", message="Line 7 is malformed")
     for _ in range(2):
-        with pytest.raises(ShardFailedError, match="Line 7 is malformed"):
+        with pytest.raises(ShardFailedError) as told:
             work(made)
+        assert "Line 7" not in str(told.value)
+    assert "Line 7" not in str(made.runs.items)
     assert failed(made) == dict.fromkeys(IDS, "validation")
     assert all("Line 7" in line["errorMessage"] for line in made.output.lines(made.places.failures_prefix))
     assert made.queue.messages == []
@@ -167,9 +169,10 @@ def test_a_refused_job_fails_its_shard_with_bedrocks_words() -> None:
     made.runs.items.clear()
     made.jobs.jobs.clear()
     cause = json.dumps({"errorMessage": "role cannot read", "errorType": "JobRejectedError", "stackTrace": []})
-    with pytest.raises(ShardFailedError, match="role cannot read"):
+    with pytest.raises(ShardFailedError, match="12 records failed with their job"):
         work(made, event(job={"Error": "JobRejectedError", "Cause": cause}))
     assert failed(made) == dict.fromkeys(IDS, "validation")
+    assert all("role cannot" in line["errorMessage"] for line in made.output.lines(made.places.failures_prefix))
 
 
 def test_a_task_that_timed_out_is_collected_from_its_job() -> None:
@@ -341,3 +344,23 @@ def test_a_job_that_failed_after_it_had_processed_records_is_salvaged_not_refuse
     made = stage(None, "Failed", message="internal")
     made.jobs.set("job-1", "Failed", processed=5)
     assert work(made)["next"] == "submit"
+
+
+def test_a_code_that_is_no_code_stays_out_of_items_and_messages() -> None:
+    lines = [ok(one) for one in IDS[:-1]]
+    error = {"recordId": IDS[-1], "modelInput": {}, "error": {"errorCode": "SECRET words", "errorMessage": "x"}}
+    made = stage([*lines, error])
+    work(made)
+    assert [one["errorCode"] for one in made.queue.messages] == ["Unknown"]
+    assert "SECRET" not in str(made.runs.items)
+
+
+def test_values_of_the_corpus_stay_out_of_messages() -> None:
+    made = stage([*[ok(one) for one in IDS[:-1]], bad(IDS[-1])])
+    index = made.input.lines(made.places.index(PIECE))
+    index = [{**line, "carry": {"name": "SECRET"}, "sequence": "SECRET"} for line in index]
+    made.input.objects[made.places.index(PIECE)] = b"".join(json.dumps(line).encode() + b"\n" for line in index)
+    work(made)
+    (message,) = made.queue.messages
+    assert "SECRET" not in json.dumps(message)
+    assert "SECRET" in str(made.output.objects)

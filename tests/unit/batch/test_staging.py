@@ -9,7 +9,7 @@ import pytest
 from bulk_inference.batch.staging import name_of, stage
 from bulk_inference.core.errors import JobRejectedError
 from bulk_inference.core.run_spec import Media, Prompt, Quota
-from tests.worlds.inference_world import Stage, assert_survives_kills, make_spec
+from tests.worlds.inference_world import REACH, Stage, assert_survives_kills, make_spec
 
 PIECE, ATTEMPT = "00001-001", "00001-a1"
 FOLDER = "default/runs/run-1/shards/00001-a1/"
@@ -32,7 +32,7 @@ def made_of(*records: dict[str, Any], most: int = 10**9) -> Stage:
 
 
 def staged(made: Stage) -> str:
-    return stage(made.spec, PIECE, ATTEMPT, made.input)
+    return stage(made.spec, PIECE, ATTEMPT, made.input, REACH)
 
 
 def uris(made: Stage) -> list[list[str]]:
@@ -75,3 +75,37 @@ def test_a_folder_larger_than_a_job_may_be_is_refused_with_what_to_set() -> None
 
 def test_a_worker_may_die_anywhere() -> None:
     assert_survives_kills(lambda: made_of(record("a", PHOTO, SCAN), record("b", PHOTO)), staged, at_least=3)
+
+
+# Copies are made with rights that reach every tenant.
+
+FOREIGN = [
+    "s3://in-bucket/other/corpus/p/1.png",
+    "s3://in-bucket/default/runs/run-0/plan/run.json",
+    "s3://in-bucket/config/settings.json",
+    "s3://unknown/1.png",
+]
+
+
+@pytest.mark.parametrize("uri", FOREIGN)
+@pytest.mark.parametrize("there", [True, False])
+def test_what_is_anothers_is_not_copied_and_looks_the_same_whether_it_is_there(uri: str, there: bool) -> None:
+    made = made_of(record("a", uri), record("b", PHOTO))
+    bucket, _, key = uri.removeprefix("s3://").partition("/")
+    if there:
+        (made.input.objects if bucket == "in-bucket" else made.input.elsewhere)[
+            key if bucket == "in-bucket" else f"{bucket}/{key}"
+        ] = b"secret"
+    staged(made)
+    assert uris(made) == [[uri], [f"s3://in-bucket/{FOLDER}media/{name_of(PHOTO)}"]]
+    assert b"secret" not in [made.input.objects[one.key] for one in made.input.list(FOLDER)]
+
+
+def test_what_a_run_is_expected_to_hold_is_no_reason_to_look_away() -> None:
+    """A run of texts by a model that reads no images; the place is spelt so that no search of bytes finds it."""
+    made = made_of(record("b"))
+    line = json.dumps(record("a", PHOTO)).replace("s3Location", "\\u00733Location")
+    made.input.objects[made.places.shard(PIECE)] += line.encode() + b"\n"
+    made.spec = replace(made.spec, prompt=Prompt("{{text}}"))
+    assert staged(made) == FOLDER
+    assert uris(made)[1] == [f"s3://in-bucket/{FOLDER}media/{name_of(PHOTO)}"]

@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import pytest
 
+from bulk_inference.batch.submit_job import SubmitTask, submit
 from bulk_inference.batch.task_tokens import tokens_of
 from bulk_inference.core.errors import InvalidRequestError, JobRejectedError, JobSlotsFullError
 from bulk_inference.core.jobs import JobRequest
@@ -11,8 +12,8 @@ from bulk_inference.core.run_spec import Quota
 from bulk_inference.core.runs_table import COUNT, JOB, OPEN, job_key, run_pk
 from bulk_inference.core.settings import JobVpc
 from bulk_inference.watch.reconcile import resume
-from tests.worlds.inference_world import RUN, assert_survives_kills, make_spec
-from tests.worlds.submit_world import go, stage
+from tests.worlds.inference_world import RUN, SETTINGS, assert_survives_kills, make_spec, submit_services
+from tests.worlds.submit_world import PIECE, go, stage
 
 
 def test_the_request_names_input_output_role_and_shape() -> None:
@@ -23,7 +24,7 @@ def test_the_request_names_input_output_role_and_shape() -> None:
     assert request.output_uri == "s3://out-bucket/default/jobs/run-1/00001-a1/"
     assert request.model_id == "us.vendor.m-v1:0"
     assert request.invocation_type == "Converse"
-    assert request.role_arn == made.spec.model.batch_role_arn
+    assert request.role_arn == SETTINGS.tenants["default"].batch_role_arn
     assert request.name == job["jobName"]
     assert request.name.startswith("tickets-run-1-00001-a1-")
     assert request.token.startswith(request.name.rpartition("-")[2])
@@ -166,3 +167,28 @@ def test_a_missing_shard_file_is_named() -> None:
 
 def test_a_worker_that_dies_anywhere_and_a_retry_make_one_job() -> None:
     assert_survives_kills(stage, go, at_least=7)
+
+
+def test_the_role_is_the_tenants_by_the_settings_whatever_a_plan_says() -> None:
+    """A plan lies where other functions may write; settings are Terraform's."""
+    made = stage()
+    services = replace(submit_services(made), settings=replace(SETTINGS, tenants={}))
+    task = SubmitTask("run-1", "default", 1, "00001", PIECE, "token-1")
+    with pytest.raises(InvalidRequestError, match="'default' is no tenant"):
+        submit(task, made.spec, services)
+    assert made.jobs.requests == []
+
+
+def test_what_bedrock_says_when_it_refuses_a_job_is_kept_in_s3_and_its_place_is_told() -> None:
+    made = stage()
+
+    def refuse(request: JobRequest) -> None:
+        raise JobRejectedError("ValidationException: SECRET")
+
+    made.jobs.on_create = refuse
+    with pytest.raises(JobRejectedError) as told:
+        go(made)
+    assert "SECRET" not in str(told.value)
+    key = "default/runs/run-1/shards/00001-a1.refusal.txt"
+    assert f"s3://in-bucket/{key}" in str(told.value)
+    assert made.input.objects[key] == b"ValidationException: SECRET"

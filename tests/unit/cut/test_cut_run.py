@@ -11,8 +11,10 @@ from bulk_inference.aws.s3 import Bucket, ObjectWriter
 from bulk_inference.core.errors import InvalidRequestError, WorkInProgressError
 from bulk_inference.core.keys import Places
 from bulk_inference.core.runs_table import run_pk
+from bulk_inference.corpus.rows import Row
 from bulk_inference.cut import cut_run, item_batches
 from bulk_inference.cut.item_batches import ItemBatch
+from bulk_inference.render.records import RecordReader
 from tests.worlds.ingest_world import World, ingest_world
 
 LINES: list[Any] = [{"id": f"r{n}", "text": f"text {n}", "page": n} for n in range(130)]
@@ -256,3 +258,31 @@ def test_two_cutters_at_once_are_one(world: World) -> None:
     world.leases.acquire("run-1", "cut-00001")
     with pytest.raises(WorkInProgressError, match="cut-00001"):
         world.cut(plan, cut)
+
+
+@pytest.mark.parametrize("key", ["other/corpus/a.jsonl", "config/other.json", "default/runs/run-0/plan/run.json"])
+def test_a_cut_of_another_tenants_object_is_not_read(world: World, key: str) -> None:
+    """It comes as an argument, and the function's role reaches all of them."""
+    world.corpus(*LINES)
+    plan = world.plan(**batch())
+    cut = world.cuts(plan)[0]
+    world.corpus({"id": "theirs", "text": "secret"}, key=key)
+    with pytest.raises(InvalidRequestError, match="may not read"):
+        world.cut(plan, replace(cut, parts=[replace(cut.parts[0], key=key)]))
+
+
+def test_a_row_that_nobody_has_thought_of_costs_itself(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    world.corpus(*LINES[:3])
+    plan = world.plan(**batch())
+    real = RecordReader.read_row
+
+    def odd(self: RecordReader, row: Row) -> Any:
+        if b'"r1"' in (row.data or b""):
+            raise RecursionError("SECRET")
+        return real(self, row)
+
+    monkeypatch.setattr(RecordReader, "read_row", odd)
+    counts = world.cut(plan, world.cuts(plan)[0])
+    assert (counts["accepted"], counts["rejected"]) == (2, 1)
+    (failure,) = world.jsonl("output", f"{ROOT}failures/part-cut-00001.jsonl")
+    assert (failure["errorClass"], "SECRET" in json.dumps(failure)) == ("unreadable", False)

@@ -18,6 +18,7 @@ from bulk_inference.cut import cutting
 from bulk_inference.cut.cutting import CutCount, cut_records
 from bulk_inference.render.records import RecordReader
 from bulk_inference.render.rendering import Renderer
+from tests.worlds.inference_world import REACH
 
 MAX_LINE = 400
 
@@ -76,6 +77,8 @@ def cut(
         sequence_field="page",
         renderer=Renderer(Prompt("Say {{text}}"), family_named("claude-haiku-4-5"), "converse"),
         max_line_bytes=MAX_LINE,
+        reach=REACH,
+        record_form=True,
     )
 
     def rows_of(part: CutRange) -> Iterable[Row]:
@@ -182,7 +185,7 @@ def test_a_piece_never_outgrows_its_bytes() -> None:
 
 def test_a_range_in_mid_object_says_from_where_its_lines_count() -> None:
     files = Files()
-    reader = RecordReader(id_field=None, sequence_field=None, renderer=None, max_line_bytes=MAX_LINE)
+    reader = RecordReader(id_field=None, sequence_field=None, renderer=None, max_line_bytes=MAX_LINE, reach=REACH)
     part = CutRange("k", 3, 9, 9, "e")
     cut_records(
         Cut("00001", [part]),

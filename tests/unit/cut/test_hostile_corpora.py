@@ -9,6 +9,7 @@ import pytest
 
 from bulk_inference.core.errors import InvalidRequestError
 from bulk_inference.core.run_spec import Csv, Source
+from bulk_inference.corpus import compression, reader
 from bulk_inference.corpus.compression import Unpacked
 from tests.worlds.corpus_world import (
     PREFIX,
@@ -179,7 +180,7 @@ def test_duplicate_keys_and_columns() -> None:
         {"a.jsonl": b'{"id":"1","text":"a","text":"b"}\n{"id":"2","text":{"k":1,"k":1}}\n{"id":"3","text":"x"}'}
     )
     assert (found.classes, found.texts) == (["duplicate_key"] * 2, ["x"])
-    with pytest.raises(InvalidRequestError, match=r"a\.csv: its header names 'text' twice"):
+    with pytest.raises(InvalidRequestError, match=r"a\.csv: its header names columns"):
         cut({"a.csv": b"id,text,text\n1,a,b\n"})
     twice = pyarrow.Table.from_arrays([pyarrow.array(["a"]), pyarrow.array(["b"])], names=["text", "text"])
     with pytest.raises(InvalidRequestError, match=r"a\.parquet has two columns 'text'"):
@@ -303,6 +304,21 @@ def test_a_bomb_is_unpacked_piece_by_piece() -> None:
     assert (sum(sizes), max(sizes) <= 1024 * 1024) == (200_000_000, True)
     found = cut({"a.txt.gz": bomb}, source(format="text"))
     assert found.classes == ["too_large"]
+
+
+@pytest.mark.parametrize(("name", "filling"), [("b.jsonl.gz", b"\n"), ("b.csv.gz", b"\n")])
+def test_an_object_that_unpacks_to_far_more_than_it_has_is_given_up_alone(
+    name: str, filling: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reader, "UNPACKED_AT_LEAST", 1024)
+    monkeypatch.setattr(compression, "_OUT", 4096)
+    good = b"".join(b'{"text": "row %d"}\n' % n for n in range(3)) if "jsonl" in name else b"text\na\nb\nc\n"
+    bomb = gzip.compress(good + filling * 300_000, 9)
+    plain = {"a.jsonl.gz" if "jsonl" in name else "a.csv.gz": gzip.compress(good)}
+    found = cut({**plain, name: bomb}, max_records=10_000_000)
+    assert found.classes[-1] == "too_large"
+    assert found.total("accepted") + found.total("duplicate") == 6
+    assert "unpacks to more than" in found.refused[-1]["errorMessage"]
 
 
 def test_a_parquet_file_that_is_damaged() -> None:

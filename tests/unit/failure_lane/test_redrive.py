@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from bulk_inference.core.errors import InvalidRequestError
+from bulk_inference.core.reach import Reach
 from bulk_inference.core.run_spec import Source
 from bulk_inference.core.runs_table import META, RESUBMISSIONS, STALE, run_pk
 from bulk_inference.corpus.ranges import CutRange, pack_ranges
@@ -194,9 +195,9 @@ def test_a_message_of_a_dropped_record_that_is_under_way_still_tells_the_truth()
     site = Site()
     real = site.stage.model.infer
 
-    def infer(model_id: str, api: str, body: Any) -> FakeOutcome:
+    def infer(model_id: str, api: str, body: Any, reach: Reach) -> FakeOutcome:
         site.go("drop", run=RUN, reason="bad data")
-        return real(model_id, api, body)
+        return real(model_id, api, body, reach)
 
     site.stage.model.infer = infer  # type: ignore[method-assign]
     message = LaneMessage.from_json(site.letters.bodies()[0])
@@ -400,3 +401,11 @@ def test_another_prompt_is_not_ignored_while_a_resubmission_goes_on() -> None:
         with pytest.raises(InvalidRequestError, match=f"run {first['as']} goes on .* another prompt, model, mode"):
             site.go("resubmit", run=RUN, **changes)
     assert list(site.pipeline.running) == [first["as"]]
+
+
+def test_a_tenants_way_in_holds_the_new_runs_id_to_its_own_names() -> None:
+    """asl/tenant_run.asl.json pins the prefix: an execution named after another tenant would be that one's to stop."""
+    with pytest.raises(InvalidRequestError, match="as: must begin with acme_"):
+        parse({"action": "resubmit", "run": "acme_a", "tenant": "acme", "as": "globex_b", "as_prefix": "acme_"})
+    given = {"action": "resubmit", "run": "acme_a", "tenant": "acme", "as": "acme_b", "as_prefix": "acme_"}
+    assert parse(given).new_run == "acme_b"

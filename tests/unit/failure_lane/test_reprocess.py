@@ -1,6 +1,7 @@
 """The failure lane: one record, landed once, however often its message comes."""
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -320,3 +321,39 @@ def test_a_shift_that_dies_anywhere_loses_nothing() -> None:
         return len(lane.held) + len(lane.postponed)
 
     assert_survives_kills(stage, work, at_least=6)
+
+
+@pytest.mark.parametrize(
+    "item",
+    [
+        {"recordId": "b", "modelInput": {"prompt": "paid by another"}},
+        {"recordId": "b"},
+        "b",
+    ],
+)
+def test_a_message_that_holds_no_pointer_is_held(item: Any) -> None:
+    with pytest.raises((ValueError, AttributeError)):
+        LaneMessage.from_json({**body(stage()), "item": item})
+
+
+def test_a_record_that_is_said_to_be_parked_elsewhere_is_not_read() -> None:
+    made = stage()
+    made.output.objects["other/runs/r/parked/part-1.jsonl"] = b'{"recordId": "b", "modelInput": {"prompt": "theirs"}}'
+    item = {"recordId": "b", "parked": "other/runs/r/parked/part-1.jsonl", "offset": 0, "length": 49}
+    with pytest.raises(NonRetryableRecordError, match="StrayPointerError"):
+        reprocess(LaneMessage.from_json({**body(made), "item": item}), made.unit_context)
+    assert made.model.calls == []
+
+
+def test_values_of_the_corpus_are_read_where_they_are_and_ride_to_the_result() -> None:
+    """Messages hold none of them."""
+    made = stage()
+    made.spec = replace(made.spec, source=replace(made.spec.source, carry=["kind"], sequence_field="page"))
+    (piece,) = {line["shard"] for line in made.input.lines(made.places.index_prefix)}
+    index = made.input.lines(made.places.index(piece))
+    for line in index:
+        line |= {"carry": {"kind": f"k-{line['recordId']}"}, "sequence": 7}
+    made.input.objects[made.places.index(piece)] = b"".join(json.dumps(line).encode() + b"\n" for line in index)
+    assert go(made) == "landed"
+    (result,) = made.output.lines(made.places.results("reprocess-").removesuffix(".jsonl"))
+    assert (result["carry"], result["sequence"]) == ({"kind": "k-b"}, 7)

@@ -11,7 +11,7 @@ from moto import mock_aws
 from bulk_inference.aws import dynamodb
 from bulk_inference.core.environment import Environment
 from bulk_inference.handlers import guard, wiring
-from tests.worlds.inference_world import Stage
+from tests.worlds.inference_world import SETTINGS, Stage
 
 IDS = [f"r{n}" for n in range(6)]
 
@@ -37,6 +37,7 @@ def made(monkeypatch: pytest.MonkeyPatch) -> Iterator[Stage]:
         "task_tokens": lambda: stage.tasks,
         "completion_bus": lambda: stage.bus,
         "stop_services": lambda context: stage.stop_world,
+        "settings": lambda: SETTINGS,
         "run_spec": lambda tenant, run: stage.spec,
         "unit_context": lambda tenant, run, context, **given: replace(
             stage.unit_context, clock=replace(stage.time.clock, remaining=lambda: context.left / 1000)

@@ -33,7 +33,7 @@ class Picky:
     def __init__(self) -> None:
         self.bodies: list[Mapping[str, Any]] = []
 
-    def infer(self, model_id: str, api: str, body: Mapping[str, Any]) -> ModelOutcome:
+    def infer(self, model_id: str, api: str, body: Mapping[str, Any], reach: Any) -> ModelOutcome:
         self.bodies.append(body)
         if "POISON" in str(body):
             return ModelOutcome(error_class="invalid_request", error_code="V", error_message="input is too long")

@@ -55,10 +55,10 @@ FATES = st.lists(st.sampled_from("ssssseqldtf"), min_size=PER_SHARD, max_size=PE
 DEATHS = st.none() | st.integers(1, 14)
 
 
-def sequential(positions: Any, body_of: Any, call: Any, clock: Any) -> Any:
+def sequential(positions: Any, call_of: Any, clock: Any) -> Any:
     """infer_all without threads or pauses; a throttled record had no time left."""
     for at in positions:
-        outcome = call(body_of(at))
+        outcome = call_of(at)()
         if outcome.error_class != "throttled":
             yield at, outcome
 

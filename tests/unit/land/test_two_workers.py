@@ -35,9 +35,9 @@ PIECE = "00001-001"
 OVERLOADED = FakeOutcome(error_class="model_error", error_code="ModelErrorException", error_message="no")
 
 
-def sequential(positions: Any, body_of: Any, call: Any, clock: Any) -> Iterator[Any]:
+def sequential(positions: Any, call_of: Any, clock: Any) -> Iterator[Any]:
     for at in positions:
-        yield at, call(body_of(at))
+        yield at, call_of(at)()
 
 
 @pytest.fixture(autouse=True)

@@ -13,7 +13,7 @@ from bulk_inference.core.runs_table import META, run_pk, unit_sk
 from bulk_inference.ledger.claims import Claim, ClaimStanding, claim_key
 from bulk_inference.ledger.rival_claims import LandedClaims, RivalClaims
 from bulk_inference.render.records import RecordReader
-from tests.worlds.inference_world import NOW, RUN, Stage
+from tests.worlds.inference_world import NOW, REACH, RUN, Stage
 from tests.worlds.shard_world import IDS, event, landed, shuffled
 from tests.worlds.shard_world import stage as shard
 
@@ -115,7 +115,7 @@ def test_what_lies_in_a_part_of_the_unit_has_landed_whether_noted_or_not(
 
 def test_an_id_that_travels_under_an_alias_is_found_by_the_callers_id() -> None:
     made = stage()
-    reader = RecordReader(id_field=None, sequence_field=None, renderer=None, max_line_bytes=10_000)
+    reader = RecordReader(id_field=None, sequence_field=None, renderer=None, max_line_bytes=10_000, reach=REACH)
     record = reader.read('{"recordId": "Zürich 7", "modelInput": {"messages": []}}'.encode())
     assert record.record_id != record.original_id == "Zürich 7"
     part(made, "sync-x-000", "Zürich 7")

@@ -1,5 +1,6 @@
 """The canary: what it lets pass, what it stops."""
 
+import json
 from collections.abc import Mapping
 from typing import Any
 
@@ -7,9 +8,10 @@ import pytest
 
 from bulk_inference.aws.bedrock_runtime import ModelOutcome
 from bulk_inference.core.errors import CanaryFailedError, ThrottledError
-from bulk_inference.plan.canary import CanaryResult, Tried, run_canary
+from bulk_inference.core.reach import Reach
+from bulk_inference.plan.canary import CanaryResult, OnDemand, Tried, run_canary
 from bulk_inference.structured.checker import checker
-from tests.worlds.inference_world import converse
+from tests.worlds.inference_world import REACH, converse
 
 GOOD = ModelOutcome(output={"content": [{"text": "x"}]})
 BAD = ModelOutcome(
@@ -23,7 +25,7 @@ class Model:
         self._outcomes = list(outcomes)
         self.calls = 0
 
-    def infer(self, model_id: str, api: str, body: Mapping[str, Any]) -> ModelOutcome:
+    def infer(self, model_id: str, api: str, body: Mapping[str, Any], reach: Reach) -> ModelOutcome:
         self.calls += 1
         return self._outcomes.pop(0)
 
@@ -32,8 +34,16 @@ def counted(input_tokens: int, output_tokens: int) -> ModelOutcome:
     return ModelOutcome(output={"usage": {"inputTokens": input_tokens, "outputTokens": output_tokens}})
 
 
+SAID: list[bytes] = []
+"""What was kept of the service's words, the last of all."""
+
+
+def asking(model: Model) -> OnDemand:
+    return OnDemand(model, "m", "converse", REACH, SAID.append, "s3://out/words")
+
+
 def run(*outcomes: ModelOutcome) -> Tried:
-    return run_canary([{}] * len(outcomes), Model(*outcomes), "m", "converse")
+    return run_canary([{}] * len(outcomes), asking(Model(*outcomes)))
 
 
 def test_success_and_no_record_pass_silently() -> None:
@@ -60,19 +70,26 @@ def test_tokens_are_those_of_answers_that_say_them() -> None:
     assert (found.result.input_tokens, found.result.output_tokens, found.result.answered) == (30, 8, 2)
 
 
-def test_all_failed_stops_with_the_services_words() -> None:
-    with pytest.raises(CanaryFailedError, match="temperature and top_p"):
+def test_all_failed_stops_with_codes_and_the_services_words_are_kept_in_s3() -> None:
+    """An exception's text goes into logs, histories and items; the service may quote a prompt."""
+    with pytest.raises(CanaryFailedError) as told:
         run(BAD, BUSY, BAD)
+    assert "2 × ValidationException, 1 × ThrottlingException" in str(told.value)
+    assert "s3://out/words" in str(told.value)
+    assert "temperature and top_p" not in str(told.value)
+    kept = [json.loads(line)["errorMessage"] for line in SAID[-1].splitlines()]
+    assert kept == ["temperature and top_p", "slow down", "temperature and top_p"]
 
 
 def test_all_throttled_is_tried_again() -> None:
-    with pytest.raises(ThrottledError, match="slow down"):
+    with pytest.raises(ThrottledError) as told:
         run(BUSY, BUSY)
+    assert "slow down" not in str(told.value)
 
 
 def test_a_throttle_after_a_success_ends_the_canary() -> None:
     model = Model(GOOD, BUSY, GOOD)
-    run_canary([{}] * 3, model, "m", "converse")
+    run_canary([{}] * 3, asking(model))
     assert model.calls == 2
 
 
@@ -83,7 +100,7 @@ SCHEMA = {"type": "object", "properties": {"a": {"type": "integer"}}, "required"
 
 def judged(*texts: str | ModelOutcome) -> Tried:
     outcomes = [one if isinstance(one, ModelOutcome) else ModelOutcome(output=converse(one)) for one in texts]
-    return run_canary([{}] * len(outcomes), Model(*outcomes), "m", "converse", checker(SCHEMA))
+    return run_canary([{}] * len(outcomes), asking(Model(*outcomes)), checker(SCHEMA))
 
 
 def test_no_answer_that_fits_the_schema_stops_the_run_and_names_path_and_rule() -> None:

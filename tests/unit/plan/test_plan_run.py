@@ -1,5 +1,6 @@
 """plan_run: one plan for one run, refusals that say what to do, an empty corpus that is no error."""
 
+import json
 import re
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -8,6 +9,7 @@ import pytest
 
 from bulk_inference.aws.bedrock_runtime import ModelOutcome
 from bulk_inference.core.errors import CanaryFailedError, InvalidRequestError
+from bulk_inference.core.reach import Reach
 from bulk_inference.core.run_spec import RunSpec
 from bulk_inference.plan import sampling
 from tests.worlds.inference_world import Killed
@@ -127,12 +129,12 @@ def test_a_canary_tries_others_before_it_condemns_a_run_for_what_its_records_may
     poison = ModelOutcome(error_class="invalid_request", error_code="V", error_message="input is too long")
     real, refused = world.model.infer, [3]
 
-    def infer(model_id: str, api: str, body: Mapping[str, Any]) -> ModelOutcome:
+    def infer(model_id: str, api: str, body: Mapping[str, Any], reach: Reach) -> ModelOutcome:
         if refused[0]:
             refused[0] -= 1
             world.model.bodies.append(dict(body))
             return poison
-        return real(model_id, api, body)
+        return real(model_id, api, body, reach)
 
     world.model.infer = infer  # type: ignore[method-assign]
     assert world.plan()["next"] == "cut"
@@ -156,8 +158,10 @@ def test_the_canary_gets_the_body_that_jobs_will_get(world: World) -> None:
 def test_a_failed_canary_leaves_no_plan(world: World) -> None:
     world.corpus(*LINES)
     world.model.outcome = ModelOutcome(error_class="invalid_request", error_code="V", error_message="no such parameter")
-    with pytest.raises(CanaryFailedError, match="no such parameter"):
+    with pytest.raises(CanaryFailedError, match=r"× V.*s3://output/default/runs/run-1/plan/report\.canary\.jsonl"):
         world.plan()
+    said = world.jsonl("output", "default/runs/run-1/plan/report.canary.jsonl")
+    assert {one["errorMessage"] for one in said} == {"no such parameter"}
     assert world.input.get("default/runs/run-1/plan/run.json") is None
 
 
@@ -303,3 +307,47 @@ def test_a_name_whose_items_have_expired_gets_no_plan_of_then(world: World) -> N
     world.input.put_json("default/runs/run-1/plan/run.json", {**plan, "createdAt": "2026-10-01T00:00:00+00:00"})
     with pytest.raises(InvalidRequestError, match="has had its time"):
         world.plan()
+
+
+def pointing(uri: str) -> bytes:
+    """A line in record form that points to an object, spelt so that no search of its bytes finds it."""
+    image = {"image": {"format": "png", "source": {"s3Location": {"uri": uri}}}}
+    line = json.dumps({"recordId": "x", "modelInput": {"messages": [{"role": "user", "content": [image]}]}})
+    return line.replace("s3Location", "\\u00733Location").encode()
+
+
+FOREIGN = ["s3://input/other/corpus/a.png", "s3://input/config/settings.json", "s3://elsewhere/a.png"]
+
+
+@pytest.mark.parametrize("uri", FOREIGN)
+@pytest.mark.parametrize("prompt", [None, {"template": "Say {{text}}"}])
+@pytest.mark.parametrize("mode", ["batch", "sync"])
+def test_no_record_of_another_places_reaches_the_canary_or_a_shard(
+    world: World, uri: str, prompt: dict[str, Any] | None, mode: str
+) -> None:
+    good = {"recordId": "r", "modelInput": {"messages": []}, "text": "x"}
+    world.corpus(*({**good, "recordId": f"r{n}"} for n in range(12)), pointing(uri))
+    source = {"key": "default/corpus/a.jsonl", "record_form": True}
+    plan = world.plan(prompt=prompt or {}, source=source, limits={"canary_records": 50}, run={"mode": mode})
+    assert world.model.bodies
+    assert uri not in json.dumps(world.model.bodies)
+    (counts,) = world.cut_all(plan)
+    assert (counts["accepted"], counts["rejected"]) == (12, 1)
+    (failure,) = world.jsonl("output", "default/runs/run-1/failures/part-cut-00001.jsonl")
+    assert (failure["errorClass"], uri in failure["errorMessage"]) == ("illegal_media", False)
+
+
+@pytest.mark.parametrize("family", ["amazon.nova-2-multimodal-embeddings-v1:0"])
+def test_parameters_of_the_models_own_cannot_replace_a_checked_place(world: World, family: str) -> None:
+    """`prompt.additional` is joined into the native body after the image was checked."""
+    world.settings({**SETTINGS, "models": {family: {"invokeId": family}}})
+    world.corpus({"id": "a", "photo": "default/corpus/a.png"})
+    image = {"format": "png", "source": {"s3Location": {"uri": FOREIGN[0]}}}
+    plan = world.plan(
+        model={"id": family},
+        prompt={"images": [{"uri_field": "photo"}], "additional": {"singleEmbeddingParams": {"image": image}}},
+        limits={"canary_records": 5},
+    )
+    assert world.model.bodies == []
+    (counts,) = world.cut_all(plan)
+    assert (counts["accepted"], counts["rejected"]) == (0, 1)

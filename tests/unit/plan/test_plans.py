@@ -137,7 +137,7 @@ def test_a_dry_run_tries_the_records_that_it_asks_for(world: World) -> None:
     assert (report["canary"]["records"], len(world.model.bodies)) == (2, 2)
     assert report["tokens"]["output"] == 200 * 7
     world.model.outcome = ModelOutcome(error_class="invalid_request", error_code="V", error_message="no such parameter")
-    with pytest.raises(CanaryFailedError, match="no such parameter"):
+    with pytest.raises(CanaryFailedError, match=r"× V.*report\.canary\.jsonl"):
         world.plan(run=DRY, limits={"canary_records": 2})
 
 

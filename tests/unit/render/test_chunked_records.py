@@ -18,6 +18,7 @@ from bulk_inference.render.chunking import chunks
 from bulk_inference.render.records import DocumentPart, Record, RecordReader, RejectedLineError
 from bulk_inference.render.rendering import Renderer
 from bulk_inference.request.parse import RunRequest, parse
+from tests.worlds.inference_world import REACH
 
 MODEL, TITAN = "us.anthropic.claude-haiku-4-5-20251001-v1:0", "amazon.titan-embed-text-v2:0"
 HOW = Chunking("text", "characters", 60, 10)
@@ -27,6 +28,7 @@ TEXT = "One sentence is here. Another one follows it. A third one ends the parag
 def reader(template: str = "{{chunk_number}}/{{chunk_count}} {{chunk}}", **changes: Any) -> RecordReader:
     renderer = Renderer(Prompt(template), family_named("claude-haiku-4-5"), "converse")
     given_: dict[str, Any] = {"id_field": None, "sequence_field": None, "max_line_bytes": 10_000, "chunking": HOW}
+    given_["reach"] = REACH
     return RecordReader(renderer=renderer, **{**given_, **changes})
 
 
@@ -79,7 +81,7 @@ def test_the_same_row_makes_the_same_records() -> None:
         ({"id": "a", "text": ["x"]}, "illegal_document"),
         ({"id": "a", "text": " \n\n "}, "empty_prompt"),
         ({"id": "a", "text": "x" * 700_000}, "too_many_chunks"),
-        ({"recordId": "a", "modelInput": {"x": 1}}, "illegal_document"),
+        ({"recordId": "a", "modelInput": {"x": 1}}, "missing_field"),
         ({"id": [], "text": "x"}, "illegal_record_id"),
     ],
 )

@@ -13,6 +13,7 @@ from bulk_inference.core.run_spec import Prompt
 from bulk_inference.render import records
 from bulk_inference.render.records import MAX_RECORD_ID_BYTES, Record, RecordReader, RejectedLineError
 from bulk_inference.render.rendering import Renderer
+from tests.worlds.inference_world import REACH
 
 SAFE = re.compile(r"[A-Za-z0-9_-]{1,64}")
 BODY = {"messages": [{"role": "user", "content": [{"text": "hi"}]}]}
@@ -25,6 +26,8 @@ def reader(**changes: Any) -> RecordReader:
         "sequence_field": None,
         "renderer": renderer,
         "max_line_bytes": 10_000,
+        "reach": REACH,
+        "record_form": True,
         **changes,
     }
     return RecordReader(**given_)
@@ -38,6 +41,19 @@ def refused(line: bytes, **changes: Any) -> RejectedLineError:
 
 def record(line: dict[str, Any] | bytes, **changes: Any) -> Record:
     return reader(**changes).read(line if isinstance(line, bytes) else json.dumps(line).encode())
+
+
+class TestUnderATemplate:
+    """A row cannot choose its own request: template, system prompt and limits are the run's."""
+
+    def test_model_input_is_a_field_like_any_other(self) -> None:
+        found = record({"recordId": "a", "text": "x", "modelInput": BODY}, record_form=None)
+        assert json.loads(found.line)["modelInput"]["messages"][0]["content"] == [{"text": "Say x"}]
+
+    def test_a_row_of_nothing_but_model_input_lacks_its_field(self) -> None:
+        assert refused(json.dumps({"recordId": "a", "modelInput": BODY}).encode(), record_form=None).error_class == (
+            "missing_field"
+        )
 
 
 class TestRecordForm:
@@ -106,7 +122,7 @@ class TestStrictJson:
             (b'{"text": -Infinity}', "not_json"),
             (b'{"text": 1e999}', "not_json"),
             (b'{"text": ' + b"9" * 5000 + b"}", "not_json"),
-            (b'{"text": ' + b"[" * 100_000 + b"}", "not_json"),
+            (b'{"text": ' + b"[" * 100_000 + b"}", "too_deep"),
             (b'{"text": "a", "text": "b"}', "duplicate_key"),
             (b'{"text": "a", "deep": [{"k": 1, "k": 1}]}', "duplicate_key"),
             (b'{"text": "\\ud83d alone"}', "lone_surrogate"),

@@ -158,3 +158,89 @@ def test_the_native_form_leaves_out_what_only_narrows_and_closes_objects() -> No
 def test_what_the_native_form_cannot_say_is_not_asked_for_natively(schema: dict[str, Any]) -> None:
     assert problems(schema) == []
     assert native(schema) is None
+
+
+# Schemas are a tenant's, answers anybody's: both together must not take long.
+
+FAN_OUT = {f"d{n}": {"oneOf": [{"$ref": f"#/$defs/d{n + 1}"}, {"$ref": f"#/$defs/d{n + 1}"}]} for n in range(25)}
+DEEP = {"a": {"properties": {"x": {"oneOf": [{"$ref": "#/$defs/a"}, {"$ref": "#/$defs/a"}]}}}}
+
+
+def nested(depth: int) -> Any:
+    value: Any = 1
+    for _ in range(depth):
+        value = {"x": value}
+    return value
+
+
+@pytest.mark.parametrize(
+    ("schema", "value"),
+    [
+        ({"$ref": "#/$defs/d0", "$defs": {**FAN_OUT, "d25": {"type": "integer"}}}, 1),
+        ({"$ref": "#/$defs/a", "$defs": DEEP}, nested(60)),
+        ({"patternProperties": {f"^{n}+x": True for n in range(1_000)}}, {str(n): 1 for n in range(20_000)}),
+    ],
+)
+def test_a_value_that_costs_too_much_does_not_fit_and_says_so(schema: dict[str, Any], value: Any) -> None:
+    assert problems(schema) == []
+    assert checker(schema).broken(value) == ("$", "cost")
+
+
+def test_the_next_value_has_the_whole_budget_again() -> None:
+    costly = checker({"patternProperties": {f"^{n}+x": False for n in range(1_000)}})
+    assert costly.broken({str(n): 1 for n in range(20_000)}) == ("$", "cost")
+    assert costly.broken({"a": 1}) is None
+
+
+def test_a_large_answer_under_many_references_is_well_within_it() -> None:
+    schema = {"items": {"$ref": "#/$defs/p"}, "$defs": {"p": {"properties": {"n": {"pattern": "^[A-Z][a-z]+$"}}}}}
+    assert checker(schema).broken([{"n": "Alpha"}] * 20_000) is None
+
+
+@pytest.mark.parametrize("pattern", [r"(a)\1", "(?=a)b", "(?i)a", "a{3000}"])
+def test_a_pattern_that_cannot_be_bounded_is_refused_with_its_place(pattern: str) -> None:
+    (found,) = problems({"properties": {"code": {"pattern": pattern}}})
+    assert found.startswith(".properties.code.pattern: ")
+    (found,) = problems({"patternProperties": {pattern: {}}})
+    assert found.startswith(f".patternProperties.{pattern}: ")
+
+
+def test_the_pattern_that_took_forever_is_matched() -> None:
+    schema = {"pattern": "^((a+)+b|[b-z]+)$"}
+    assert problems(schema) == []
+    assert checker(schema).broken("a" * 5_000 + "!") == ("$", "pattern")
+    assert checker(schema).broken("aab") is None
+
+
+@pytest.mark.parametrize("number", [float("nan"), float("inf"), float("-inf")])
+@pytest.mark.parametrize("keyword", ["minimum", "maximum", "multipleOf", "const", "default"])
+def test_a_schema_holds_json_numbers_alone(number: float, keyword: str) -> None:
+    assert problems({keyword: number}) == [": holds NaN or an infinity, which are no JSON"]
+
+
+@pytest.mark.parametrize("form", ["email", "hostname", "uri", "json-pointer", "date-time"])
+def test_a_format_is_no_long_text(form: str) -> None:
+    assert checker({"format": form}).broken("a@" + "." * 200_000) == ("$", "format")
+
+
+def test_references_are_looked_into_once_each_when_a_native_schema_is_sought() -> None:
+    """Of 2^25 ways to the last of them, and of a chain that is longer than Python's stack."""
+    fanned = {"type": "object", "properties": {"a": {"$ref": "#/$defs/d0"}}, "$defs": {**FAN_OUT, "d25": {}}}
+    assert native(fanned) is not None
+    chain = {f"d{n}": {"items": {"$ref": f"#/$defs/d{n + 1}"}} for n in range(1_000)}
+    assert native({**fanned, "$defs": {**chain, "d1000": {}}}) is None
+
+
+def test_a_path_holds_no_word_that_the_schema_does_not_name() -> None:
+    """Keys of an answer are the model's words."""
+    schema = {
+        "properties": {"prices": {"additionalProperties": {"type": "number"}}, "a.b": {"type": "string"}},
+        "patternProperties": {"^x": {"items": {"type": "integer"}}},
+        "required": ["prices"],
+    }
+    found = checker(schema).broken
+    assert found({"prices": {"SECRET": "x"}}) == ("$.prices.*", "type")
+    assert found({"prices": {"SECRET.more": "x"}}) == ("$.prices.*", "type")
+    assert found({"prices": {}, "xSECRET": [1, "y"]}) == ("$.*[1]", "type")
+    assert found({"prices": {"4111": "x"}}) == ("$.prices.*", "type")
+    assert found({}) == ("$", "required")

@@ -7,6 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from bulk_inference.core import json_text
+from bulk_inference.structured import answers
 from bulk_inference.structured.answers import judge
 from bulk_inference.structured.checker import checker
 
@@ -106,3 +108,74 @@ def test_prose_around_one_value_never_changes_it(before: str, after: str, number
 def test_no_answer_makes_judging_fail(output: Any) -> None:
     judge(output, OBJECT)
     judge(converse(json.dumps(output)), OBJECT)
+
+
+# Answers are hostile: what is looked for in them is looked for in time linear in their length.
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "[1," * 20_000,
+        "[1,[1," * 10_000,
+        '{"a":' * 30_000,
+        "[[" * 30_000 + "x",
+        "{" * 100_000,
+        "[" * 100_000,
+        '["' * 50_000,
+        "[1, 2} " * 10_000,
+        '{"a": 1, "a": 2} ' * 5_000,
+        "```x\n" * 20_000,
+        "```\n[1,\n```\n" * 8_000,
+        " " * 200_000 + "```\n" * 10,
+    ],
+)
+def test_no_answer_is_read_again_and_again(text: str) -> None:
+    """Counted, not timed: characters that the parser was given."""
+    read = 0
+    real = json_text._STRICT
+
+    def counting(text: str, start: int) -> Any:
+        nonlocal read
+        try:
+            value, end = real(text, start)
+        except json.JSONDecodeError as error:
+            read += error.pos - start
+            raise
+        except (RecursionError, ValueError):
+            read += 5_000
+            raise
+        read += end - start
+        return value, end
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(json_text, "_STRICT", counting)
+        judge(converse(text), checker({"type": "object"}))
+    assert read < 8 * len(text) + 50_000
+
+
+@pytest.mark.parametrize(
+    ("text", "inside"),
+    [
+        ("a\n```json\n{}\n```\nb", ["{}\n"]),
+        ("```\n{}\n```", ["{}\n"]),
+        ("  ``` json\n{}\n\t```  ", ["{}\n"]),
+        ("```\n{}", []),
+        ("```a`b\n{}\n```", []),
+        ("```\n1\n```\n```\n2\n```", ["1\n", "2\n"]),
+        ("```\n```", [""]),
+        ("text ```\n{}\n```\n{}", []),
+    ],
+)
+def test_fences(text: str, inside: list[str]) -> None:
+    assert answers._fenced(text)[0] == inside
+
+
+def test_an_answer_deeper_than_json_may_be_is_none() -> None:
+    verdict = judge(converse('{"a": ' + "[" * 3_000 + "]" * 3_000 + "}"), checker({"type": "object"}))
+    assert verdict.code == "NotJson"
+
+
+def test_a_reason_that_nobody_knows_is_not_quoted() -> None:
+    output = {"output": {"message": {"content": [{"text": "x"}]}}, "stopReason": "SECRET words"}
+    assert judge(output, checker({"type": "object"})).message == "the answer was ended: stop reason unknown"

@@ -42,8 +42,8 @@ def _in_order(monkeypatch: pytest.MonkeyPatch) -> None:
 def only(*positions: int) -> Callable[..., Any]:
     """infer_all that gets through with these positions only before its deadline."""
 
-    def some(wanted: Any, body_of: Any, call: Any, clock: Any) -> Any:
-        yield from ((at, call(body_of(at))) for at in wanted if at in positions)
+    def some(wanted: Any, call_of: Any, clock: Any) -> Any:
+        yield from ((at, call_of(at)()) for at in wanted if at in positions)
 
     return some
 
@@ -195,7 +195,7 @@ def test_a_missing_permission_blames_no_record_and_is_named() -> None:
     """What was settled before is landed; the rest stays open, so that a redrive with the permission goes on."""
     made = stage()
     made.model.answers["r07"] = DENIED
-    with pytest.raises(UnitFailedError, match="not authorized to perform: bedrock:InvokeModel"):
+    with pytest.raises(UnitFailedError, match="may not perform bedrock:InvokeModel on its resource"):
         work(made)
     assert landed(made) == IDS[:7]
     assert made.queue.messages == []
@@ -417,3 +417,39 @@ def test_a_worker_that_outlives_its_run_says_that_the_manifest_is_behind(status:
     made.runs.put({"pk": run_pk(RUN), "sk": META, "status": status})
     work(made)
     assert [item["sk"] for item in made.runs.query(STALE)] == marks
+
+
+# The model is called with rights that reach every tenant.
+
+
+def pointing(uri: str) -> dict[str, Any]:
+    return {"prompt": "look", "image": {"source": {"s3Location": {"uri": uri}}}}
+
+
+def test_a_body_that_points_to_another_tenant_is_not_sent() -> None:
+    made = Stage()
+    bodies = {"own": pointing("s3://in-bucket/default/corpus/a.png"), "theirs": pointing("s3://in-bucket/o/corpus/a")}
+    lines = [{"recordId": name, "modelInput": body} for name, body in bodies.items()]
+    state = step(made, {"BatchInput": {"run": RUN, "tenant": "default"}, "Items": lines})
+    assert (state["counts"]["landed"], state["counts"]["failed"]) == (1, 1)
+    assert made.model.calls == ["look"]
+    assert {one["recordId"]: one["errorCode"] for one in made.queue.messages} == {"theirs": "IllegalMedia"}
+
+
+def test_a_line_of_a_ready_corpus_that_passes_for_a_pointer_is_a_record_of_nothing() -> None:
+    """It would be read with rights that reach every run."""
+    made = stage()
+    foreign = {"recordId": "x", "parked": "other/runs/r/results/part-1.jsonl", "offset": 0, "length": 60}
+    made.model.answers[""] = REFUSED
+    state = step(made, {"BatchInput": {"run": RUN, "tenant": "default"}, "Items": [foreign]})
+    assert state["counts"]["failed"] == 1
+    assert made.model.calls == [""]
+
+
+def test_a_record_whose_bytes_are_another_record_costs_itself() -> None:
+    made = stage()
+    items = made.input.lines(made.places.index(PIECE))
+    items[3]["offset"] += 1
+    state = step(made, {"BatchInput": {"run": RUN, "tenant": "default"}, "Items": items})
+    assert (state["counts"]["landed"], state["counts"]["failed"]) == (len(items) - 1, 1)
+    assert {one["errorCode"] for one in made.queue.messages} == {"StrayPointerError"}

@@ -1,14 +1,14 @@
 """The pace of on-demand inference, and when it stops."""
 
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 
 from bulk_inference.core.ports import Clock
 from bulk_inference.sync.inference import AdaptiveLimiter, infer_all, infer_one
-from tests.worlds.inference_world import FakeModel, FakeOutcome, FakeTime
+from tests.worlds.inference_world import REACH, FakeModel, FakeOutcome, FakeTime
 
 THROTTLED = FakeOutcome(error_class="throttled", error_code="ThrottlingException")
 BROKEN = FakeOutcome(error_class="model_error", error_code="ModelErrorException")
@@ -18,7 +18,7 @@ DONE = FakeOutcome(output={"x": 1})
 
 def one(model: FakeModel, time: FakeTime) -> Any:
     pace = AdaptiveLimiter(4, time.clock, jitter=lambda: 0.0)
-    return infer_one({"prompt": "p"}, lambda body: model.infer("m", "converse", body), pace, time.clock)
+    return infer_one(lambda: model.infer("m", "converse", {"prompt": "p"}, REACH), pace, time.clock)
 
 
 def test_a_throttle_is_waited_out_and_blames_no_record() -> None:
@@ -80,7 +80,7 @@ def test_no_more_requests_run_at_once_than_the_width() -> None:
     # The first three wait for each other, so that they do run at once; a fourth would be seen.
     together = threading.Barrier(3)
 
-    def call(body: Mapping[str, Any]) -> FakeOutcome:
+    def call() -> FakeOutcome:
         nonlocal running, most
         with lock:
             running += 1
@@ -90,7 +90,7 @@ def test_no_more_requests_run_at_once_than_the_width() -> None:
             running -= 1
         return DONE
 
-    found = list(infer_all(range(9), lambda at: {}, call, time.clock, width=3))
+    found = list(infer_all(range(9), lambda at: call, time.clock, width=3))
     assert sorted(at for at, _ in found) == list(range(9))
     assert most == 3
 
@@ -99,7 +99,8 @@ def test_nothing_is_started_when_no_time_is_left() -> None:
     model, time = FakeModel(), FakeTime(remaining=900.0)
     answers = iter([900.0, *[10.0] * 1000])
     clock = Clock(lambda: time.now, lambda: next(answers), time.sleep)
-    assert list(infer_all(range(5), lambda at: {"prompt": str(at)}, lambda b: model.infer("m", "c", b), clock)) == []
+    call = lambda: model.infer("m", "c", {}, REACH)  # noqa: E731
+    assert list(infer_all(range(5), lambda at: call, clock)) == []
     assert model.calls == []
 
 
@@ -107,8 +108,8 @@ def test_a_request_that_hangs_is_given_up_in_time_to_land_the_others() -> None:
     time, release = FakeTime(remaining=900.0), threading.Event()
     passed = threading.Event()
 
-    def call(body: Mapping[str, Any]) -> FakeOutcome:
-        if body["at"] == 0:
+    def call(at: int) -> FakeOutcome:
+        if at == 0:
             release.wait(timeout=30)
         return DONE
 
@@ -117,7 +118,7 @@ def test_a_request_that_hangs_is_given_up_in_time_to_land_the_others() -> None:
 
     clock = Clock(lambda: time.now, remaining, time.sleep)
     found = []
-    for at, _ in infer_all(range(4), lambda at: {"at": at}, call, clock, width=4):
+    for at, _ in infer_all(range(4), lambda at: lambda: call(at), clock, width=4):
         found.append(at)
         if len(found) == 3:
             passed.set()
@@ -126,8 +127,8 @@ def test_a_request_that_hangs_is_given_up_in_time_to_land_the_others() -> None:
 
 
 def test_an_error_of_ours_ends_the_work() -> None:
-    def body_of(at: int) -> dict[str, Any]:
+    def call_of(at: int) -> Callable[[], FakeOutcome]:
         raise KeyError(at)
 
     with pytest.raises(KeyError):
-        list(infer_all(range(3), body_of, lambda body: DONE, FakeTime().clock))
+        list(infer_all(range(3), call_of, FakeTime().clock))

@@ -91,8 +91,8 @@ def test_answers_that_do_not_fit_were_paid_for(make: Any, work: Any) -> None:
 
 @pytest.mark.parametrize(("make", "work"), [(in_batch, collected), (stage, inferred)])
 def test_a_worker_may_die_anywhere(make: Any, work: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    def in_order(positions: Any, body_of: Any, call: Any, clock: Any) -> Any:
-        yield from ((at, call(body_of(at))) for at in positions)
+    def in_order(positions: Any, call_of: Any, clock: Any) -> Any:
+        yield from ((at, call_of(at)()) for at in positions)
 
     monkeypatch.setattr("bulk_inference.sync.infer_batch.infer_all", in_order)
     assert_survives_kills(make, work, at_least=4)

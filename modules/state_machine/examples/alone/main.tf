@@ -18,15 +18,24 @@ module "nightly" {
   machine = "run-acme"
   starts  = [{ arn = var.pipeline_arn, executions = "acme_*" }]
 
+  functions = [var.redrive_failures_arn]
+
   definition = templatefile("${path.module}/../../../../asl/tenant_run.asl.json", {
     partition    = data.aws_partition.current.partition
     tenant       = "acme"
     pipeline_arn = var.pipeline_arn
+
+    redrive_failures_arn = var.redrive_failures_arn
   })
 }
 
 variable "pipeline_arn" {
   description = "ARN of the state machine whose executions are runs."
+  type        = string
+}
+
+variable "redrive_failures_arn" {
+  description = "ARN of the function that resubmits and drops failed records."
   type        = string
 }
 
