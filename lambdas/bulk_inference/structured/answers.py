@@ -60,8 +60,9 @@ def _stopped(output: Any) -> Judgement | None:
     end = ended(output)
     if end in (None, ENDED_WITHOUT_TEXT):
         return None
-    words = stop_reason(output)[:40] if end in (REFUSAL, GUARDRAIL) else end
-    return Judgement(code=STOPPED, message=f"the answer was ended: stop reason {words or end}")
+    # A reason that nobody here knows is a word of the model's.
+    words = (stop_reason(output)[:40] or end) if end in (REFUSAL, GUARDRAIL) else "unknown"
+    return Judgement(code=STOPPED, message=f"the answer was ended: stop reason {words}")
 
 
 def only_value(text: str | None) -> Any:

@@ -71,7 +71,7 @@ def test_tokens_in_headers_are_the_answers_where_its_body_has_none(client: Any) 
                 "ResponseMetadata": {"HTTPHeaders": headers, "HTTPStatusCode": 200},
             }
             stub.add_response("invoke_model", answer)
-        mistral, llama, cohere = (Runtime(client).infer("m", "invoke_model", {"prompt": "x"}) for _ in range(3))
+        mistral, llama, cohere = (Runtime(client).infer("m", "invoke_model", {"prompt": "x"}, REACH) for _ in range(3))
     line, usage = result_line(Pointer("r"), mistral.output, "b")
     assert json.loads(line)["usage"] == {"inputTokens": 5, "outputTokens": 7}
     assert (usage.unknown, json.loads(line)["text"]) == (0, "hello")

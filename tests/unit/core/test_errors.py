@@ -9,7 +9,12 @@ import pytest
 
 from bulk_inference.core.errors import AccessDeniedError
 
-MACHINES = sorted((Path(__file__).parents[3] / "asl").glob("*.asl.json"))
+MACHINES = sorted(
+    # A tenant's machine is not redriven: the run's own execution, which it started, is.
+    one
+    for one in (Path(__file__).parents[3] / "asl").glob("*.asl.json")
+    if one.name != "tenant_run.asl.json"
+)
 ALL = {"States.ALL", "States.TaskFailed", AccessDeniedError.__name__}
 
 

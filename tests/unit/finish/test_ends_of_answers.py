@@ -23,7 +23,7 @@ class Model:
     def __init__(self, answer: Mapping[str, Any]) -> None:
         self.answer = answer
 
-    def infer(self, model_id: str, api: str, body: Mapping[str, Any]) -> FakeOutcome:
+    def infer(self, model_id: str, api: str, body: Mapping[str, Any], reach: object = None) -> FakeOutcome:
         return FakeOutcome(output=dict(self.answer))
 
 

@@ -30,7 +30,7 @@ class Account:
         self.words = words
         self.bodies: list[Mapping[str, Any]] = []
 
-    def infer(self, model_id: str, api: str, body: Mapping[str, Any]) -> ModelOutcome:
+    def infer(self, model_id: str, api: str, body: Mapping[str, Any], reach: object = None) -> ModelOutcome:
         self.bodies.append(body)
         if self.words is not None and ("outputConfig" in body or "output_config" in body):
             return ModelOutcome(error_class="invalid_request", error_code="V", error_message=self.words)

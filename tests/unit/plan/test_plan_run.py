@@ -346,7 +346,7 @@ def test_parameters_of_the_models_own_cannot_replace_a_checked_place(world: Worl
     plan = world.plan(
         model={"id": family},
         prompt={"images": [{"uri_field": "photo"}], "additional": {"singleEmbeddingParams": {"image": image}}},
-        limits={"canary_records": 5},
+        limits={"canary_records": 5, "tolerated_rejected_percentage": 100},
     )
     assert world.model.bodies == []
     (counts,) = world.cut_all(plan)
