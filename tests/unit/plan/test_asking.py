@@ -84,7 +84,7 @@ def test_native_keeps_its_meaning(world: World) -> None:
 
 
 def test_another_refusal_is_none_of_the_schema(world: World) -> None:
-    with pytest.raises(CanaryFailedError, match="The service says: temperature is not supported"):
+    with pytest.raises(CanaryFailedError, match="all 20 canary records failed on demand"):
         plan(world, "temperature is not supported", "sync")
 
 

@@ -343,11 +343,10 @@ def test_parameters_of_the_models_own_cannot_replace_a_checked_place(world: Worl
     world.settings({**SETTINGS, "models": {family: {"invokeId": family}}})
     world.corpus({"id": "a", "photo": "default/corpus/a.png"})
     image = {"format": "png", "source": {"s3Location": {"uri": FOREIGN[0]}}}
-    plan = world.plan(
-        model={"id": family},
-        prompt={"images": [{"uri_field": "photo"}], "additional": {"singleEmbeddingParams": {"image": image}}},
-        limits={"canary_records": 5, "tolerated_rejected_percentage": 100},
-    )
+    with pytest.raises(InvalidRequestError, match="illegal_media: line 1 of default/corpus/a.jsonl"):
+        world.plan(
+            model={"id": family},
+            prompt={"images": [{"uri_field": "photo"}], "additional": {"singleEmbeddingParams": {"image": image}}},
+            limits={"canary_records": 5},
+        )
     assert world.model.bodies == []
-    (counts,) = world.cut_all(plan)
-    assert (counts["accepted"], counts["rejected"]) == (0, 1)
