@@ -22,8 +22,8 @@ class StateMachines:
         self._unique = unique
         self._make_role = make_role
 
-    def role(self, *statements: Mapping[str, Any]) -> str:
-        return self._make_role(*statements, service="states.amazonaws.com")
+    def role(self, *statements: Mapping[str, Any], service: str = "states.amazonaws.com") -> str:
+        return self._make_role(*statements, service=service)
 
     def create(self, definition: Mapping[str, Any], *statements: Mapping[str, Any], **members: Any) -> str:
         """A machine's ARN; its role may start executions and do what `statements` say."""

@@ -324,7 +324,7 @@ def test_schedules_and_rules_start_executions(machines: StateMachines, aws: Loca
     machine = machines.create(single({"Type": "Pass"}))
     events = aws.client("events")
     events.put_rule(Name=unique, EventPattern=json.dumps({"source": [unique]}))
-    role = machines.role({"states:StartExecution": machine})
+    role = machines.role({"states:StartExecution": machine}, service="events.amazonaws.com")
     events.put_targets(Rule=unique, Targets=[{"Id": "m", "Arn": machine, "RoleArn": role}])
     events.put_events(Entries=[{"Source": unique, "DetailType": "t", "Detail": '{"n": 1}'}])
     until(lambda: machines.client.list_executions(stateMachineArn=machine)["executions"], "an execution")

@@ -14,7 +14,7 @@ import re
 from typing import Any
 from urllib.parse import unquote
 
-from local_aws import faults, lambda_workers, seams
+from local_aws import faults, gate, lambda_workers, seams
 
 _APP = "ministack.app"
 _RUNTIME = re.compile(r"/model/(?P<model>.+)/(?P<call>converse-stream|converse|invoke-with-response-stream|invoke)")
@@ -63,7 +63,14 @@ async def dispatch_service_request(
         await _strike(worker, blow)
         if blow.do == "kill":
             # Nobody is there any more to read it.
-            return _error(str(facts["service"]), request_id, headers, "InternalFailure", 500, "The caller is gone.")
+            return gate.error(
+                str(facts["service"]),
+                "InternalFailure",
+                500,
+                "The caller is gone.",
+                headers=headers,
+                request_id=request_id,
+            )
     rule = faults.strike("call", None, **facts)
     if rule is not None and rule.do in ("error", "throttle"):
         return _refusal(rule, str(facts["service"]), request_id, headers)
@@ -121,13 +128,4 @@ def _refusal(rule: faults.Rule, service: str, request_id: str, headers: dict[str
     code, status = _THROTTLING.get(service, ("ThrottlingException", 400))
     code, status = rule.options.get("code", code), rule.options.get("status", status)
     message = str(rule.options["message"])
-    return _error(service, request_id, headers, code, status, message)
-
-
-def _error(service: str, request_id: str, headers: dict[str, str], code: str, status: int, message: str) -> Any:
-    from ministack.core import iam_actions
-
-    _, answer_headers, body = iam_actions.access_denied_response(
-        service, "", "", request_id, error_code=code, message=message, headers=headers
-    )
-    return status, answer_headers, body
+    return gate.error(service, str(code), int(status), message, headers=headers, request_id=request_id)

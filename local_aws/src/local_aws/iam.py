@@ -17,6 +17,7 @@ from __future__ import annotations
 import contextvars
 import json
 import re
+import uuid
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -26,6 +27,7 @@ from urllib.parse import unquote
 from ministack.core import iam_actions, iam_evaluator, responses
 
 from local_aws import seams
+from local_aws.calls import Call
 
 _ACTIONS = "ministack.core.iam_actions"
 _EVALUATOR = "ministack.core.iam_evaluator"
@@ -111,6 +113,52 @@ def assume(role_arn: str, service: str, context: Mapping[str, object] | None = N
     raise AccessDeniedError(f"{service} is not authorized to perform: sts:AssumeRole on resource: {role_arn}")
 
 
+def service_may(service: str, action: str, resource_arn: str, context: Mapping[str, object] | None = None) -> bool:
+    """Whether the resource's own policy lets an AWS service in: nothing else gives a service rights.
+
+    `service` as in "events.amazonaws.com". A resource without a policy, or that is not there, lets nobody in.
+    """
+    asked = iam_evaluator.EvalContext(
+        principal_arn=service,
+        principal_type="Service",
+        principal_account=responses.get_account_id(),
+        action=action,
+        resource_arn=resource_arn,
+        region=responses.get_region(),
+        service_context={"aws:tagkeys": None, **{key.lower(): value for key, value in (context or {}).items()}},
+    )
+    found = iam_evaluator._resource_policy(action.partition(":")[0], resource_arn)
+    document = found[0] if found else None
+    if not document:
+        return False
+    return bool(iam_evaluator.evaluate_resource_policy(document, asked, service=service).decision == "Allow")
+
+
+def resource_of(call: Call) -> str:
+    """The ARN of the resource that a request is about, as ministack reads it."""
+    arn: str = seams.original(_ACTIONS, "extract_resource_arn")(
+        call.service, call.method, call.path, call.headers, call.body, call.query, call.region, call.account
+    )
+    return arn
+
+
+def statements_of(call: Call) -> tuple[Check, ...]:
+    """What the PartiQL statements of a request need; none for other requests."""
+    return tuple(_dynamodb(call))
+
+
+def role_exists(role_arn: str) -> bool:
+    """Whether the account has the role; False for what is no role's ARN."""
+    try:
+        account, name = _role(role_arn)
+    except AccessDeniedError:
+        return False
+    with _account(account):
+        from ministack.services import iam
+
+        return iam._roles.get_scoped(account, None, name) is not None
+
+
 #: What roles were allowed since the start: (role's name, action, resource). Bounded, for a process that runs for days.
 _used: set[tuple[str, str, str]] = set()
 _callers: dict[str, str] = {}
@@ -130,7 +178,7 @@ def _note(principal_arn: str, action: str, resource: str) -> None:
 
 
 @dataclass(frozen=True)
-class _Check:
+class Check:
     """One permission that a request needs: the action on one of `resources`."""
 
     action: str
@@ -138,34 +186,13 @@ class _Check:
     context: Mapping[str, object] = field(default_factory=dict)
 
 
-@dataclass(frozen=True)
-class _Request:
-    service: str
-    method: str
-    path: str
-    headers: Mapping[str, str]
-    body: bytes
-    query: Mapping[str, Any]
-    region: str
-    account: str
-
-    def json(self) -> dict[str, Any]:
-        try:
-            value = json.loads(self.body or b"{}")
-        except ValueError:
-            return {}
-        return value if isinstance(value, dict) else {}
-
-    def operation(self) -> str:
-        return self.headers.get("x-amz-target", "").rpartition(".")[2]
-
-    def text(self, member: str) -> str:
-        value = self.json().get(member)
-        return value if isinstance(value, str) else ""
-
+#: service → what a request needs besides the right to the action itself; other extensions add theirs.
+NEEDS: dict[str, Callable[[Call], Iterator[Check]]] = {}
 
 # What the running request needs beyond ministack's own reading of it, and the check that failed.
-_needed: contextvars.ContextVar[tuple[_Check, ...]] = contextvars.ContextVar("local_aws_checks", default=())
+_needed: contextvars.ContextVar[tuple[Check, ...]] = contextvars.ContextVar("local_aws_checks", default=())
+# What it needs besides, once its first question is answered.
+_besides: contextvars.ContextVar[tuple[Check, ...]] = contextvars.ContextVar("local_aws_besides", default=())
 _failed: contextvars.ContextVar[tuple[str, str, str] | None] = contextvars.ContextVar("local_aws_failed", default=None)
 
 
@@ -182,8 +209,10 @@ def extract_iam_action(
 ) -> str | None:
     """The first action that a request needs; the rest of its checks are kept for `enforce`."""
     region, account = responses.get_region(), responses.get_account_id()
-    checks = tuple(_checks(_Request(service, method, path, headers, body, query_params, region, account)))
+    call = Call(service, method, path, headers, body, query_params, region, account)
+    checks = tuple(_checks(call))
     _needed.set(checks)
+    _besides.set(tuple(NEEDS[service](call)) if service in NEEDS else ())
     if checks:
         return checks[0].action
     action: str | None = seams.original(_ACTIONS, "extract_iam_action")(
@@ -206,7 +235,7 @@ def extract_resource_arn(
     account_id: str,
 ) -> str:
     """The resource of a request's first check."""
-    checks = tuple(_checks(_Request(service, method, path, headers, body, query_params, region, account_id)))
+    checks = tuple(_checks(Call(service, method, path, headers, body, query_params, region, account_id)))
     if checks:
         return checks[0].resources[0]
     resource: str = seams.original(_ACTIONS, "extract_resource_arn")(
@@ -228,10 +257,12 @@ def enforce(
     stock = seams.original(_EVALUATOR, "enforce")
     checks = _needed.get()
     if not checks or checks[0].action != iam_action:
-        checks = (_Check(iam_action, (resource_arn,)),)
+        checks = (Check(iam_action, (resource_arn,)),)
     # Handlers may ask again for a resource of their own: only the request's first question stands for all its needs.
     _needed.set(())
     _failed.set(None)
+    # What keys ask for comes with the first question.
+    checks, _ = (*checks, *_besides.get()), _besides.set(())
     for check in checks:
         name = service if check is checks[0] else check.action.partition(":")[0]
         context = {**(service_context or {}), **check.context}
@@ -276,8 +307,10 @@ def access_denied_response(
         action, resource_arn, reason = failed
         if not message and not by_resource:
             # S3 alone quotes the resource.
-            shown = f'"{resource_arn}"' if service == "s3" else resource_arn
+            shown = f'"{resource_arn}"' if service == "s3" and action.startswith("s3:") else resource_arn
             message = _denial(principal_arn, action, shown, reason)
+        if action.startswith("kms:"):
+            return _denied_by_kms(service, message or _denial(principal_arn, action, resource_arn, reason), headers)
     return seams.original(_ACTIONS, "access_denied_response")(
         service,
         action,
@@ -290,6 +323,20 @@ def access_denied_response(
         explicit_deny=explicit_deny,
         resource_policy_arn=resource_policy_arn,
     )
+
+
+def _denied_by_kms(service: str, message: str, headers: dict[str, str] | None) -> Any:
+    """A denial by a key, in the words of the service that asked KMS: the error codes of SQS's API model, DynamoDB's
+    answer as aws/aws-cdk issue 10010 shows it."""
+    code, status = {"sqs": ("KMS.AccessDeniedException", 400), "s3": ("AccessDenied", 403)}.get(
+        service, ("AccessDeniedException", 400)
+    )
+    if service == "dynamodb":
+        message = f"KMS key access denied error: {message}"
+    _, answer_headers, body = seams.original(_ACTIONS, "access_denied_response")(
+        service, "", "", str(uuid.uuid4()), error_code=code, message=message, headers=headers
+    )
+    return status, answer_headers, body
 
 
 @seams.replaces(
@@ -327,7 +374,7 @@ def s3_service_context(
     return context
 
 
-def _checks(request: _Request) -> Iterator[_Check]:
+def _checks(request: Call) -> Iterator[Check]:
     """What a request needs, where ministack reads it otherwise than AWS; nothing for all other requests."""
     reader = _READERS.get(request.service)
     if reader is not None:
@@ -344,7 +391,7 @@ _RUNTIME_ACTIONS = {
 }
 
 
-def _bedrock_runtime(request: _Request) -> Iterator[_Check]:
+def _bedrock_runtime(request: Call) -> Iterator[Check]:
     """Converse has no action of its own: it needs InvokeModel, on the profile and on every model behind it."""
     match = _RUNTIME_PATH.fullmatch(request.path)
     action = _RUNTIME_ACTIONS.get(match["call"]) if match else None
@@ -352,16 +399,16 @@ def _bedrock_runtime(request: _Request) -> Iterator[_Check]:
         yield from _on_model(f"bedrock:{action}", match["model"], request)
 
 
-def _on_model(action: str, identifier: str, request: _Request) -> Iterator[_Check]:
+def _on_model(action: str, identifier: str, request: Call) -> Iterator[Check]:
     profile, models = _route(identifier, request)
     if profile:
-        yield _Check(action, (profile,))
+        yield Check(action, (profile,))
     context = {"bedrock:InferenceProfileArn": profile} if profile else {}
     for arn in models:
-        yield _Check(action, (arn,), context)
+        yield Check(action, (arn,), context)
 
 
-def _route(identifier: str, request: _Request) -> tuple[str | None, tuple[str, ...]]:
+def _route(identifier: str, request: Call) -> tuple[str | None, tuple[str, ...]]:
     """The inference profile's ARN, if a model identifier names one, and the ARNs of the models behind it."""
     from local_aws.bedrock import models, wire
 
@@ -378,19 +425,19 @@ def _route(identifier: str, request: _Request) -> tuple[str | None, tuple[str, .
 _JOB_PATH = re.compile(r"/model-invocation-job/(?P<job>.+?)(?P<stop>/stop)?")
 
 
-def _bedrock(request: _Request) -> Iterator[_Check]:
+def _bedrock(request: Call) -> Iterator[Check]:
     jobs = f"arn:aws:bedrock:{request.region}:{request.account}:model-invocation-job"
     if request.method == "POST" and request.path == "/model-invocation-job":
         yield from _on_model("bedrock:CreateModelInvocationJob", request.text("modelId"), request)
-        yield _Check("bedrock:CreateModelInvocationJob", (f"{jobs}/*",))
+        yield Check("bedrock:CreateModelInvocationJob", (f"{jobs}/*",))
         if request.json().get("tags"):
-            yield _Check("bedrock:TagResource", (f"{jobs}/*",))
+            yield Check("bedrock:TagResource", (f"{jobs}/*",))
         passed = {"iam:PassedToService": "bedrock.amazonaws.com"}
-        yield _Check("iam:PassRole", (request.text("roleArn") or "*",), passed)
+        yield Check("iam:PassRole", (request.text("roleArn") or "*",), passed)
     elif match := _JOB_PATH.fullmatch(request.path):
         job = unquote(match["job"])
         action = "StopModelInvocationJob" if match["stop"] else "GetModelInvocationJob"
-        yield _Check(f"bedrock:{action}", (job if job.startswith("arn:") else f"{jobs}/{job}",))
+        yield Check(f"bedrock:{action}", (job if job.startswith("arn:") else f"{jobs}/{job}",))
 
 
 # The statement's verb, and the table (a quoted name or ARN, perhaps with an index behind a dot).
@@ -406,7 +453,7 @@ _PARTIQL_OPERATIONS = {
 }
 
 
-def _dynamodb(request: _Request) -> Iterator[_Check]:
+def _dynamodb(request: Call) -> Iterator[Check]:
     """PartiQL statements need dynamodb:PartiQLInsert, Select, Update or Delete on the table that each one names."""
     member = _PARTIQL_OPERATIONS.get(request.operation())
     if member is None:
@@ -425,13 +472,13 @@ def _dynamodb(request: _Request) -> Iterator[_Check]:
         index = f"/index/{match['index']}" if match["index"] else ""
         needed[f"dynamodb:PartiQL{verb.capitalize()}", f"{table}{index}"] = None
     for action, resource in needed:
-        yield _Check(action, (resource,))
+        yield Check(action, (resource,))
 
 
 _PLAIN_READ = re.compile(r"x-id|response-.*")
 
 
-def _s3(request: _Request) -> Iterator[_Check]:
+def _s3(request: Call) -> Iterator[Check]:
     """Reading an object that is not there needs s3:ListBucket too, else the answer is 403 instead of 404.
 
     https://docs.aws.amazon.com/AmazonS3/latest/API/API_GetObject.html, section Permissions. The request carries no
@@ -445,8 +492,8 @@ def _s3(request: _Request) -> Iterator[_Check]:
 
     record = s3._buckets.get(bucket)
     if record is not None and key not in record["objects"]:
-        yield _Check("s3:GetObject", (f"arn:aws:s3:::{bucket}/{key}",))
-        yield _Check("s3:ListBucket", (f"arn:aws:s3:::{bucket}",))
+        yield Check("s3:GetObject", (f"arn:aws:s3:::{bucket}/{key}",))
+        yield Check("s3:ListBucket", (f"arn:aws:s3:::{bucket}",))
 
 
 _SQS_ACTION_OF = {
@@ -456,29 +503,26 @@ _SQS_ACTION_OF = {
 }
 
 
-def _sqs(request: _Request) -> Iterator[_Check]:
+def _sqs(request: Call) -> Iterator[Check]:
     """Batch calls need the single call's action; moving messages needs the rights to receive, delete and send them."""
     operation = request.operation()
     if operation in _SQS_ACTION_OF:
-        resource = seams.original(_ACTIONS, "extract_resource_arn")(
-            "sqs", request.method, request.path, request.headers, request.body, {}, request.region, request.account
-        )
-        yield _Check(f"sqs:{_SQS_ACTION_OF[operation]}", (resource,))
+        yield Check(f"sqs:{_SQS_ACTION_OF[operation]}", (resource_of(request),))
     elif operation in ("StartMessageMoveTask", "ListMessageMoveTasks"):
         source = request.text("SourceArn") or "*"
-        yield _Check(f"sqs:{operation}", (source,))
+        yield Check(f"sqs:{operation}", (source,))
         if operation == "StartMessageMoveTask":
             for action in ("ReceiveMessage", "DeleteMessage", "GetQueueAttributes"):
-                yield _Check(f"sqs:{action}", (source,))
+                yield Check(f"sqs:{action}", (source,))
             if destination := request.text("DestinationArn"):
-                yield _Check("sqs:SendMessage", (destination,))
+                yield Check("sqs:SendMessage", (destination,))
     elif operation == "CancelMessageMoveTask":
         from local_aws import sqs
 
-        yield _Check("sqs:CancelMessageMoveTask", (sqs.source_of(request.text("TaskHandle")) or "*",))
+        yield Check("sqs:CancelMessageMoveTask", (sqs.source_of(request.text("TaskHandle")) or "*",))
 
 
-def _states(request: _Request) -> Iterator[_Check]:
+def _states(request: Call) -> Iterator[Check]:
     """An answer to a task token is authorised on the state machine whose execution waits for it, a look at a Map Run on
     that.
 
@@ -486,7 +530,7 @@ def _states(request: _Request) -> Iterator[_Check]:
     """
     operation = request.operation()
     if operation in ("DescribeMapRun", "UpdateMapRun", "ListExecutions") and (map_run := request.text("mapRunArn")):
-        yield _Check(f"states:{operation}", (map_run,))
+        yield Check(f"states:{operation}", (map_run,))
         return
     if operation not in ("SendTaskSuccess", "SendTaskFailure", "SendTaskHeartbeat"):
         return
@@ -494,7 +538,7 @@ def _states(request: _Request) -> Iterator[_Check]:
 
     owner = tokens.machine_of(request.text("taskToken"))
     resources: tuple[str, ...] = (owner,) if owner else ("*", *_state_machines())
-    yield _Check(f"states:{operation}", resources)
+    yield Check(f"states:{operation}", resources)
 
 
 def _state_machines() -> tuple[str, ...]:
@@ -504,19 +548,19 @@ def _state_machines() -> tuple[str, ...]:
     return tuple(stepfunctions._state_machines)
 
 
-def _servicequotas(request: _Request) -> Iterator[_Check]:
+def _servicequotas(request: Call) -> Iterator[Check]:
     """Only GetServiceQuota (and the request for an increase) knows a resource; the lists need `*`."""
     operation = request.operation()
     if operation in ("GetServiceQuota", "RequestServiceQuotaIncrease"):
         quota = f"{request.text('ServiceCode')}/{request.text('QuotaCode')}"
-        yield _Check(
+        yield Check(
             f"servicequotas:{operation}", (f"arn:aws:servicequotas:{request.region}:{request.account}:{quota}",)
         )
     elif operation:
-        yield _Check(f"servicequotas:{operation}", ("*",))
+        yield Check(f"servicequotas:{operation}", ("*",))
 
 
-_READERS: dict[str, Callable[[_Request], Iterator[_Check]]] = {
+_READERS: dict[str, Callable[[Call], Iterator[Check]]] = {
     "bedrock": _bedrock,
     "bedrock-runtime": _bedrock_runtime,
     "dynamodb": _dynamodb,
@@ -541,7 +585,7 @@ def _reason(result: Any, asked: Any, policies: Any, limits: Any) -> str:
     return f"because no identity-based policy allows the {asked.action} action"
 
 
-def _caller_reason(denied: Any, access_key: str, check: _Check, region: str, context: Mapping[str, Any]) -> str:
+def _caller_reason(denied: Any, access_key: str, check: Check, region: str, context: Mapping[str, Any]) -> str:
     account = responses.get_account_id()
     principal = iam_evaluator.resolve_principal(access_key or "", account)
     if isinstance(principal, iam_evaluator.AuthError):

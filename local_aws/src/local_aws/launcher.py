@@ -43,6 +43,11 @@ EXTENSIONS = (
     "local_aws.metrics",
     "local_aws.stepfunctions",
     "local_aws.bedrock",
+    "local_aws.encryption",
+    "local_aws.deliveries",
+    "local_aws.limits",
+    # The last one: it puts the checks of all in place.
+    "local_aws.gate",
 )
 
 # What a developer's shell may hold and no part of the local AWS may see: credentials, endpoints, settings of other
