@@ -213,3 +213,56 @@ def test_both_modes_can_be_seen_to_send_the_same_body(batch: Batch) -> None:
     notes = batch.aws.local("GET", f"/_local/bodies?modelId={NOVA}")
     assert [one["mode"] for one in notes[-2:]] == ["batch", "sync"]
     assert notes[-1]["digest"] == notes[-2]["digest"]
+
+
+@pytest.mark.parametrize(
+    ("wording", "words"),
+    [
+        ("extra_inputs", "output_config.format: Extra inputs are not permitted"),
+        ("extraneous_key", "extraneous key [outputConfig] is not permitted"),
+    ],
+)
+def test_an_account_may_refuse_schemas_in_either_wording(aws: LocalAws, wording: str, words: str) -> None:
+    """MattJColes/lgtmaybe pull request 536 has both; vercel/ai 20128: it depends on the account, not on the model."""
+    converse = aws.client("bedrock-runtime").converse
+    with settled(aws, structured_output="refused", structured_output_refusal=wording):
+        assert words in refusal(converse, modelId=HAIKU, messages=messages(), outputConfig=asked(SCHEMA))
+        converse(modelId=HAIKU, messages=messages())
+    converse(modelId=HAIKU, messages=messages(), outputConfig=asked(SCHEMA))
+
+
+def test_an_account_may_refuse_schemas_in_batch_only(aws: LocalAws) -> None:
+    with settled(aws, structured_output="refused_in_batch") as batch:
+        body = {"messages": messages(), "outputConfig": asked(SCHEMA)}
+        aws.client("bedrock-runtime").converse(modelId=HAIKU, **body)
+        job = batch.run([{"recordId": f"r{number:03d}", "modelInput": body} for number in range(100)])
+        assert (job["status"], job["errorRecordCount"]) == ("Completed", 100)
+        assert "Extra inputs are not permitted" in batch.lines(job)[0]["error"]["errorMessage"]
+
+
+@pytest.mark.parametrize(
+    ("schema", "message"),
+    [
+        ({**SCHEMA, "allOf": [{"$ref": "#/$defs/a"}], "$defs": {"a": SCHEMA}}, "'allOf' with '$ref' is not supported"),
+        (
+            {
+                "type": "object", "additionalProperties": False,
+                "properties": {f"p{number}": {"type": "string"} for number in range(25)},
+            },
+            "too many optional parameters (25)",
+        ),
+        (
+            {
+                "type": "object", "additionalProperties": False, "required": [f"p{number}" for number in range(17)],
+                "properties": {
+                    f"p{number}": {"anyOf": [{"type": "string"}, {"type": "null"}]} for number in range(17)
+                },
+            },
+            "too many parameters with union types (17)",
+        ),
+    ],
+)  # fmt: skip
+def test_schemas_beyond_the_limits_of_strict_ones(aws: LocalAws, schema: dict[str, Any], message: str) -> None:
+    """Anthropic's page on structured outputs: complexity limits."""
+    converse = aws.client("bedrock-runtime").converse
+    assert message in refusal(converse, modelId=HAIKU, messages=messages(), outputConfig=asked(schema))

@@ -348,3 +348,81 @@ def test_waiting_children_are_answered_one_by_one(
     for token in taken:
         machines.client.send_task_success(taskToken=token, output="1")
     assert output(machines.end(execution)) == [1] * 40
+
+
+@pytest.mark.parametrize(
+    ("rule", "error"),
+    [
+        ({"do": "throttle"}, "StepFunctions.AWSStepFunctionsException"),
+        ({"do": "error", "code": "ServiceUnavailableException"}, "StepFunctions.AWSStepFunctionsException"),
+        ({"do": "error", "code": "ExecutionLimitExceeded"}, "StepFunctions.ExecutionLimitExceeded"),
+    ],
+)
+def test_a_nested_start_fails_by_the_names_that_aws_has(
+    machines: StateMachines, aws: LocalAws, rule: dict[str, Any], error: str
+) -> None:
+    """botocore models no throttling of StartExecution: such errors share one name."""
+    child = machines.create(single({"Type": "Pass"}))
+    start = {
+        "Type": "Task",
+        "Resource": "arn:aws:states:::states:startExecution",
+        "Parameters": {"StateMachineArn": child},
+    }
+    match = {"service": "states", "operation": "StartExecution", "resource": child}
+    aws.local("PUT", "/_local/faults", [{"target": "call", "match": match, "times": 1, **rule}])
+    try:
+        assert machines.run(single(start))["error"] == error
+        retried = {**start, "Retry": [{"ErrorEquals": [error], "IntervalSeconds": 1}]}
+        aws.local("PUT", "/_local/faults", [{"target": "call", "match": match, "times": 1, **rule}])
+        assert machines.run(single(retried))["status"] == "SUCCEEDED"
+    finally:
+        aws.local("DELETE", "/_local/faults")
+
+
+@pytest.mark.parametrize(
+    "code", ["EC2ThrottledException", "ENILimitReachedException", "SubnetIPAddressLimitReachedException"]
+)
+def test_a_function_in_a_vpc_may_find_no_room(
+    machines: StateMachines, aws: LocalAws, make_function: Callable[..., str], code: str
+) -> None:
+    """API_Invoke: errors of the network, named by Step Functions as Lambda's."""
+    name = make_function("def handler(event, context): return 1")
+    arn = f"arn:aws:lambda:us-east-1:123456789012:function:{name}"
+    match = {"service": "lambda", "operation": "Invoke", "resource": arn}
+    aws.local("PUT", "/_local/faults", [{"target": "call", "match": match, "do": "error", "code": code}])
+    try:
+        task = {"Type": "Task", "Resource": "arn:aws:states:::lambda:invoke", "Parameters": {"FunctionName": arn}}
+        definition = single(task)
+        machine = machines.create(definition, {"lambda:InvokeFunction": arn})
+        assert machines.end(machines.start(machine))["error"] == f"Lambda.{code}"
+    finally:
+        aws.local("DELETE", "/_local/faults")
+
+
+def test_a_transaction_meets_another_one(aws: LocalAws, unique: str) -> None:
+    """API_TransactWriteItems, API_UpdateItem: the two errors of a conflict."""
+    dynamodb = aws.client("dynamodb")
+    dynamodb.create_table(
+        TableName=unique,
+        KeySchema=[{"AttributeName": "p", "KeyType": "HASH"}],
+        AttributeDefinitions=[{"AttributeName": "p", "AttributeType": "S"}],
+        BillingMode="PAY_PER_REQUEST",
+    )
+    writes = [{"Put": {"TableName": unique, "Item": {"p": {"S": name}}}} for name in ("a", "b")]
+    rules = [
+        {"target": "call", "match": {"service": "dynamodb", "operation": operation}, "do": "error", "code": code}
+        for operation, code in (
+            ("TransactWriteItems", "TransactionCanceledException"),
+            ("UpdateItem", "TransactionConflictException"),
+        )
+    ]
+    aws.local("PUT", "/_local/faults", rules)
+    try:
+        with pytest.raises(dynamodb.exceptions.TransactionCanceledException) as cancelled:
+            dynamodb.transact_write_items(TransactItems=writes)
+        reasons = cancelled.value.response["CancellationReasons"]
+        assert [reason["Code"] for reason in reasons] == ["TransactionConflict", "None"]
+        with pytest.raises(dynamodb.exceptions.TransactionConflictException):
+            dynamodb.update_item(TableName=unique, Key={"p": {"S": "a"}})
+    finally:
+        aws.local("DELETE", "/_local/faults")

@@ -179,13 +179,9 @@ def test_dropped_records_are_said_to_be_dropped_and_the_sums_hold(stack: Stack) 
 
 def test_late_landings_are_announced_together(stack: Stack) -> None:
     """One event for many landings, with the run's new counts."""
-    sqs, events = stack.aws.client("sqs"), stack.aws.client("events")
-    queue = sqs.create_queue(QueueName="late")["QueueUrl"]
-    arn = sqs.get_queue_attributes(QueueUrl=queue, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
+    sqs = stack.aws.client("sqs")
     pattern = {"detail-type": ["Bulk Inference Run Updated"], "detail": {"run": ["announced-late"]}}
-    bus = stack.outputs["event_bus_name"]
-    events.put_rule(Name="late", EventBusName=bus, EventPattern=json.dumps(pattern))
-    events.put_targets(Rule="late", EventBusName=bus, Targets=[{"Id": "queue", "Arn": arn}])
+    queue = stack.listen("late", pattern)
     failing_run(stack, "announced-late", [rule(list(range(12)), "announced-late")])
     command(stack, "drop", run="announced-late", reason="no longer wanted")
     updated(stack, "announced-late", failed=0, dropped=12)

@@ -59,13 +59,8 @@ def result(stack: Stack, document: str) -> dict[str, Any]:
 
 def listen(stack: Stack) -> str:
     """A queue that hears the events about documents."""
-    sqs, events, bus = stack.aws.client("sqs"), stack.aws.client("events"), stack.outputs["event_bus_name"]
-    queue: str = sqs.create_queue(QueueName="documents")["QueueUrl"]
-    arn = sqs.get_queue_attributes(QueueUrl=queue, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
     pattern = {"source": ["bulk-inference"], "detail-type": ["Bulk Inference Document Finished"]}
-    events.put_rule(Name="documents", EventBusName=bus, EventPattern=json.dumps(pattern))
-    events.put_targets(Rule="documents", EventBusName=bus, Targets=[{"Id": "queue", "Arn": arn}])
-    return queue
+    return stack.listen("documents", pattern)
 
 
 def heard(stack: Stack, queue: str) -> Counter[tuple[str, str]]:

@@ -149,12 +149,8 @@ def test_an_empty_corpus_ends_with_zero_counts(stack: Stack) -> None:
 
 def test_completion_is_announced(stack: Stack) -> None:
     """Another stack's rule on the completion bus sees the run end, with where its manifest lies."""
-    sqs, events = stack.aws.client("sqs"), stack.aws.client("events")
-    queue = sqs.create_queue(QueueName="downstream")["QueueUrl"]
-    queue_arn = sqs.get_queue_attributes(QueueUrl=queue, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
-    bus = stack.outputs["event_bus_name"]
-    events.put_rule(Name="downstream", EventBusName=bus, EventPattern=json.dumps({"source": ["bulk-inference"]}))
-    events.put_targets(Rule="downstream", EventBusName=bus, Targets=[{"Id": "queue", "Arn": queue_arn}])
+    sqs = stack.aws.client("sqs")
+    queue = stack.listen("downstream", {"source": ["bulk-inference"]})
     stack.upload("default/corpus/announced/tickets.jsonl", jsonl(tickets(20)))
     run(stack, "announced", request("announced", "sync"))
     found: list[dict[str, Any]] = []

@@ -153,6 +153,20 @@ class Stack:
                 raise TimeoutError(f"still waiting for {what} after {timeout} s")
             time.sleep(0.5)
 
+    def listen(self, name: str, pattern: dict[str, Any]) -> str:
+        """URL of a new queue that hears the events of the completion bus that fit the pattern."""
+        sqs, events, bus = self.aws.client("sqs"), self.aws.client("events"), self.outputs["event_bus_name"]
+        rule = events.put_rule(Name=name, EventBusName=bus, EventPattern=json.dumps(pattern))["RuleArn"]
+        arn = f"arn:aws:sqs:{self.aws.region}:{self.aws.account}:{name}"
+        statement = {
+            "Effect": "Allow", "Principal": {"Service": "events.amazonaws.com"}, "Action": "sqs:SendMessage",
+            "Resource": arn, "Condition": {"ArnEquals": {"aws:SourceArn": rule}},
+        }  # fmt: skip
+        policy = json.dumps({"Version": "2012-10-17", "Statement": [statement]})
+        queue = str(sqs.create_queue(QueueName=name, Attributes={"Policy": policy})["QueueUrl"])
+        events.put_targets(Rule=name, EventBusName=bus, Targets=[{"Id": "queue", "Arn": arn}])
+        return queue
+
     def progress(self, execution_arn: str) -> Progress:
         """The state that the pipeline is in, with counts of its Map Runs and Bedrock jobs."""
         run = execution_arn.rsplit(":", 1)[1]

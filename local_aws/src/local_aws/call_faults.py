@@ -10,6 +10,7 @@ does not name its operation (S3), `operation` is the action that IAM asks for: C
 from __future__ import annotations
 
 import asyncio
+import json
 import re
 from typing import Any
 from urllib.parse import unquote
@@ -63,24 +64,18 @@ async def dispatch_service_request(
         await _strike(worker, blow)
         if blow.do == "kill":
             # Nobody is there any more to read it.
-            return gate.error(
-                str(facts["service"]),
-                "InternalFailure",
-                500,
-                "The caller is gone.",
-                headers=headers,
-                request_id=request_id,
-            )
+            gone = ("InternalFailure", 500, "The caller is gone.")
+            return gate.error(str(facts["service"]), *gone, headers=headers, request_id=request_id)
     rule = faults.strike("call", None, **facts)
     if rule is not None and rule.do in ("error", "throttle"):
-        return _refusal(rule, str(facts["service"]), request_id, headers)
+        return _refusal(rule, str(facts["service"]), request_id, headers, body)
     if rule is not None and rule.do == "delay":
         await asyncio.sleep(float(rule.options["seconds"]))
     answer = await proceed(method, path, headers, body, query_params, request_id)
     if worker and blow and blow.options.get("at") == "after":
         await _strike(worker, blow)
     if rule is not None and rule.do == "lose_reply":
-        return _refusal(rule, str(facts["service"]), request_id, headers)
+        return _refusal(rule, str(facts["service"]), request_id, headers, body)
     return answer
 
 
@@ -123,9 +118,28 @@ def _facts(
     return facts
 
 
-def _refusal(rule: faults.Rule, service: str, request_id: str, headers: dict[str, str]) -> Any:
+def _refusal(rule: faults.Rule, service: str, request_id: str, headers: dict[str, str], body: bytes) -> Any:
     """The rule's error, in the protocol of the service."""
     code, status = _THROTTLING.get(service, ("ThrottlingException", 400))
     code, status = rule.options.get("code", code), rule.options.get("status", status)
     message = str(rule.options["message"])
+    if code == "TransactionCanceledException":
+        return 400, {"Content-Type": "application/x-amz-json-1.0"}, _cancelled(body)
     return gate.error(service, str(code), int(status), message, headers=headers, request_id=request_id)
+
+
+def _cancelled(request: bytes) -> bytes:
+    """A transaction that met another one: its first item conflicts, in the words of TransactWriteItems' reference.
+
+    (A single write that meets a transaction answers TransactionConflictException: that needs no more than its code.)"""
+    asked = json.loads(request or b"{}")
+    items = len(asked.get("TransactItems") or asked.get("TransactStatements") or [None])
+    reasons = [{"Code": "TransactionConflict", "Message": "Transaction is ongoing for the item"}]
+    reasons += [{"Code": "None"}] * (items - 1)
+    codes = ", ".join(reason["Code"] for reason in reasons)
+    answer = {
+        "__type": "com.amazonaws.dynamodb.v20120810#TransactionCanceledException",
+        "Message": f"Transaction cancelled, please refer cancellation reasons for specific reasons [{codes}]",
+        "CancellationReasons": reasons,
+    }
+    return json.dumps(answer).encode()

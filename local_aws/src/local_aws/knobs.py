@@ -65,6 +65,12 @@ class Knobs:
     tokens_per_minute: int | None = _knob(None, "per model, in place of the quota")
     requests_per_minute: int | None = _knob(None, "per model; None = not enforced, as AWS says since 2026")
     seconds_per_minute: float = _knob(60.0, "length of the minute of the two limits above", low=0.001)
+    structured_output: Literal["taken", "refused", "refused_in_batch"] = _knob(
+        "taken", "whether models take a JSON Schema for their answer: it depends on the account, as callers report"
+    )
+    structured_output_refusal: Literal["extra_inputs", "extraneous_key"] = _knob(
+        "extra_inputs", "the words of that refusal; both have been seen"
+    )
     latency_ms: float = _knob(0.0, "time an on demand answer takes")
     jitter_ms: float = _knob(0.0, "up to this much more, drawn per call")
 

@@ -51,6 +51,7 @@ def read(api: Api, model: Model, body: Mapping[str, Any], *, batch: bool = False
     if batch and _holds_cache_point(body):
         # "Prompt caching": batch inference is not among what it works with.
         raise _invalid("Prompt caching is not supported for batch inference. Remove the cache points and try again.")
+    structured.check_taken(body, batch=batch)
     if api == "Converse":
         prompt = _read_converse(model, body)
     elif model.family == "claude":

@@ -12,6 +12,7 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from local_aws import knobs
 from local_aws.bedrock.models import Model
 from local_aws.bedrock.wire import AwsError
 
@@ -26,6 +27,19 @@ _OF_TYPE: dict[str, set[str]] = {
     "null": set(),
 }
 _FORMATS = {"date-time", "time", "date", "duration", "email", "hostname", "uri", "ipv4", "ipv6", "uuid"}
+
+
+def check_taken(body: Mapping[str, Any], *, batch: bool) -> None:
+    """The account may refuse schemas, altogether or in batch jobs alone: the knob `structured_output`. The words are
+    those of public reports (MattJColes/lgtmaybe pull request 536, vercel/ai 20128). Raises ValidationException."""
+    asked = next((name for name in ("outputConfig", "output_config") if name in body), None)
+    mode = knobs.current.structured_output
+    if asked is None or mode == "taken" or (mode == "refused_in_batch" and not batch):
+        return
+    if knobs.current.structured_output_refusal == "extraneous_key":
+        problem = f"#: extraneous key [{asked}] is not permitted"
+        raise _invalid(f"Malformed input request: {problem}, please reformat your input and try again.")
+    raise _invalid("The model returned the following errors: output_config.format: Extra inputs are not permitted")
 
 
 def of_converse(model: Model, config: Any) -> dict[str, Any] | None:
@@ -60,7 +74,7 @@ def _supported(model: Model) -> None:
 def _checked(schema: Any) -> dict[str, Any]:
     if not isinstance(schema, dict):
         raise _invalid("output_config.format.schema: Input should be a valid dictionary")
-    problem = next(_problems(schema, schema, ()), None)
+    problem = next(_problems(schema, schema, ()), None) or next(_too_many(schema), None)
     if problem is not None:
         raise _invalid(f"output_config.format.schema: {problem}")
     return schema
@@ -86,6 +100,8 @@ def _problems(schema: Any, root: dict[str, Any], above: tuple[str, ...]) -> Iter
     for name in schema:
         if name not in known:
             yield f"For '{kind}' type, property '{name}' is not supported"
+    if any(isinstance(part, dict) and "$ref" in part for part in schema.get("allOf", [])):
+        yield "'allOf' with '$ref' is not supported"
     if kind == "object" and schema.get("additionalProperties") is not False:
         yield "For 'object' type, 'additionalProperties' must be explicitly set to false"
     if kind == "array" and schema.get("minItems", 0) not in (0, 1):
@@ -99,6 +115,32 @@ def _problems(schema: Any, root: dict[str, Any], above: tuple[str, ...]) -> Iter
     inner += [schema["items"]] if "items" in schema else []
     for one in inner:
         yield from _problems(one, root, above)
+
+
+#: Limits of strict schemas, from Anthropic's page "Structured outputs", section "Schema complexity limits".
+MOST_OPTIONAL = 24
+MOST_UNIONS = 16
+
+
+def _too_many(schema: dict[str, Any]) -> Iterator[str]:
+    optional, unions = _counted(schema)
+    if optional > MOST_OPTIONAL:
+        yield f"Schemas contains too many optional parameters ({optional}). The limit is {MOST_OPTIONAL}"
+    if unions > MOST_UNIONS:
+        yield f"Schemas contains too many parameters with union types ({unions}). The limit is {MOST_UNIONS}"
+
+
+def _counted(schema: Any) -> tuple[int, int]:
+    """Optional properties and unions of a schema, definitions included."""
+    if isinstance(schema, list):
+        pairs = [_counted(each) for each in schema]
+    elif isinstance(schema, dict):
+        properties = schema.get("properties")
+        missing = set(properties) - set(schema.get("required", [])) if isinstance(properties, dict) else set()
+        pairs = [(len(missing), int("anyOf" in schema)), *map(_counted, schema.values())]
+    else:
+        pairs = []
+    return sum(first for first, _ in pairs), sum(second for _, second in pairs)
 
 
 def _resolve(ref: str, root: Any) -> Any:

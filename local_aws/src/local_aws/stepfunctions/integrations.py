@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import datetime as dt
+import functools
 import json
 import re
 import time
@@ -16,6 +17,8 @@ import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
+
+from local_aws import faults
 
 from . import paths, roles, runtime
 from .errors import ApiError, StateError
@@ -147,8 +150,50 @@ async def _invoke(function: str, event: Any, caller: Caller, *, asynchronous: bo
     if reason := roles.denial(caller.role, "lambda:InvokeFunction", arn):
         cause = f"{reason} (Service: Lambda, Status Code: 403, Request ID: {uuid.uuid4()})"
         raise StateError("Lambda.AWSLambdaException", cause)
+    lost = await _struck("lambda", "Invoke", caller.role, arn, event)
     answer = await runtime.invoke(_run_function, arn, event, asynchronous)
+    if lost is not None:
+        raise lost
     return {"ExecutedVersion": "$LATEST", "Payload": answer, "StatusCode": 202 if asynchronous else 200} | _metadata()
+
+
+#: What Step Functions calls an API, what it makes of errors that the API does not model, how the API throttles. That of
+#: StartExecution is not modelled: botocore's shapes.
+_FAILURES = {
+    "lambda": ("Lambda", "Lambda.AWSLambdaException", "TooManyRequestsException", 429),
+    "states": ("StepFunctions", "StepFunctions.AWSStepFunctionsException", "ThrottlingException", 400),
+}
+
+
+async def _struck(service: str, operation: str, role: str, resource: str, request: Any) -> StateError | None:
+    """What a rule of the fault plan does to a call that a machine makes within this process: raise its error, wait, or
+    return the error to raise when the call has been made."""
+    if not faults.active("call"):
+        return None
+    rule = faults.strike(
+        "call", None, service=service, operation=operation, caller=role, resource=resource,
+        request=paths.dumps(request),
+    )  # fmt: skip
+    if rule is None:
+        return None
+    if rule.do == "delay":
+        await asyncio.sleep(float(rule.options["seconds"]))
+        return None
+    prefix, unmodelled, throttling, status = _FAILURES[service]
+    code = str(rule.options.get("code", throttling))
+    name = f"{prefix}.{code}" if code in _modelled(service, operation) else unmodelled
+    cause = f"{rule.options['message']} (Service: {prefix}; Status Code: {status}; Error Code: {code})"
+    if rule.do == "lose_reply":
+        return StateError(name, cause)
+    raise StateError(name, cause)
+
+
+@functools.cache
+def _modelled(service: str, operation: str) -> frozenset[str]:
+    import botocore.session
+
+    model = botocore.session.Session().get_service_model({"states": "stepfunctions"}.get(service, service))
+    return frozenset(shape.name for shape in model.operation_model(operation).error_shapes)
 
 
 def _run_function(arn: str, event: Any, asynchronous: bool) -> Any:
@@ -209,12 +254,15 @@ async def _start_execution(resource: Resource, payload: dict[str, Any], caller: 
     if "Input" in payload:
         given = payload["Input"]
         request["input"] = given if isinstance(given, str) else paths.dumps(given)
+    lost = await _struck("states", "StartExecution", caller.role, machine_arn, request)
     try:
         child = caller.start(request)
     except ApiError as error:
         name = error.code.removesuffix("Exception") + "Exception"
         cause = f"{error.message} (Service: AWSStepFunctions; Status Code: 400; Error Code: {error.code})"
         raise StateError(f"StepFunctions.{name}", cause) from error
+    if lost is not None:
+        raise lost
     if resource.pattern not in {"sync", "sync:2"}:
         return {"ExecutionArn": child.arn, "StartDate": iso(child.start)} | _metadata()
     if reason := roles.denial(caller.role, "states:DescribeExecution", child.arn):
