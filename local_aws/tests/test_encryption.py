@@ -244,6 +244,8 @@ def test_items_of_a_table_under_a_key(aws: LocalAws, unique: str, key: str, make
     with_key = as_role(aws, "dynamodb", make_role({"dynamodb:*": table, "kms:Decrypt": key}))
     with_key.put_item(TableName=unique, Item=item)
     assert with_key.get_item(TableName=unique, Key=item)["Item"] == item
+    aws.client("kms").disable_key(KeyId=key)
+    denied(lambda: aws.client("dynamodb").get_item(TableName=unique, Key=item), code, "is disabled")
 
 
 def let_in(aws: LocalAws, key: str, service: str, condition: dict[str, Any] | None = None) -> None:

@@ -65,6 +65,32 @@ def test_dependencies_are_what_is_imported_at_the_versions_that_are_tested() -> 
             assert re.search(rf"^{re.escape(each)} ", locked, re.MULTILINE), each
 
 
+KINDER = {
+    "Who applies": "tests/iam/test_policies.py::test_roles_are_passed_by_name_to_one_service",
+    "Organizations": "tests/iam/test_policies.py::test_every_role_has_the_boundary_and_the_path",
+    "Network": "tests/iam/test_simulation.py::test_each_role_may_do_its_duty_and_nothing_of_another",
+    "Keys": "tests/iam/test_resource_policies.py::test_the_key_is_for_the_accounts_iam_and_for_the_pipelines_logs",
+    "Vended logs and traces": "tests/iam/test_simulation.py::test_each_role_may_do_its_duty_and_nothing_of_another",
+    "Throttling": "tests/lint/test_machines.py::test_broken_machine_is_found",
+    "Consistency": "tests/lint/test_machines.py::test_broken_machine_is_found",
+    "Events": "tests/unit/aws/test_messages.py::test_an_event_that_the_bus_did_not_take_is_an_error",
+    "Alarms": "tests/capabilities.tftest.hcl::dead_letters_ring_where_a_topic_is_given",
+    "Code": "tests/tooling/test_build.py::test_layer_is_pure_python_and_small",
+    "Map results": "tests/iam/test_simulation.py::test_each_role_may_do_its_duty_and_nothing_of_another",
+}
+"""Where the local AWS is kinder than AWS (local_aws/README.md) → what checks it of this module without running it."""
+
+
+def test_every_place_where_the_local_aws_is_kinder_has_a_check_here() -> None:
+    table = (TOOL / "README.md").read_text(encoding="utf-8").partition("## Still kinder than AWS")[2]
+    rows = [line.split("|")[1].strip() for line in table.splitlines() if line.startswith("|")][2:]
+    assert rows == list(KINDER)
+    for where in KINDER.values():
+        file, _, name = where.partition("::")
+        text = (ROOT / file).read_text(encoding="utf-8")
+        assert f"def {name}(" in text or re.search(rf'^run ".*{name}.*"', text, re.MULTILINE), where
+
+
 @pytest.mark.parametrize("path", sorted((ROOT / "asl").glob("*.asl.json")), ids=lambda path: path.name)
 def test_machines_of_this_module_are_valid(path: Path) -> None:
     """What the module creates passes every check of the local AWS."""

@@ -329,6 +329,17 @@ def _tables(call: Call) -> Iterator[str]:
             yield each.partition("table/")[2].partition("/")[0] if each.startswith("arn:") else each
 
 
+@refuses("dynamodb", *sorted(_DATA_OPERATIONS))
+def _table_under_an_unusable_key(call: Call) -> Refusal | None:
+    from ministack.services import dynamodb
+
+    for name in sorted(set(_tables(call))):
+        description = (dynamodb._tables.get(name) or {}).get("SSEDescription") or {}
+        if problem := unusable(str(description.get("KMSMasterKeyArn", ""))):
+            return Refusal("AccessDeniedException", f"KMS key access denied error: {problem[1]}")
+    return None
+
+
 # Log groups
 
 
