@@ -12,7 +12,7 @@ ONCE := tests/harness/once.py
 UV := { test -x .build/uv/bin/uv || { $(BIN) -m venv .build/uv && .build/uv/bin/python -m pip install --quiet uv==$(UV_VERSION); }; }
 
 .DEFAULT_GOAL := help
-.PHONY: help demo local-aws check test explore mutants chaos corpora examples docs lint security format pictures package parquet-layer check-package lock clean terraform
+.PHONY: help demo local-aws check test explore mutants chaos corpora examples confirm-on-aws docs lint security format pictures package parquet-layer check-package lock clean terraform
 .DELETE_ON_ERROR:
 
 help: ## show this list
@@ -44,6 +44,11 @@ corpora: .venv/.ready terraform check-package ## real documents and e-mails thro
 
 examples: .venv/.ready terraform check-package ## apply and destroy every example on a local AWS (make test applies two of them and plans all)
 	@$(BIN) -m pytest tests/examples -q -n 0 --every-example $(ARGS)
+
+confirm-on-aws: .venv/.ready ## ask a real account what is open in docs/unconfirmed.md; dry without YES=1 (ACCOUNT=… ONLY="token name")
+	@test -n "$(ACCOUNT)" || { echo 'Name the account: make confirm-on-aws ACCOUNT=123456789012 (dry: it makes nothing without YES=1).'; exit 1; }
+	@$(BIN) -m tests.confirm --account "$(ACCOUNT)" $(if $(filter 1,$(YES)),--yes) \
+		$(if $(SUBNETS),--subnets $(SUBNETS)) $(if $(SECURITY_GROUPS),--security-groups $(SECURITY_GROUPS)) -- $(ONLY)
 
 lint: .venv/.ready terraform $(if $(NPM),node_modules/.ready) ## check code, state machines and HCL
 	$(VENV)/ruff check

@@ -74,7 +74,7 @@ def suites(pytest_arguments: list[str]) -> list[Suite]:
         pytest("unit", ["tests/unit"], "-n", workers),
         pytest("explorer", ["tests/explorer"], "-n", workers, "-p", "no:warnings"),
         pytest("cli", ["cli/tests"], "-n", workers),
-        pytest("tooling", ["tests/lint", "tests/tooling"], *per_file),
+        pytest("tooling", ["tests/lint", "tests/tooling", "tests/confirm"], *per_file),
         pytest("emulator", ["local_aws/tests"], *per_file),
         pytest("iam", ["tests/iam"], "-n", "0"),
         Suite("terraform", (init, (TERRAFORM, "test", "-no-color")), terraform_counts),

@@ -1,0 +1,1 @@
+"""What only a real account can answer (docs/unconfirmed.md), asked by a script: `make confirm-on-aws ACCOUNT=…`."""
