@@ -31,7 +31,8 @@ def configured() -> bool:
 
 
 def complete(prompt: Prompt) -> Completion:
-    """Ask the server. Raises ThrottlingException, ModelTimeoutException or ModelErrorException as the server fails."""
+    """Ask the server. Raises ThrottlingException, ModelTimeoutException, ServiceUnavailableException,
+    InternalServerException or ModelErrorException as the server fails."""
     messages = [{"role": role, "content": text} for role, text in prompt.conversation]
     if prompt.system:
         messages.insert(0, {"role": "system", "content": prompt.system})
@@ -75,7 +76,9 @@ def _post(wanted: dict[str, Any]) -> Any:
             raise AwsError("ThrottlingException", f"The model server is busy: {text}") from None
         if problem.code in (400, 413, 422):
             raise AwsError("ValidationException", f"The model returned the following errors: {text}") from None
-        raise AwsError("ModelErrorException", f"The model server answered {problem.code}: {text}") from None
+        if problem.code in (502, 503, 504):
+            raise AwsError("ServiceUnavailableException", f"The model server answered {problem.code}: {text}") from None
+        raise AwsError("InternalServerException", f"The model server answered {problem.code}: {text}") from None
     except TimeoutError:
         raise AwsError("ModelTimeoutException", "The model server took too long.") from None
     except (OSError, ValueError) as problem:

@@ -60,7 +60,8 @@ def complete(prompt: Prompt, poison_marker: str, seen: Sequence[tuple[Reference,
         )
     schema = prompt.schema or structured.stated(prompt.text)
     if schema is not None:
-        return finish(prompt, _encode(structured.example(schema, schema, labels(prompt.text), len(prompt.text))))
+        value = structured.example(schema, schema, labels(prompt.text), len(prompt.text))
+        return finish(prompt, _encode(_as_unasked(value, schema, prompt.text)))
     answer: dict[str, Any] = {
         "summary": summary(prompt.text),
         "labels": labels(prompt.text),
@@ -72,6 +73,20 @@ def complete(prompt: Prompt, poison_marker: str, seen: Sequence[tuple[Reference,
             for one, data in seen
         ]
     return finish(prompt, _encode(answer))
+
+
+def _as_unasked(value: Any, schema: dict[str, Any], text: str) -> Any:
+    """The fields that the stand-in has names for hold what it says when nothing is asked, where the schema leaves it
+    free to."""
+    properties = schema.get("properties", {})
+    if not isinstance(value, dict):
+        return value
+    if "summary" in value and properties["summary"].keys() <= {"type", "description"}:
+        value["summary"] = summary(text)
+    if "labels" in value and properties["labels"].keys() <= {"type", "description", "items"}:
+        free = properties["labels"].get("items", {}).keys() <= {"type", "description"}
+        value["labels"] = labels(text) if free else value["labels"]
+    return value
 
 
 def reshape(prompt: Prompt, done: Completion, shape: str) -> Completion:
