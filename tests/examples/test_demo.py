@@ -1,4 +1,4 @@
-"""`make demo` with a real model's manners: fenced JSON, prose, slow answers, errors. It shows what came, and never breaks.
+"""`make demo` with a real model's manners: fenced JSON, prose, slow answers, errors. It shows what came, never breaks.
 
 A server with the OpenAI chat interface plays the model; one stack takes all of its moods.
 """
