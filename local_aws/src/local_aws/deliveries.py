@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import json
 import logging
+import time
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -122,6 +123,27 @@ def _to_dead_letters(target: dict[str, Any], event: dict[str, Any], rule: dict[s
         }
 
 
+_ASKED_AGAIN_SECONDS = 1.0
+_unreadable_until: dict[tuple[str, str], tuple[float, str | None]] = {}
+
+
+def _unreadable(role: str, queue: str) -> str | None:
+    """Why a role may not read a queue, None when it may; kept for a second, since pollers ask all the time."""
+    known = _unreadable_until.get((role, queue))
+    if known is not None and time.monotonic() < known[0]:
+        return known[1]
+    problem = None
+    try:
+        for action in ("sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:GetQueueAttributes"):
+            iam.authorize(role, action, queue)
+        for check in encryption.receiving(queue):
+            iam.authorize(role, check.action, check.resources[0], check.context)
+    except iam.AccessDeniedError as denied:
+        problem = str(denied)
+    _unreadable_until[role, queue] = (time.monotonic() + _ASKED_AGAIN_SECONDS, problem)
+    return problem
+
+
 @seams.replaces(
     _LAMBDA, "_sqs_esm_concurrency", sha256="d3e9d1e865aa0b28e7873a2ec3d794ce0383435741658f6fdec000b1b0d9b224"
 )
@@ -129,14 +151,9 @@ def sqs_esm_concurrency(
     esm: dict[str, Any], func_rec: dict[str, Any], config: dict[str, Any], queue: dict[str, Any] | None = None
 ) -> int:
     """A mapping whose function's role may not read the queue, or not use its key, reads nothing."""
-    source = str(esm.get("EventSourceArn", ""))
-    try:
-        for action in ("sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:GetQueueAttributes"):
-            iam.authorize(config["Role"], action, source)
-        for check in encryption.receiving(source):
-            iam.authorize(config["Role"], check.action, check.resources[0], check.context)
-    except iam.AccessDeniedError as denied:
-        esm["LastProcessingResult"] = f"PROBLEM: {denied}"
+    problem = _unreadable(str(config.get("Role", "")), str(esm.get("EventSourceArn", "")))
+    if problem is not None:
+        esm["LastProcessingResult"] = f"PROBLEM: {problem}"
         return 0
     allowed: int = seams.original(_LAMBDA, "_sqs_esm_concurrency")(esm, func_rec, config, queue)
     return allowed
