@@ -187,11 +187,15 @@ _QUEUES = {
     },
     "sqs:ReceiveMessage": {
         "{queue}-reprocess": "reprocess_records",
+        "{queue}-reprocess-high": "reprocess_records",
+        "{queue}-reprocess-low": "reprocess_records",
         "{queue}-reprocess-dead-letter": "redrive_failures",
         "{queue}-undelivered": "",
     },
     "sqs:DeleteMessage": {
         "{queue}-reprocess": "reprocess_records",
+        "{queue}-reprocess-high": "reprocess_records",
+        "{queue}-reprocess-low": "reprocess_records",
         "{queue}-reprocess-dead-letter": "redrive_failures",
         "{queue}-undelivered": "",
     },
@@ -423,8 +427,16 @@ _INTAKE = {
         "{queue}-reprocess-low": "infer_documents",
         "{queue}-undelivered": "follow_pools follow_schedule",
     },
-    "sqs:ReceiveMessage": {"{queue}-intake-high": "infer_documents", "{queue}-intake-low": "pool_documents"},
-    "sqs:DeleteMessage": {"{queue}-intake-high": "infer_documents", "{queue}-intake-low": "pool_documents"},
+    "sqs:ReceiveMessage": {
+        "{queue}-intake-high": "infer_documents",
+        "{queue}-intake-normal": "pool_documents",
+        "{queue}-intake-low": "pool_documents",
+    },
+    "sqs:DeleteMessage": {
+        "{queue}-intake-high": "infer_documents",
+        "{queue}-intake-normal": "pool_documents",
+        "{queue}-intake-low": "pool_documents",
+    },
     "sqs:GetQueueAttributes": {
         "{queue}-intake-high": "infer_documents follow_pools intake_status",
         "{queue}-intake-normal": "pool_documents follow_pools intake_status",
