@@ -73,7 +73,7 @@ KINDER = {
     "Vended logs and traces": "tests/iam/test_simulation.py::test_each_role_may_do_its_duty_and_nothing_of_another",
     "Throttling": "tests/lint/test_machines.py::test_broken_machine_is_found",
     "Consistency": "tests/lint/test_machines.py::test_broken_machine_is_found",
-    "Events": "tests/unit/aws/test_messages.py::test_an_event_that_the_bus_did_not_take_is_an_error",
+    "Events": "tests/unit/aws/test_events.py::test_an_event_that_the_bus_did_not_take_is_an_error",
     "Alarms": "tests/capabilities.tftest.hcl::dead_letters_ring_where_a_topic_is_given",
     "Code": "tests/tooling/test_build.py::test_layer_is_pure_python_and_small",
     "Map results": "tests/iam/test_simulation.py::test_each_role_may_do_its_duty_and_nothing_of_another",
