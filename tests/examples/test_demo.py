@@ -48,8 +48,6 @@ class Model(BaseHTTPRequestHandler):
             return 200, f"Sure! Here it is:\n\n```json\n{ANSWER}\n```\nAnything else?"
         if self.mood == "prose":
             return 200, "This passage speaks of the union, and at length."
-        if self.mood == "empty":
-            return 200, ""
         return 200, ANSWER
 
     def log_message(self, *_: Any) -> None:
@@ -75,7 +73,6 @@ def stack() -> Iterator[Stack]:
         ("fenced", 98, "union, state\n    The address, in a sentence."),
         ("slow", 98, "union, state"),
         ("prose", 0, r"did not fit the form \(NotJson 98\)"),
-        ("empty", 0, r"did not fit the form \(NoText 98\)"),
         ("broken", 0, "model server answered 500"),
         ("shaky", None, "union, state"),
     ],
