@@ -292,6 +292,9 @@ _ASSEMBLY = {
         "{input}/{tenant}/runs/{run}/reductions/{name}": f"{_READ_RUN_FILES} join_documents",
         "{input}/{tenant}/runs/{run}/index/{name}": "sort_chunks",
         "{output}/{tenant}/runs/{run}/results/{name}": "export_parquet order_results sort_chunks join_documents",
+        "{output}/{tenant}/runs/{run}/results/part-reprocess-{name}": (
+            "export_parquet order_results sort_chunks join_documents"
+        ),
         "{output}/{tenant}/runs/{run}/map-runs/{name}": "assemble_results",
         "{output}/{tenant}/runs/{run}/assembly/{name}": (
             f"assemble_results plan_assembly join_documents close_assembly {_LAND} finish_run"
