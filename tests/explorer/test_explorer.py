@@ -6,35 +6,14 @@ import pytest
 from tests.explorer.explore import Interleaving, interleavings
 from tests.explorer.meetings import meetings
 
-EVERY = 3
+EVERY = 23
 """One of so many interleavings is played, others of them in each meeting."""
-
-MEETINGS = frozenset(
-    [
-        "plan-folder",
-        "resume",
-        "reconcile",
-        "lane-fails",
-        "update-lineage",
-        "pool",
-        "pool-ceiling",
-        "follow",
-        "follow-poisoned",
-        "reduce-join",
-        "reduce-close",
-        "assembly-plan",
-        "assembly-sort",
-        "older-pooled",
-        "older-lane",
-    ]
-)
 
 _CHUNK = 25
 
 
 def _some() -> list[list[Interleaving]]:
-    chosen = [meeting for meeting in meetings() if meeting.name in MEETINGS]
-    names = [one for meeting in chosen for one in interleavings(meeting)][::EVERY]
+    names = [one for meeting in meetings() for one in interleavings(meeting)][::EVERY]
     return [names[at : at + _CHUNK] for at in range(0, len(names), _CHUNK)]
 
 
@@ -48,4 +27,4 @@ def test_nothing_is_lost_nor_doubled_whatever_two_workers_do(some: list[Interlea
 
 
 def test_enough_is_played() -> None:
-    assert sum(map(len, SOME)) >= 1000
+    assert sum(map(len, SOME)) >= 1500

@@ -5,7 +5,7 @@ The ledger guards records, this guards units: two invocations of one unit at onc
 
 from collections.abc import Callable, Mapping
 from functools import cache
-from typing import Any, Final
+from typing import Any, Final, cast
 
 from aws_lambda_powertools.utilities.idempotency import (
     DynamoDBPersistenceLayer,
@@ -20,6 +20,7 @@ from aws_lambda_powertools.utilities.idempotency.exceptions import (
 
 from bulk_inference.aws import dynamodb
 from bulk_inference.core.errors import BulkInferenceError, ThrottledError, WorkInProgressError
+from bulk_inference.core.leases import LEASE_SECONDS
 
 REMEMBERED_SECONDS: Final = 600
 """How long a repeated invocation gets the first one's answer. Beyond, the unit's own item answers the same."""
@@ -32,18 +33,30 @@ def _persistence(table: str) -> DynamoDBPersistenceLayer:
     )
 
 
+class _Brief:
+    """Lambda's context, as far as the guard asks for it: the time for which an invocation counts as alive."""
+
+    def __init__(self, context: Any) -> None:
+        self._context = context
+
+    def get_remaining_time_in_millis(self) -> int:
+        return min(1000 * LEASE_SECONDS, int(self._context.get_remaining_time_in_millis()))
+
+
 def guarded(
     work: Callable[[], dict[str, Any]], *, table: str, function: str, key: Mapping[str, Any], context: Any
 ) -> dict[str, Any]:
     """Does the work unless the same key is being worked on, or has been just now; then the first answer is given.
 
-    An invocation that dies blocks its key no longer than its own time would have lasted, which `context` tells. One
-    that raises frees it at once. The answer is stored: it must not hold text of records. Raises WorkInProgressError.
+    An invocation that dies blocks its key no longer than a lease lasts (core/leases.py), and no longer than its own
+    time would have lasted, which `context` tells: beyond that, the lease of the unit keeps others away from one that
+    lives. One that raises frees it at once. The answer is stored: it must not hold text of records. Raises
+    WorkInProgressError.
     """
     config = IdempotencyConfig(
         expires_after_seconds=REMEMBERED_SECONDS, hash_function="sha256", raise_on_no_idempotency_key=True
     )
-    config.register_lambda_context(context)
+    config.register_lambda_context(cast(Any, _Brief(context)))
 
     @idempotent_function(  # type: ignore[untyped-decorator]
         data_keyword_argument="key",

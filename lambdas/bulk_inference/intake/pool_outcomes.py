@@ -22,7 +22,7 @@ from bulk_inference.core.ports import Bucket, Bus, Clock, Executions, Intake
 from bulk_inference.core.reach import Reach
 from bulk_inference.core.result_line import split
 from bulk_inference.core.run_spec import RunSpec
-from bulk_inference.core.runs_table import ASSEMBLY, CUTS, META, POOLS, Item, document_pk, run_pk
+from bulk_inference.core.runs_table import ASSEMBLY, CUTS, META, POOLS, RESUBMISSIONS, Item, document_pk, run_pk
 from bulk_inference.core.settings import Settings
 from bulk_inference.corpus.rows import RejectedLineError, Row
 from bulk_inference.cut.cut_run import record_reader
@@ -336,7 +336,25 @@ def _settle_window(item: Item, services: FollowServices) -> int | None:
     if not failed:
         return None
     late = Places(item["tenant"], item["run"]).results(names.REPROCESSED).removesuffix(".jsonl")
-    return _conclude(dict(_landed(item["run"], late, services)), item, services) or None
+    ends = dict(_landed(item["run"], late, services))
+    return _conclude({**_resubmitted(item, services), **ends}, item, services) or None
+
+
+def _resubmitted(item: Item, services: FollowServices) -> Mapping[str, DocumentOutcome]:
+    """Documents that failed in a window, and that a run over its failures has landed."""
+    if not any(True for _ in services.runs.query(run_pk(item["run"]), RESUBMISSIONS)):
+        return {}
+    places = Places(item["tenant"], item["run"])
+    failed = {
+        line["recordId"]: None
+        for part in services.output.list(places.failures_prefix)
+        for line, _, _ in _lines(services.output, part.key)
+        if isinstance(line.get("recordId"), str)
+    }
+    landings = ScopeLandings(
+        item["tenant"], item["scope"], services.output, services.runs, services.ledger, services.clock.now()
+    )
+    return landed_elsewhere(list(failed), landings).landed
 
 
 def _close_window(item: Item, services: FollowServices) -> None:
