@@ -15,6 +15,8 @@ What becomes of a run when something breaks. `make chaos` made this table: it ap
 [checker](../tests/chaos/checker.py) judge that reads corpus, results, failures, tables and queues, and uses none of the
 module's code. {totals}
 
+What two workers do to each other, struck at each of their effects, is played by the [explorer](explorer.md).
+
 *Injected*: how often the fault struck. *Failed*: has a failure line, and no result. *Pending*: not tried yet when the
 run stopped, as its manifest says. *How it healed*: errors after which a task was tried again (of the state machines;
 what a function tries again by itself does not show), later attempts, records that went the sync way or through the

@@ -42,8 +42,7 @@ FIXES: Final = (
         "core/leases.py",
         'return ConditionalPut({**item, "dirty": False}, "epoch", self.epoch)',
         'return ConditionalPut({**item, "dirty": False}, "sk", LEASE)',
-        "items/rest/freeze*",
-        "collect/rest/freeze*",
+        "items/rest/freeze-before@*+61",
     ),
     _of(
         "a second worker of a unit loses nothing: names",
@@ -51,8 +50,7 @@ FIXES: Final = (
         "core/leases.py",
         "        self._dirty = True\n        return in_generation(name, self.generation)",
         "        self._dirty = True\n        return name",
-        "items/retry/kill*",
-        "items/rest/*",
+        "items/rest/freeze-before@*+0",
     ),
     _and(
         _of(
@@ -62,7 +60,6 @@ FIXES: Final = (
             "            if self.unit.unsent:\n                raise ThrottledError",
             "            if False:\n                raise ThrottledError",
             "items/retry/refuse*",
-            "items/retry/part*",
         ),
         _OPEN_UNTIL_TOLD,
     ),
@@ -72,7 +69,6 @@ FIXES: Final = (
         "batch/collect_results.py",
         "        if not deliver(unit.unsent, unit_context, lambda part: ()):",
         "        if deliver(unit.unsent, unit_context, lambda part: ()) is None:",
-        "collect/retry/refuse*",
         "collect/retry/part*",
     ),
     _of(
@@ -90,8 +86,7 @@ FIXES: Final = (
         "        with leases.hold(run, unit) as lease:\n            for name",
         "        from contextlib import nullcontext\n        from types import SimpleNamespace as _Loose\n\n"
         "        with nullcontext(_Loose(stale=(), epoch=1 << 40)) as lease:\n            for name",
-        "rivals/over-redriven/*",
-        "rivals/over/*",
+        "rivals/over/freeze-before@*+0",
     ),
     _of(
         "what a dead worker has left is withdrawn",
@@ -99,9 +94,7 @@ FIXES: Final = (
         "land/unit_context.py",
         "        if lease.stale:\n",
         "        if False:\n",
-        "collect-*/in-3-seconds/kill*",
-        "items/retry/kill*",
-        "items/rest/kill*",
+        "items/retry/kill-before@*+0",
     ),
     _and(
         _of(
@@ -110,7 +103,7 @@ FIXES: Final = (
             "land/late_outcomes.py",
             "        left = left_over(lease, services.places, services.output)\n",
             "        left = None\n",
-            "lane-lands/drop/*",
+            "lane-lands/drop/freeze-before*",
         ),
         ("failure_lane/reprocess.py", "        _withdraw(known, unit_context, lease)\n", ""),
     ),
@@ -120,7 +113,7 @@ FIXES: Final = (
         "batch/task_tokens.py",
         'return f"{_TOKEN}-{hashlib.sha256(token.encode()).hexdigest()[:12]}"',
         "return _TOKEN",
-        "submit/retry/*",
+        "submit/retry/freeze-before@*+0",
     ),
     _of(
         "a cutter that thaws changes nothing",
@@ -128,7 +121,7 @@ FIXES: Final = (
         "cut/cut_run.py",
         "            piece_name=lease.part,\n",
         "",
-        "cut/elsewhere/*",
+        "cut/elsewhere/freeze-before*",
     ),
     _of(
         "a claim is no landing",
@@ -136,7 +129,7 @@ FIXES: Final = (
         "ledger/rival_claims.py",
         'return landed is None or claim.key.partition("#")[2] in landed',
         "return True",
-        "lane-claims/*",
+        "lane-claims/update/kill-before*",
     ),
     _of(
         "a late landing is never overlooked",
@@ -144,8 +137,7 @@ FIXES: Final = (
         "land/late_outcomes.py",
         'return f"{why} {uuid.uuid4().hex}"',
         'return "stale"',
-        "update/lands/*",
-        "update/rest/*",
+        "update/lands/freeze-before*",
     ),
     _of(
         "nothing is paid for while a claim is undecided",
@@ -153,7 +145,7 @@ FIXES: Final = (
         "failure_lane/reprocess.py",
         "if unit_context.held_elsewhere(pointer.record_id, owner):",
         "if False:",
-        "undecided/*",
+        "undecided/twice/freeze-before@*+3700",
     ),
     _of(
         "a name that is used again reads nothing of the old run",
@@ -161,7 +153,7 @@ FIXES: Final = (
         "aws/dynamodb.py",
         '        return int(item.get("expires_at") or _NEVER) <= self._now()',
         "        return False",
-        "plan-used-name/*",
+        "plan-used-name/again/freeze-before@*+0",
     ),
     _of(
         "a killed worker costs a minute",
@@ -169,8 +161,7 @@ FIXES: Final = (
         "core/leases.py",
         "LEASE_SECONDS: Final = 60",
         "LEASE_SECONDS: Final = 900",
-        "items/retry/kill*",
-        "collect/retry/kill*",
+        "items/retry/kill-before@*+0",
     ),
     _of(
         "grant, then redrive",
@@ -178,9 +169,9 @@ FIXES: Final = (
         "aws/s3.py",
         '            raise AccessDeniedError(\n                f"access to {where}',
         '            raise InvalidRequestError(\n                f"access to {where}',
-        "cut/*/deny*",
-        "seal/*/deny*",
-        "plan/*/deny*",
+        "plan/again/deny*",
+        "cut/again/deny*",
+        "seal/again/deny*",
     ),
     _of(
         "a command says when messages are hidden",
@@ -188,7 +179,7 @@ FIXES: Final = (
         "failure_lane/redrive.py",
         "    hidden = services.letters.unseen()\n",
         "    hidden = 0\n",
-        "drop-sent-back/*",
+        "drop-sent-back/again/freeze-before@*+0",
     ),
     _of(
         "a document that is throttled once waits for a pause",
@@ -196,7 +187,7 @@ FIXES: Final = (
         "intake/urgent_documents.py",
         '            if progress["rest"]:\n',
         "            if False:\n",
-        "urgent-d00/*/refuse*",
+        "urgent-d00/again/refuse*",
     ),
     _of(
         "a postponed copy is the same message",
@@ -204,8 +195,7 @@ FIXES: Final = (
         "intake/consumer.py",
         "return self.attributes.get(MESSAGE) or self.message_id",
         "return self.message_id",
-        "urgent-*/*/refuse*",
-        "urgent-*/*/part*",
+        "urgent-d03/*/refuse*",
     ),
     _of(
         "what a resubmission lands is no failure of any run that it came from",
@@ -213,7 +203,7 @@ FIXES: Final = (
         "finish/updating.py",
         "    _tell_others(spec, services)\n",
         "",
-        "update-lineage/*",
+        "update-lineage/again/freeze-before@*+0",
     ),
     _and(
         _of(
@@ -222,8 +212,8 @@ FIXES: Final = (
             "plan/canary.py",
             "if wanted is not None and number >= wanted and not all(_blames_record(one) for one in outcomes):",
             "if wanted is not None and number >= wanted:",
-            "reduce-poisoned/*",
-            "follow-poisoned/*",
+            "follow-poisoned/again/freeze-before@*+0",
+            "reduce-poisoned/retry/freeze-before@*+0",
         ),
         ("request/limits.py", "return 0 if records <= CANARY_WORTH else wanted", "return wanted"),
     ),
@@ -233,7 +223,7 @@ FIXES: Final = (
         "failure_lane/redrive.py",
         "        for key in wanted:\n            one = services.input.find(key)",
         "        for key in ():\n            one = services.input.find(key)",
-        "close-window/resubmitted/*",
+        "close-window/resubmitted/freeze-before@*+0",
     ),
     _of(
         "rubbish under the id of a document fails nobody's document",
@@ -241,7 +231,7 @@ FIXES: Final = (
         "intake/message.py",
         'return bool(known["messageId"] == message_id or (known["state"] == WAITING and known["content"] == content))',
         "return True",
-        "urgent-d00/rubbish/*",
+        "urgent-d00/rubbish/freeze-before@*+61",
     ),
     _of(
         "a partition is joined by one worker",
@@ -249,7 +239,7 @@ FIXES: Final = (
         "assembly/assembly.py",
         '        bucket.replace(key, body, "application/x-ndjson", self.lease.check)',
         '        bucket.put(key, body, "application/x-ndjson")',
-        "assembly-join/*/*",
+        "assembly-join/pass/freeze*",
     ),
     _of(
         "a plan and its cuts belong together",
@@ -257,7 +247,7 @@ FIXES: Final = (
         "plan/plan_run.py",
         "    key = places.cuts(uuid.uuid4().hex[:12])\n",
         '    key = places.cuts("all")\n',
-        "plan-folder/*",
+        "plan-folder/grown/freeze-before*",
     ),
     _of(
         "a pool is not too large for its own run",
@@ -265,7 +255,7 @@ FIXES: Final = (
         "intake/pooling.py",
         '    return bool(slot["documents"]) and not arrivals[0].ceilings.holds(whole)',
         "    return False",
-        "pool-ceiling/*",
+        "pool-ceiling/follow/freeze-before@*+0",
     ),
     _of(
         "a manifest is never older than its account",
@@ -273,7 +263,39 @@ FIXES: Final = (
         "finish/finishing.py",
         '    output.replace(places.manifest, body, "application/json", lease.check)',
         '    output.put(places.manifest, body, "application/json")',
-        "finish/rest/*",
-        "update/rest/*",
+        "update/rest/freeze-before*",
+    ),
+    _of(
+        "a worker that was frozen before it looked does not begin",
+        "a unit's item may be younger than the lease",
+        "land/unit_context.py",
+        'if item is not None and int(item.get("generation", 0)) > lease.generation:',
+        "if False:",
+        "items/shortly/freeze-after*",
+    ),
+    _of(
+        "a stop that thaws closes nothing that has gone on since",
+        "a redrive is looked for before the account is held alone",
+        "watch/stop_run.py",
+        "    redriven = _is_redriven(stopping, services)\n",
+        "    redriven = False\n",
+        "stop/rest/freeze-before*",
+    ),
+    _of(
+        "a document is done wherever in the scope it has landed",
+        "what failed in the pool's own run has failed",
+        "intake/pool_outcomes.py",
+        "rest = [one for one in ids if one not in ends or ends[one].state == FAILED]",
+        "rest = [one for one in ids if one not in ends]",
+        "conclude/resubmitted/freeze-before@*+0",
+    ),
+    _of(
+        "a document's end, its mark and its count are one",
+        "they are written one after the other",
+        "intake/document_outcomes.py",
+        "    beside = window_marks.ended(item, changed)\n",
+        "    beside: list[Any] = []\n",
+        "urgent-d01/everything/freeze-before@*+0",
+        "urgent-d01/everything/kill-before@*+0",
     ),
 )
