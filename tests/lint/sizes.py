@@ -20,6 +20,10 @@ _B = "lambdas/bulk_inference/"
 _REPLACES = "takes what the function of ministack takes that it replaces"
 LONG: Mapping[str, str] = {
     f"{_B}core/model_families.py::_claude": "a row of the table of models: every argument is a column",
+    f"{_B}cut/seal_run.py::_seal": "the order of its writes is the promise: files, then the map, then items",
+    f"{_B}failure_lane/redrive.py::resubmit": "one command, step by step; each step may be the second one",
+    f"{_B}request/parse.py::parse": "a request section by section, in the order of the page",
+    f"{_B}request/source.py::parse_source": "a section field by field, in the order of the page",
     f"{_B}cut/cutting.py::cut_records": "one pass over the rows: what becomes of each stands in one place",
     f"{_B}finish/reporting.py::manifest": "the manifest, member by member: one literal that is read beside docs",
     f"{_B}intake/message.py::document_item": "the item of a document, attribute by attribute",

@@ -78,7 +78,7 @@ def ended(before: Item, after: Item) -> list[Write]:
     counted, state = tallied(before), str(after["state"])
     writes: list[Write] = [gone(before)] if before["state"] == INFERRING else []
     if counted != state:
-        sk = f"{TALLY}#{zlib.crc32(after['pk'].encode()) % _TALLIES:02d}"
+        sk = f"{TALLY}#{zlib.crc32(after['pk'].encode()) % _TALLIES}"
         numbers = {state: 1} if counted is None else {state: 1, counted: -1}
         writes.append(Increment(pool_pk(after["run"]), sk, numbers, {"expires_at": after["expires_at"]}))
     return writes

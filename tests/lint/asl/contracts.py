@@ -304,6 +304,7 @@ RAISES: dict[str, tuple[str, ...]] = {
     "export_parquet": ("InvalidRequestError",),
     "order_results": ("InvalidRequestError",),
     "close_assembly": ("InvalidRequestError",),
+    "redrive_failures": ("InvalidRequestError",),
 }
 """Errors by which a handler tells its state something: the state catches them or tries again. ThrottledError and
 WorkInProgressError are every handler's."""
