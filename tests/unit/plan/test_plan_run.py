@@ -343,7 +343,7 @@ def test_parameters_of_the_models_own_cannot_replace_a_checked_place(world: Worl
     world.settings({**SETTINGS, "models": {family: {"invokeId": family}}})
     world.corpus({"id": "a", "photo": "default/corpus/a.png"})
     image = {"format": "png", "source": {"s3Location": {"uri": FOREIGN[0]}}}
-    with pytest.raises(InvalidRequestError, match="illegal_media: line 1 of default/corpus/a.jsonl"):
+    with pytest.raises(InvalidRequestError, match=r"illegal_media: line 1 of default/corpus/a\.jsonl"):
         world.plan(
             model={"id": family},
             prompt={"images": [{"uri_field": "photo"}], "additional": {"singleEmbeddingParams": {"image": image}}},
