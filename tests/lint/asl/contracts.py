@@ -165,6 +165,7 @@ class FinishRunAnswer(TypedDict):
     scope: str
     status: str
     counts: Any
+    rejections: Any
     manifest: Any
 
 
