@@ -52,8 +52,6 @@ run "wrong_values_are_refused_1" {
     run_defaults = { mode = "online" }
     # A bucket as ARN.
     input_bucket = { name = "arn:aws:s3:::my-input" }
-    # A bucket as URI.
-    output_bucket = { name = "s3://my-output" }
     # An alias instead of a key.
     kms_key = { arn = "arn:aws:kms:us-east-1:123456789012:alias/mine" }
     # A bus as ARN.
@@ -87,8 +85,19 @@ run "wrong_values_are_refused_1" {
   }
 
   expect_failures = [
-    var.intake, var.name, var.models, var.run_defaults, var.input_bucket, var.output_bucket, var.kms_key, var.event_bus, var.vpc, var.permissions_boundary_arn, var.role_path, var.tags, var.retention, var.tables, var.packages, var.runtime, var.functions, var.reprocessing, var.alarm_topic, var.reconcile_schedule, var.logs,
+    var.intake, var.name, var.models, var.run_defaults, var.input_bucket, var.kms_key, var.event_bus, var.vpc, var.permissions_boundary_arn, var.role_path, var.tags, var.retention, var.tables, var.packages, var.runtime, var.functions, var.reprocessing, var.alarm_topic, var.reconcile_schedule, var.logs,
   ]
+}
+
+run "an_output_bucket_by_its_arn_is_refused" {
+  command = plan
+
+  variables {
+    # Beside an input bucket that is sound: what is compared with a wrong value is not looked at.
+    output_bucket = { name = "s3://my-output" }
+  }
+
+  expect_failures = [var.output_bucket]
 }
 
 run "wrong_values_are_refused_2" {

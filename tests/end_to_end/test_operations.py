@@ -121,7 +121,7 @@ def test_attempts_are_bounded_and_then_the_class_is_unprocessed(stack: Stack) ->
 
 
 def test_a_job_that_fails_validation_fails_its_shard_with_bedrocks_words(stack: Stack) -> None:
-    """It is not tried again unchanged, and the manifest repeats what Bedrock said."""
+    """It is not tried again unchanged, and its failure lines repeat what Bedrock said."""
     wanted = corpus(stack, "malformed")
     rule = {"target": "job", "match": first_jobs("malformed"), "do": "end", "as": "Failed", "message": "Line 7 is odd"}
     faults(stack, rule)
@@ -134,7 +134,8 @@ def test_a_job_that_fails_validation_fails_its_shard_with_bedrocks_words(stack: 
     assert manifest is not None
     (child,) = manifest["stopped"]["children"]
     assert child["error"] == "ShardFailedError"
-    assert "Line 7 is odd" in child["cause"]
+    assert "what Bedrock said is in its failure lines" in child["cause"]
+    assert {"Line 7 is odd" in line["errorMessage"] for line in stack.lines("malformed", "failures")} == {True}
 
 
 def test_odd_output_is_decided_counted_and_visible(stack: Stack) -> None:
@@ -240,7 +241,7 @@ def test_a_run_without_a_permission_says_which(stack: Stack) -> None:
     manifest = stack.manifest("no-right")
     assert manifest is not None
     assert manifest["stopped"]["errors"] == []
-    assert denied in manifest["stopped"]["children"][0]["cause"]
+    assert "may not perform bedrock:InvokeModel" in manifest["stopped"]["children"][0]["cause"]
     faults(stack)
     redrive(stack, execution["executionArn"])
     assert stack.wait(execution["executionArn"], timeout=120)["status"] == "SUCCEEDED"

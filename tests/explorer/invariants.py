@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator
 from hashlib import sha256
 from typing import Any
 
+from bulk_inference.core.stored_run import CLOSED
 from tests.explorer.account import DEAD, INPUT, LANES, OUTPUT, Account
 from tests.explorer.runs import Run
 
@@ -135,7 +136,7 @@ def of_run(account: Account, run: Run) -> Iterator[str]:
         return
     manifest = json.loads(body)
     counts, status = manifest["counts"], manifest["status"]
-    if status not in ("succeeded", "empty"):
+    if status not in CLOSED:
         yield f"it is {status} for good: {manifest.get('problems') or counts}; {run.deaths[-1:]}"
     if meta[0]["status"] != status:
         yield f"it is {meta[0]['status']} in the table and {status} in its manifest"

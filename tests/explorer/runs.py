@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from bulk_inference.core.errors import BulkInferenceError
+from bulk_inference.core.stored_run import CLOSED
 from tests.explorer import machines
 from tests.explorer.account import ASSEMBLY, DEAD, HAIKU, INPUT, LANES, NOW, OUTPUT, PIPELINE, Account
 from tests.explorer.assembling import Assembly
@@ -230,7 +231,7 @@ class Run:
             self.assemble()
             self.inferred = self.redrives
             self.status = self._finished()
-            if self.status in ("succeeded", "empty"):
+            if self.status in CLOSED:
                 self.account.states.end(self.arn, "SUCCEEDED")
                 return self.status
             self.account.states.end(self.arn, "FAILED")

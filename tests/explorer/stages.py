@@ -73,7 +73,8 @@ class Stage:
         """Every execution of the pipeline to its end: those that somebody has started since, too."""
         known = {run.arn for run in self.runs}
         for arn, one in self.account.states.executions.items():
-            if one.machine == PIPELINE and arn not in known:
+            # What has ended well was played by whoever started it, such as an assembly.
+            if one.machine == PIPELINE and arn not in known and one.status != "SUCCEEDED":
                 self.runs.append(Run(self.account, one.name, json.loads(one.input)))
         for run in self.runs:
             if not run.sealed:

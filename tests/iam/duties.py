@@ -148,6 +148,7 @@ _S3 = {
         # Whoever settles a failed record takes the name of its part from a worker that was frozen.
         "{output}/{tenant}/runs/{run}/results/part-reprocess-{name}": f"{_LAND} redrive_failures update_runs",
         "{output}/{tenant}/runs/{run}/failures/{name}": f"{_LAND} cut_shards",
+        "{output}/{tenant}/runs/{run}/parked/{name}": _LAND,
         "{output}/{tenant}/runs/{run}/manifest.json": f"{_LAND} finish_run update_runs {_WATCH}",
         "{output}/{tenant}/runs/{run}/report.html": f"{_LAND} finish_run update_runs {_WATCH}",
         "{output}/{tenant}/runs/{run}/map-runs/{name}": f"{_LAND} {_MACHINES}",
@@ -387,7 +388,7 @@ _INTAKE = {
         "{input}/{tenant}/prompts/{name}": "",
         "{input}/{tenant}/intake/pool/{name}": "pool_documents follow_pools",
         "{input}/{tenant}/intake/{run}/documents/{name}": "infer_documents pool_documents follow_pools",
-        "{input}/{tenant}/intake/{run}/blocks/{name}": "pool_documents follow_pools",
+        "{input}/{tenant}/intake/{run}/chunks/{name}": "pool_documents follow_pools",
         "{input}/{tenant}/intake/{run}/corpus.jsonl": "pool_documents follow_pools",
         "{input}/{tenant}/intake/{run}/request.json": "pool_documents follow_pools",
         "{input}/{tenant}/runs/{run}/plan/{name}": "infer_documents",

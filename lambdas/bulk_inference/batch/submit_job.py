@@ -77,7 +77,7 @@ def submit(task: SubmitTask, spec: RunSpec, services: SubmitServices) -> dict[st
     runs, jobs, now = services.runs, services.jobs, services.now
     before = runs.get(run_pk(task.run), f"{JOBS}{task.unit}") or {}
     piece = _input_piece(task, runs)
-    request = _request(task, spec, piece, services, before.get("token"))
+    request = _request(task, spec, piece, services, before)
     known = runs.get(job_key(request.name), JOB)
     arn = (known or {}).get("jobArn")
     if known is not None and arn is None:
@@ -109,17 +109,22 @@ def _input_piece(task: SubmitTask, runs: Runs) -> str:
     return input_piece(task.shard, task.piece, task.attempt, earlier)
 
 
-def _request(task: SubmitTask, spec: RunSpec, piece: str, services: SubmitServices, token: str | None) -> JobRequest:
-    """`token`: of an earlier try. Under SSE-KMS the same bytes get another ETag whenever they are written, such as by a
-    second worker that seals: the attempt stays the one that was made."""
+def _request(
+    task: SubmitTask, spec: RunSpec, piece: str, services: SubmitServices, before: Mapping[str, Any]
+) -> JobRequest:
+    """`before`: token and name of an earlier try. Under SSE-KMS the same bytes get another ETag whenever they are
+    written, such as by a second worker that seals, and an older bundle named jobs otherwise: the attempt stays the one
+    that was made."""
     places, settings, input_bucket = Places(spec.tenant, spec.run), services.settings, services.input_bucket
     key = places.shard(piece)
     shard = input_bucket.find(key)
     if shard is None:
         raise InvalidRequestError(f"s3://{input_bucket.name}/{key} does not exist: shard {task.shard} cannot be sent")
-    token = token or identity(task.run, task.shard, task.attempt, spec.model.invoke_id, f"{shard.etag}-{shard.size}")
+    token = before.get("token") or identity(
+        task.run, task.shard, task.attempt, spec.model.invoke_id, f"{shard.etag}-{shard.size}"
+    )
     return JobRequest(
-        name=job_name(settings.name, task.run, task.shard, task.attempt, token),
+        name=before.get("jobName") or job_name(settings.name, task.run, task.shard, task.attempt, token),
         token=token,
         role_arn=_batch_role(task, settings),
         model_id=spec.model.invoke_id,

@@ -10,6 +10,9 @@ from bulk_inference.core.run_spec import RunSpec
 from bulk_inference.core.runs_table import META, Item, run_pk
 from bulk_inference.core.times import expiry
 
+CLOSED: Final = frozenset({"succeeded", "empty", "unchanged", "rejected", "nothing_landed"})
+"""Statuses of a run whose execution has succeeded: nothing of it can go on."""
+
 
 def load_spec(input_bucket: Bucket, places: Places) -> RunSpec:
     """Raises InvalidRequestError if the run was never planned."""

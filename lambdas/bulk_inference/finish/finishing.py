@@ -18,6 +18,7 @@ from bulk_inference.core.ports import Bucket, Bus, Clock, Put, Runs, Update
 from bulk_inference.core.rejections import by_class
 from bulk_inference.core.run_spec import RunSpec
 from bulk_inference.core.runs_table import ASSEMBLY, CUTS, LATES, LIVE, META, SHARDS, UNFITS, UNITS, live_item, run_pk
+from bulk_inference.core.stored_run import CLOSED
 from bulk_inference.core.times import iso_time
 from bulk_inference.finish.conservation import Account, account, cross_check
 from bulk_inference.finish.orphaned_parts import adopt
@@ -28,13 +29,11 @@ DETAIL_TYPE: Final = "Bulk Inference Run Finished"
 
 _SHOWN_PROBLEMS: Final = 5
 
-ACCOUNTED: Final = frozenset(
-    {"succeeded", "empty", "unchanged", "rejected", "nothing_landed", "incomplete", "inconsistent"}
-)
-"""Statuses that follow from the sums. The others say how the execution ended, and stay."""
-
 FAILING: Final = frozenset({"inconsistent", "incomplete"})
 """Statuses that fail the execution and say more than `failed`."""
+
+ACCOUNTED: Final = CLOSED | FAILING
+"""Statuses that follow from the sums. The others say how the execution ended, and stay."""
 
 
 def add_up(run: str, runs: Runs) -> Account:

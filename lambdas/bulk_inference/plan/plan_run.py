@@ -31,7 +31,7 @@ from bulk_inference.core.run_spec import (
 )
 from bulk_inference.core.runs_table import META, QUOTA, live_item, quota_pk, run_pk
 from bulk_inference.core.settings import Defaults, Settings
-from bulk_inference.core.stored_run import run_item
+from bulk_inference.core.stored_run import CLOSED, run_item
 from bulk_inference.core.times import expiry
 from bulk_inference.core.tokens import estimate as estimate_tokens
 from bulk_inference.core.tokens import reserved
@@ -166,7 +166,7 @@ def _refuse_used_name(spec: RunSpec, services: PlanServices) -> None:
     meta = services.runs.get(run_pk(spec.run), META)
     age = services.now - datetime.fromisoformat(spec.created_at).timestamp()
     # A run's own execution plans no more once it has come to an end, and may be redriven for 14 days.
-    if (meta is None and age > _REDRIVABLE_SECONDS) or (meta or {}).get("status") in ("succeeded", "empty"):
+    if (meta is None and age > _REDRIVABLE_SECONDS) or (meta or {}).get("status") in CLOSED:
         raise InvalidRequestError(
             f"run {spec.run!r} has had its time (planned {spec.created_at}), and its results are still there: start "
             "the request under another execution name"
