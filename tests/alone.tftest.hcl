@@ -119,8 +119,8 @@ run "callers_alone" {
   }
 
   variables {
-    pipeline_arn = "arn:aws:states:us-east-1:123456789012:stateMachine:theirs-pipeline"
-    kms_key_arn  = "arn:aws:kms:us-east-1:123456789012:key/mine"
+    pipeline_arn         = "arn:aws:states:us-east-1:123456789012:stateMachine:theirs-pipeline"
+    kms_key_arn          = "arn:aws:kms:us-east-1:123456789012:key/mine"
     redrive_failures_arn = "arn:aws:lambda:us-east-1:123456789012:function:theirs-redrive_failures"
   }
 
@@ -271,8 +271,8 @@ run "state_machine_alone" {
   }
 
   variables {
-    pipeline_arn = "arn:aws:states:us-east-1:123456789012:stateMachine:theirs-pipeline"
-    kms_key_arn  = "arn:aws:kms:us-east-1:123456789012:key/mine"
+    pipeline_arn         = "arn:aws:states:us-east-1:123456789012:stateMachine:theirs-pipeline"
+    kms_key_arn          = "arn:aws:kms:us-east-1:123456789012:key/mine"
     redrive_failures_arn = "arn:aws:lambda:us-east-1:123456789012:function:theirs-redrive_failures"
   }
 
