@@ -399,6 +399,7 @@ _INTAKE = {
             for part in (
                 "results/{name}",
                 "results/part-reprocess-{name}",
+                "parked/{name}",
                 "failures/{name}",
                 "map-runs/{name}",
                 "assembly/{name}",
