@@ -24,6 +24,7 @@ LIMITS = {
     "aws_scheduler_schedule": ("name", 64),
     "aws_sfn_state_machine": ("name", 80),
     "aws_sqs_queue": ("name", 80),
+    "aws_ssm_parameter": ("name", 1011),
 }
 """Type → (what names it, characters that its service takes: page Quotas or the API's reference)."""
 
@@ -33,6 +34,7 @@ UNNAMED = {
     "aws_s3_bucket_public_access_block", "aws_s3_bucket_server_side_encryption_configuration",
     "aws_s3_bucket_versioning", "aws_s3_object", "aws_kms_key", "aws_sqs_queue_policy",
     "aws_sqs_queue_redrive_policy", "aws_s3_bucket_notification",
+    "terraform_data",
 }  # fmt: skip
 """Types without a name of their own."""
 
