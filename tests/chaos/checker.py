@@ -273,7 +273,8 @@ def _sums(run: Run, corpus: Mapping[str, bytes]) -> Iterator[str]:
         yield f"succeeded with {counts['pending']} pending"
     if run.manifest["status"] == "inconsistent":
         yield f"inconsistent: {run.manifest.get('problems')}"
-    parts, size = len(run.results), sum(map(len, run.results.values()))
+    # An empty object is a part that a dead worker left, withdrawn (docs/decisions/0024-leases-and-fences.md).
+    parts, size = sum(map(bool, run.results.values())), sum(map(len, run.results.values()))
     if (run.manifest["results"]["parts"], run.manifest["results"]["bytes"]) != (parts, size):
         yield f"results are {parts} parts of {size} bytes, it says {run.manifest['results']}"
     for name in ("input", "output"):
